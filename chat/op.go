@@ -1,0 +1,158 @@
+package chat
+
+// OpKind says what an op changes. Kinds are stored and cross the wire: add, never renumber.
+type OpKind uint8
+
+// The kinds of op.
+const (
+	OpMessage OpKind = 1 // a message; Op.Body, Client, Conversation, ReplyTo
+	OpMark    OpKind = 2 // a read or delivered mark; Op.Mark
+	OpContact OpKind = 3 // a contact asked, accepted or removed; Op.Contact
+	OpBlock   OpKind = 4 // a block or its end; Op.Block
+	OpAccount OpKind = 5 // an account made or changed; Op.Account
+	OpSession OpKind = 6 // a log-in or its end; Op.Session
+	OpClaim   OpKind = 7 // a username's directory entry; Op.Claim
+)
+
+// Incarnation counts the lives of a node's store: a restored backup gets a new one, a restart does not.
+type Incarnation uint64
+
+// StreamID names an op log: the ops of one origin node in one incarnation, numbered from 1.
+type StreamID struct {
+	Region      Region
+	Node        NodeID
+	Incarnation Incarnation
+}
+
+// Owner names a mailbox that an op concerns, with the zone whose regions keep it. Name is the owner's username as known
+// to the op's author; it lets the other side be shown without a look-up abroad.
+type Owner struct {
+	ID   UserID
+	Zone Zone
+	Name string
+}
+
+// Op is one durable change. Applying it twice, or in another order, ends in the same state.
+type Op struct {
+	ID     MessageID // HLC time + hash of (author, client id)
+	Kind   OpKind
+	Time   HLC // = ID.Time(); every mutable cell that the op writes carries it
+	Stream StreamID
+	Seq    uint64 // position in Stream, from 1
+	Author Owner  // who did it; the zero Owner for ops of the system
+	// Owners are the mailboxes and inbox logs concerned, the author's first. At most MaxOwners.
+	Owners []Owner
+	// To lists the regions that must have the op, without its origin; sorted. At most MaxRegions.
+	To           []Region
+	Client       ClientID
+	Conversation ConversationID
+	ReplyTo      MessageID
+	// Body is the text of a message, UTF-8. It is in the clear in memory and on the mutually authenticated backbone only:
+	// stores get it sealed.
+	Body []byte
+	// BodyHash is SHA-256 of the body in the clear, to tell a retry from another message.
+	BodyHash [32]byte
+
+	Mark    *Mark
+	Contact *ContactChange
+	Block   *BlockChange
+	Account *Account
+	Session *Session
+	Claim   *Claim
+
+	// TraceParent is the W3C trace context of the request that made the op, or "".
+	TraceParent string
+}
+
+// MaxOwners bounds Op.Owners: a direct conversation has two.
+const MaxOwners = 8
+
+// MarkKind tells a delivered mark from a read mark.
+type MarkKind uint8
+
+// The kinds of mark.
+const (
+	MarkDelivered MarkKind = 1
+	MarkRead      MarkKind = 2
+)
+
+// String gives the word of the client protocol.
+func (k MarkKind) String() string {
+	if k == MarkRead {
+		return "read"
+	}
+	return "delivered"
+}
+
+// Mark says that User has received or read everything up to UpTo in Conversation. It only moves forward.
+type Mark struct {
+	Conversation ConversationID
+	User         UserID
+	Kind         MarkKind
+	UpTo         MessageID
+}
+
+// ContactChange says whether From wants To as a contact. Two people are contacts when both want it; Want false ends it
+// on both sides.
+type ContactChange struct {
+	From, To Owner
+	Want     bool
+}
+
+// BlockChange says that By blocks, or no longer blocks, User from the op's time on.
+type BlockChange struct {
+	By, User Owner
+	On       bool
+}
+
+// Account is a person's account; it lives in the home zone only. The newest Version wins as a whole.
+type Account struct {
+	ID           UserID
+	Username     string // as typed at sign-up; unique after normalisation
+	DisplayName  string
+	PasswordHash string // PHC string format, argon2id
+	Zone         Zone
+	Pinned       bool // the zone was chosen, not given by the country rule
+	CreatedAt    HLC
+	Version      HLC
+	// SessionsNotBefore ends every session made before it, but for SessionKept: a password change.
+	SessionsNotBefore HLC
+	SessionKept       SessionID
+}
+
+// Session is one log-in of one device. The newest Version wins; Revoked never goes back.
+type Session struct {
+	ID        SessionID
+	User      UserID
+	Zone      Zone
+	Device    string
+	Region    Region // where the log-in happened
+	CreatedAt HLC
+	Version   HLC
+	Revoked   bool
+}
+
+// ClaimKey is HMAC-SHA-256 of a normalised username under the deployment's directory key.
+type ClaimKey [32]byte
+
+// Claim is a username's entry in the directory that every region keeps. It holds no personal data in the open: the user
+// id is blinded by a key that only the name gives.
+type Claim struct {
+	Key     ClaimKey
+	Blinded [16]byte // user id XOR HMAC(directory key, "id:" + name)
+	Zone    Zone
+	// Bucket is the first 16 bits of SHA-256 of the normalised name: what a client may ask by before it logs in.
+	Bucket uint16
+	// Attempt names the sign-up that made the claim, so that its retry is told from another's.
+	Attempt UUID
+	// Pending: reserved at the slot owner, not yet confirmed by a finished sign-up.
+	Pending bool
+	Version HLC
+}
+
+// OpCodec turns ops into bytes and back, for op logs and the backbone. Fields it does not know survive a round trip
+// through a decoder of an older version where the encoding allows it. Decode's error has CodeInvalid.
+type OpCodec interface {
+	Append(dst []byte, op *Op) []byte
+	Decode(b []byte) (Op, error)
+}
