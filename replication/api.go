@@ -1,0 +1,165 @@
+// Package replication is the protocol between regions, as pure state machines: op logs, watermarks, relays, cursors and
+// the idempotent apply. Core.Step takes the time and one input and gives outputs; it has no goroutine, clock, randomness
+// or socket in it, and walks maps sorted, so that package sim replays a seed exactly. Shells around it do the work: package
+// link carries frames, region-node's messages service writes batches.
+package replication
+
+import (
+	"time"
+
+	"meridian/chat"
+)
+
+// Config is what one node's core needs to know. It does not change.
+type Config struct {
+	Self     chat.Region
+	Node     chat.NodeID
+	Topology chat.Topology
+	// MaxDrift: an op stamped further ahead of this node's clock waits (it is not refused for good).
+	MaxDrift time.Duration
+	// Watermark: an idle stream tells its watermark this often.
+	Watermark time.Duration
+	// Resend: what a peer has not acknowledged for so long is sent again from its position.
+	Resend time.Duration
+	// WindowOps and WindowBytes bound what is sent to a peer and not yet acknowledged.
+	WindowOps, WindowBytes int
+	// TailOps bounds the recent ops kept in memory for relaying; older ones are read from the log.
+	TailOps int
+	// BatchOps and BatchBytes bound one frame.
+	BatchOps, BatchBytes int
+	// InFlight bounds local writes under way; beyond it Submit is refused with CodeBusy.
+	InFlight int
+}
+
+// Restored is what the store knew when the node started.
+type Restored struct {
+	Identity  chat.Identity
+	Positions map[chat.Region]uint64
+	Applied   []chat.AppliedRow
+}
+
+// Input is one thing that happened. The set is closed: Submit, Written, PeerUp, PeerDown, Received, LogRead, Tick.
+type Input interface{ input() }
+
+// Submit asks to originate op here. The core fills ID, Time, Stream, Seq and To; Kind, Author, Owners, Client and the
+// kind's own fields are the caller's. It is answered by exactly one Submitted with Token.
+type Submit struct {
+	Token uint64
+	Op    chat.Op
+	// After: the op's time must lie after all of these (a reply's parent, the sender's last acknowledged id). One more than
+	// MaxDrift ahead of the clock is refused with CodeClockSkew and does not move the clock.
+	After []chat.MessageID
+	// Previous is the client's previous send that is not yet acknowledged at its level (frame field "after"), or zero: the op
+	// is taken only when that one is durable or under way here; PreviousKnown are its stored retry rows.
+	Previous      chat.ClientID
+	PreviousKnown []chat.RetryRow
+	// Known are the stored retry rows of (Author, Client), read after every Written given to Step before.
+	Known []chat.RetryRow
+}
+
+// Written reports a Write's outcome. CodeUnknownOutcome makes the core give the same Write again.
+type Written struct {
+	Write uint64
+	Err   error
+}
+
+// PeerUp and PeerDown report the link to a region.
+type (
+	PeerUp   struct{ Peer chat.Region }
+	PeerDown struct{ Peer chat.Region }
+)
+
+// Received brings a frame from the region that the link proved to be Peer. Known holds, for each message op of the frame
+// by its index, the stored retry rows of its (author, client).
+type Received struct {
+	Peer  chat.Region
+	Frame Frame
+	Known map[int][]chat.RetryRow
+}
+
+// LogRead answers ReadLog. Ops are those of (After, UpTo] for Peer, ascending; when Limit cut them off, UpTo is the last op's Seq.
+type LogRead struct {
+	Peer        chat.Region
+	After, UpTo uint64
+	Ops         []chat.Op
+	Err         error
+}
+
+// Tick tells that time passed; give one every 50 ms or so.
+type Tick struct{}
+
+func (Submit) input()   {}
+func (Written) input()  {}
+func (PeerUp) input()   {}
+func (PeerDown) input() {}
+func (Received) input() {}
+func (LogRead) input()  {}
+func (Tick) input()     {}
+
+// Output is one thing to do. The set is closed: Write, Send, ReadLog, Submitted, ZoneAcked, Visible, Alarm.
+type Output interface{ output() }
+
+// Write asks to make Batch durable; writes may be under way together. Answer with Written.
+type Write struct {
+	ID    uint64
+	Batch *chat.Batch
+}
+
+// Send asks to send a frame; if that is not possible drop it: the core sends again.
+type Send struct {
+	Peer  chat.Region
+	Frame Frame
+}
+
+// ReadLog asks for ops of the own stream for Peer with After < Seq <= UpTo, at most Limit. Answer with LogRead.
+type ReadLog struct {
+	Peer        chat.Region
+	After, UpTo uint64
+	Limit       int
+}
+
+// Submitted answers Submit: Op is durable here (ack level region), or Err says why not. Known: a retry; Op.ID is the id that
+// stands, nothing was written. ZoneDurable: it is also durable in another region of the author's zone already.
+type Submitted struct {
+	Token       uint64
+	Op          chat.Op
+	Known       bool
+	ZoneDurable bool
+	Err         error
+}
+
+// ZoneAcked tells that the submits of these tokens are durable in one more region of their author's zone. Each token of a
+// message that was answered without ZoneDurable, in a zone of several regions, comes once, or never if the node dies.
+type ZoneAcked struct{ Tokens []uint64 }
+
+// Visible tells that the inbox logs of these owners have new entries, which Marks().Local covers. Ops are the ops behind
+// them, as a hint that saves a read.
+type Visible struct {
+	Owners []chat.UserID
+	Ops    []chat.Op
+}
+
+// Alarm tells what an operator must hear: a refused op, a frame that breaks the protocol, a stream in trouble.
+type Alarm struct {
+	Code   chat.Code
+	Peer   chat.Region
+	Stream chat.StreamID
+	Op     chat.MessageID
+	Detail string
+}
+
+func (Write) output()     {}
+func (Send) output()      {}
+func (ReadLog) output()   {}
+func (Submitted) output() {}
+func (ZoneAcked) output() {}
+func (Visible) output()   {}
+func (Alarm) output()     {}
+
+// Marks are the two positions of a resume cursor.
+type Marks struct {
+	// Local: every inbox entry of this region with Arrival at or before it is durable and readable, and none will be added.
+	Local chat.HLC
+	// Global: every op that concerns this region and was originated anywhere at or before it is visible here by Local.
+	Global chat.HLC
+}
