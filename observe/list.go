@@ -1,0 +1,131 @@
+package observe
+
+import "meridian/chat"
+
+// Kind is what a metric is to Prometheus.
+type Kind string
+
+// The kinds. A histogram's values are seconds.
+const (
+	Counter   Kind = "counter"
+	Gauge     Kind = "gauge"
+	Histogram Kind = "histogram"
+)
+
+// Metric is one row of the list of all metrics. Prometheus shows it as meridian_<Name>, with the label region beside its own.
+type Metric struct {
+	Name   string
+	Kind   Kind
+	Help   string
+	Labels []string
+	// Start lists the label values that are shown from the start, as 0. Where a value must stay 0, a missing series would
+	// look like health.
+	Start [][]string
+}
+
+// List gives all metrics, in the order of docs/metrics.md. A name that does not stand here is counted as a defect.
+func List() []Metric {
+	lists := [][]Metric{clientMetrics(), messageMetrics(), relayMetrics(), storeMetrics(), routerMetrics(), processMetrics()}
+	var all []Metric
+	for _, l := range lists {
+		all = append(all, l...)
+	}
+	return all
+}
+
+func clientMetrics() []Metric {
+	var codes [][]string
+	for code := range chat.Codes {
+		codes = append(codes, []string{string(code)})
+	}
+	return []Metric{
+		{Name: "connections", Kind: Gauge, Help: "Open client sockets."},
+		{Name: "connects_total", Kind: Counter, Help: "Sockets that were welcomed."},
+		{Name: "reconnects_total", Kind: Counter, Help: "Of those, with a cursor to resume from."},
+		{Name: "disconnects_total", Kind: Counter, Help: "Sockets that ended, by close code.", Labels: []string{"close_code"}},
+		{Name: "frames_in_total", Kind: Counter, Help: "Frames of clients, by type; what is no known type is \"unknown\".", Labels: []string{"type"}},
+		{Name: "frames_out_total", Kind: Counter, Help: "Frames to clients, by type.", Labels: []string{"type"}},
+		{Name: "requests_total", Kind: Counter, Help: "HTTP requests, by route pattern and status.", Labels: []string{"route", "status"}},
+		{Name: "request_seconds", Kind: Histogram, Help: "Time to answer an HTTP request.", Labels: []string{"route"}},
+		{Name: "refused_total", Kind: Counter, Help: "Input that was refused, by error code.", Labels: []string{"code"}, Start: codes},
+		{Name: "slow_consumers_total", Kind: Counter, Help: "Sockets closed since the reader was too slow."},
+		{Name: "heartbeat_timeouts_total", Kind: Counter, Help: "Sockets closed since the client fell silent."},
+		{Name: "sign_ups_total", Kind: Counter, Help: "Accounts made."},
+		{Name: "logins_total", Kind: Counter, Help: "Log-ins that succeeded."},
+		{Name: "auth_failures_total", Kind: Counter, Help: "Log-ins and tokens that were refused, by error code.", Labels: []string{"code"}},
+		{Name: "rate_limited_total", Kind: Counter, Help: "Requests over a limit, by what was limited.", Labels: []string{"limit"}},
+		{Name: "shed_total", Kind: Counter, Help: "Requests answered with busy, by what was full.", Labels: []string{"limit"}},
+		{Name: "password_hash_seconds", Kind: Histogram, Help: "Time of a password check, with the wait for memory."},
+		{Name: "claims_total", Kind: Counter, Help: "Username claims, by outcome: confirmed, taken, no_majority.", Labels: []string{"outcome"}},
+		{Name: "presence_online", Kind: Gauge, Help: "People known to be online."},
+	}
+}
+
+func messageMetrics() []Metric {
+	return []Metric{
+		{Name: "sends_total", Kind: Counter, Help: "Sends taken in, retries included."},
+		{Name: "acks_total", Kind: Counter, Help: "Acknowledgements, by level.", Labels: []string{"level"}, Start: [][]string{{"region"}, {"zone"}}},
+		{Name: "send_to_ack_seconds", Kind: Histogram, Help: "From the arrival of a send to its ack at level region."},
+		{Name: "send_to_zone_ack_seconds", Kind: Histogram, Help: "From the arrival of a send to its ack at level zone."},
+		{Name: "send_to_visible_seconds", Kind: Histogram, Help: "From an op's time at its origin to its being visible here.", Labels: []string{"from", "to"}},
+		{Name: "send_to_delivered_seconds", Kind: Histogram, Help: "From a message's time to its delivered mark.", Labels: []string{"from", "to"}},
+		{Name: "forwarded_total", Kind: Counter, Help: "Commands handed to another region of the user's home zone.", Labels: []string{"to"}},
+		{Name: "in_flight_ops", Kind: Gauge, Help: "Writes under way in this node."},
+		{Name: "resumes_total", Kind: Counter, Help: "Resumes that were answered from the inbox log."},
+		{Name: "resume_entries_total", Kind: Counter, Help: "Inbox entries sent to resuming clients."},
+		{Name: "resets_total", Kind: Counter, Help: "Resumes answered with reset, by reason.", Labels: []string{"reason"}},
+		{Name: "duplicates_dropped_total", Kind: Counter, Help: "What was known already: kind retry (a client's) or op (a relay's).", Labels: []string{"kind"}},
+		{Name: "aliases_total", Kind: Counter, Help: "Messages whose id lost against another region's for the same send."},
+		{Name: "dead_letters_total", Kind: Counter, Help: "Ops that can never be applied, by reason. Must stay 0.", Labels: []string{"reason"}, Start: [][]string{{"denied"}, {"invalid"}, {"internal"}}},
+		{Name: "residency_violations_total", Kind: Counter, Help: "Ops that would have left or entered a zone against its policy, refused at side send or receive. Must stay 0.", Labels: []string{"side"}, Start: [][]string{{"send"}, {"receive"}}},
+		{Name: "residency_refusals_total", Kind: Counter, Help: "Sends refused to the user by a zone's policy."},
+	}
+}
+
+func relayMetrics() []Metric {
+	return []Metric{
+		{Name: "relay_lag_seconds", Kind: Gauge, Help: "Age of the oldest op that a region has not acknowledged; 0 when it has all.", Labels: []string{"from", "to"}},
+		{Name: "relay_depth", Kind: Gauge, Help: "Ops that a region has not acknowledged.", Labels: []string{"from", "to"}},
+		{Name: "relay_ops_total", Kind: Counter, Help: "Ops sent to a region, repeats included.", Labels: []string{"from", "to"}},
+		{Name: "relay_resent_total", Kind: Counter, Help: "Of those, sent again.", Labels: []string{"from", "to"}},
+		{Name: "relay_parked", Kind: Gauge, Help: "Ops that wait for a clock or a schema."},
+		{Name: "stable_time_age_seconds", Kind: Gauge, Help: "How far behind the applied watermark of an origin is.", Labels: []string{"origin"}},
+		{Name: "link_up", Kind: Gauge, Help: "1 while the link to a region works.", Labels: []string{"peer"}},
+		{Name: "link_rtt_seconds", Kind: Gauge, Help: "Round trip to a region over the backbone.", Labels: []string{"peer"}},
+		{Name: "link_connects_total", Kind: Counter, Help: "Links opened to a region.", Labels: []string{"peer"}},
+		{Name: "link_refused_total", Kind: Counter, Help: "Links and frames of other regions that were refused, by error code.", Labels: []string{"code"}},
+		{Name: "link_bytes_total", Kind: Counter, Help: "Bytes over the backbone, by direction in or out.", Labels: []string{"peer", "direction"}},
+		{Name: "clock_offset_seconds", Kind: Gauge, Help: "A region's clock minus ours.", Labels: []string{"peer"}},
+		{Name: "clock_refused_total", Kind: Counter, Help: "Times refused as too far ahead. Must stay 0."},
+	}
+}
+
+func storeMetrics() []Metric {
+	return []Metric{
+		{Name: "store_commits_total", Kind: Counter, Help: "Synced writes; one may hold many ops."},
+		{Name: "store_commit_seconds", Kind: Histogram, Help: "From the hand-over of a batch to its being on disk."},
+		{Name: "store_errors_total", Kind: Counter, Help: "Commits and reads that failed, by error code.", Labels: []string{"code"}, Start: [][]string{{"region_degraded"}, {"store_full"}}},
+		{Name: "store_free_bytes", Kind: Gauge, Help: "Room on the data directory's disk."},
+		{Name: "store_bytes", Kind: Gauge, Help: "Size of the data directory."},
+		{Name: "store_swept_total", Kind: Counter, Help: "Buckets dropped after their retention."},
+	}
+}
+
+func routerMetrics() []Metric {
+	return []Metric{
+		{Name: "dns_queries_total", Kind: Counter, Help: "DNS queries, by type (a served one, or \"other\") and answer code.", Labels: []string{"type", "rcode"}},
+		{Name: "dns_malformed_total", Kind: Counter, Help: "DNS packets that could not be read."},
+		{Name: "dns_seconds", Kind: Histogram, Help: "Time to answer a DNS query."},
+		{Name: "route_decisions_total", Kind: Counter, Help: "Route decisions, by what decided.", Labels: []string{"reason"}},
+		{Name: "region_up", Kind: Gauge, Help: "1 while the probes find a region healthy.", Labels: []string{"target"}},
+		{Name: "probes_total", Kind: Counter, Help: "Health probes, by outcome ok or failed.", Labels: []string{"target", "outcome"}},
+		{Name: "geo_data_age_seconds", Kind: Gauge, Help: "Age of the address data in use."},
+	}
+}
+
+func processMetrics() []Metric {
+	return []Metric{
+		{Name: "defects_total", Kind: Counter, Help: "Things that must not happen, by kind; the log tells more. Must stay 0.", Labels: []string{"kind"}, Start: [][]string{{"metric"}, {"panic"}}},
+		{Name: "start_time_seconds", Kind: Gauge, Help: "When this region's node started, seconds since 1970."},
+	}
+}
