@@ -77,6 +77,58 @@ func ParseUUID(s string) (UUID, error) {
 	return u, nil
 }
 
+// The ids read and print their text form in JSON.
+
+// MarshalText gives the usual text form.
+func (id UserID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads it; the error has CodeInvalid.
+func (id *UserID) UnmarshalText(b []byte) error {
+	u, err := ParseUUID(string(b))
+	*id = UserID(u)
+	return err
+}
+
+// MarshalText gives the usual text form.
+func (id ConversationID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads it; the error has CodeInvalid.
+func (id *ConversationID) UnmarshalText(b []byte) error {
+	u, err := ParseUUID(string(b))
+	*id = ConversationID(u)
+	return err
+}
+
+// MarshalText gives the usual text form.
+func (id ClientID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads it; the error has CodeInvalid.
+func (id *ClientID) UnmarshalText(b []byte) error {
+	u, err := ParseUUID(string(b))
+	*id = ClientID(u)
+	return err
+}
+
+// MarshalText gives the usual text form.
+func (id SessionID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads it; the error has CodeInvalid.
+func (id *SessionID) UnmarshalText(b []byte) error {
+	u, err := ParseUUID(string(b))
+	*id = SessionID(u)
+	return err
+}
+
+// MarshalText gives the usual text form.
+func (id MessageID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads it; the error has CodeInvalid.
+func (id *MessageID) UnmarshalText(b []byte) error {
+	u, err := ParseUUID(string(b))
+	*id = MessageID(u)
+	return err
+}
+
 // gregorianOffset is the time from 1582-10-15 to 1970-01-01 in units of 100 ns (RFC 9562 §6.2.1).
 const gregorianOffset = 0x01B21DD213814000
 
