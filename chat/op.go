@@ -62,6 +62,8 @@ type Op struct {
 
 	// TraceParent is the W3C trace context of the request that made the op, or "".
 	TraceParent string
+	// Unknown holds, in the codec's encoding, what a newer version added to the op: it is kept and forwarded, never read.
+	Unknown []byte
 }
 
 // MaxOwners bounds Op.Owners: a direct conversation has two.
