@@ -1,0 +1,168 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"meridian/chat"
+	"meridian/config"
+)
+
+// maxLimitedAddresses bounds the memory of the limit per address.
+const maxLimitedAddresses = 100_000
+
+// Submitter makes an op durable in this region and gives it as stamped. Errors are of type *chat.Error.
+type Submitter interface {
+	Submit(ctx context.Context, op chat.Op) (chat.Op, error)
+}
+
+// Store is what auth reads and reserves; it writes by ops only.
+type Store interface {
+	chat.Accounts
+	chat.Directory
+}
+
+// Options make a Service. All are needed.
+type Options struct {
+	Self         chat.Region
+	Config       *config.Config
+	Keys         *Keyring
+	DirectoryKey DirectoryKey
+	Store        Store
+	Submitter    Submitter
+	Remote       Remote
+	// Endpoints gives where a zone is served, best first.
+	Endpoints func(chat.Zone) []chat.Endpoint
+	// Country gives the ISO 3166-1 alpha-2 code of a client's address, "" if unknown.
+	Country func(netip.Addr) string
+	Now     func() time.Time
+}
+
+// Service signs people up and in, in the regions of their home zone. It is safe for concurrent use.
+type Service struct {
+	opt       Options
+	topology  chat.Topology
+	directory *Directory
+	hasher    *Hasher
+	verifier  *Verifier
+	perClient *Limiter
+}
+
+// New makes a Service. It hashes one password, which takes as long as a log-in.
+func New(opt Options) *Service {
+	topology := opt.Config.Topology()
+	perMinute := opt.Config.Limits.AuthPerMinute
+	return &Service{
+		opt: opt, topology: topology, hasher: NewHasher(opt.Config.Security),
+		verifier: NewVerifier(opt.Config.Name, opt.Keys, opt.Now),
+		directory: &Directory{
+			self: opt.Self, topology: topology, key: opt.DirectoryKey, store: opt.Store, remote: opt.Remote,
+			now: opt.Now, timeout: opt.Config.Timing.ClaimTimeout,
+		},
+		perClient: NewLimiter(perMinute/60, perMinute, maxLimitedAddresses),
+	}
+}
+
+// Verifier gives the token check of the service's keys.
+func (s *Service) Verifier() *Verifier { return s.verifier }
+
+// HandleRequest answers a call of another region: the methods of the directory. The link has proved that it is region from.
+func (s *Service) HandleRequest(ctx context.Context, from chat.Region, method string, payload []byte) ([]byte, error) {
+	return s.directory.handle(ctx, from, method, payload)
+}
+
+// Resolve gives the user of that name. Name is as the person wrote it where the account is kept here, else as the caller did.
+// It takes at most a second. Errors: CodeUnknownUser, and the store's.
+func (s *Service) Resolve(ctx context.Context, username string) (chat.Owner, error) {
+	unknown := &chat.Error{Code: chat.CodeUnknownUser, Op: "auth.Service.Resolve", Message: "no such user"}
+	if ValidUsername(username, s.opt.Config.Limits.UsernameMaxChars) != nil {
+		return chat.Owner{}, unknown
+	}
+	normalised := Normalise(username)
+	claim, found, err := s.directory.find(ctx, normalised)
+	if err != nil {
+		return chat.Owner{}, err
+	}
+	if !found {
+		return chat.Owner{}, unknown
+	}
+	owner := chat.Owner{ID: s.directory.blind(normalised, claim.Blinded), Zone: claim.Zone, Name: Canonical(username)}
+	if s.topology.InZone(s.opt.Self, owner.Zone) {
+		account, ok, err := s.opt.Store.Account(ctx, owner.ID)
+		if err != nil {
+			return chat.Owner{}, err
+		}
+		if ok {
+			owner.Name = account.Username
+		}
+	}
+	return owner, nil
+}
+
+// HomeZone gives the zone of a person who signs up from addr: the one asked for, which pins, or with "" the one of the
+// country. Errors: CodeZoneNotAllowed.
+func (s *Service) HomeZone(asked chat.Zone, addr netip.Addr) (zone chat.Zone, pinned bool, err error) {
+	if asked == "" {
+		rule := s.opt.Config.HomeZones
+		if zone, ok := rule.Countries[s.opt.Country(addr)]; ok {
+			return zone, false, nil
+		}
+		return rule.Default, false, nil
+	}
+	if spec, ok := s.topology.Zone(asked); !ok || !spec.AtSignUp {
+		return "", false, &chat.Error{Code: chat.CodeZoneNotAllowed, Op: "auth.Service.HomeZone", Message: "zone may not be chosen at sign-up"}
+	}
+	return asked, true, nil
+}
+
+// serves refuses, with CodeWrongRegion and the endpoints, unless this region keeps the zone's data.
+func (s *Service) serves(zone chat.Zone) error {
+	if s.topology.InZone(s.opt.Self, zone) {
+		return nil
+	}
+	return &chat.Error{
+		Code: chat.CodeWrongRegion, Op: "auth.Service", Message: "zone " + string(zone) + " is not served by region " + string(s.opt.Self),
+		Endpoints: s.opt.Endpoints(zone),
+	}
+}
+
+// allow counts a costly call of a client's address. The error has CodeRateLimited with RetryAfter.
+func (s *Service) allow(addr netip.Addr) error {
+	if ok, wait := s.perClient.Allow(AddressKey(addr), s.opt.Now()); !ok {
+		return &chat.Error{Code: chat.CodeRateLimited, Op: "auth.Service", Message: "too many sign-ups and log-ins from this address", RetryAfter: wait}
+	}
+	return nil
+}
+
+// newID gives a random UUID (version 4).
+func newID() chat.UUID {
+	var id chat.UUID
+	rand.Read(id[:]) //nolint:errcheck // it never fails (crypto/rand)
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+// cleanLabel gives text (a display name, a device) composed and without spaces around it. Errors: CodeInvalidUTF8;
+// CodeInvalid for control characters. Both name field.
+func cleanLabel(field, text string) (string, error) {
+	const op = "auth.cleanLabel"
+	if !utf8.ValidString(text) {
+		return "", &chat.Error{Code: chat.CodeInvalidUTF8, Op: op, Message: field + " is not UTF-8"}
+	}
+	text = strings.TrimSpace(norm.NFC.String(text))
+	// Format characters may turn the writing direction of what follows; joiners are letters' company.
+	if i := strings.IndexFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) && r != '\u200c' && r != '\u200d' || r == '\u2028' || r == '\u2029'
+	}); i >= 0 {
+		return "", &chat.Error{Code: chat.CodeInvalid, Op: op, Message: field + " holds a control character"}
+	}
+	return text, nil
+}
