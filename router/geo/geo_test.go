@@ -1,0 +1,301 @@
+package geo_test
+
+import (
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/maxmind/mmdbwriter"
+	"github.com/maxmind/mmdbwriter/mmdbtype"
+	"github.com/oschwald/geoip2-golang/v2"
+
+	"meridian/chat"
+	"meridian/router/decide"
+	"meridian/router/geo"
+)
+
+func load(t testing.TB, files ...string) *geo.Data {
+	t.Helper()
+	d, err := geo.Load(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// The embedded table knows the countries of well-known addresses of both families, and says why where it knows none.
+func TestEmbeddedTable(t *testing.T) {
+	d := load(t)
+	for _, c := range []struct{ addr, country, detail string }{
+		{"81.2.69.142", "GB", ""},
+		{"8.8.8.8", "US", ""},
+		{"49.36.0.1", "IN", ""},
+		{"2a00:23c4::1", "GB", ""},
+		{"2405:201::1", "IN", ""},
+		{"::ffff:81.2.69.142", "GB", ""},
+		{"2002:5102:458e::1", "GB", ""}, // 6to4 of 81.2.69.142
+		{"192.0.2.1", "", "an address for documentation"},
+		{"10.1.2.3", "", "a private address"},
+		{"127.0.0.1", "", "the local host"},
+		{"::1", "", "an IPv4 address inside IPv6, or the local host"},
+		{"::ffff:10.0.0.1", "", "a private address"},
+		{"2002:0a00:0001::1", "", "a private address"},
+		{"2001:0:53aa:64c::1", "", "a Teredo address"},
+		{"64:ff9b::808:808", "", "a NAT64 address"},
+		{"2001:db8::1", "", "an address for documentation"},
+		{"fe80::1", "", "a link-local address"},
+		{"255.255.255.255", "", "a reserved address"},
+		{"ffff::", "", "a multicast address"},
+	} {
+		p, prefix := d.Lookup(netip.MustParseAddr(c.addr))
+		if p.Country != c.country || p.Detail != c.detail || (p.Level == decide.LevelNone) != (c.country == "") {
+			t.Errorf("%s: got %+v, want %s %q", c.addr, p, c.country, c.detail)
+		}
+		if !prefix.Contains(netip.MustParseAddr(c.addr).Unmap()) {
+			t.Errorf("%s: its prefix %s does not hold it", c.addr, prefix)
+		}
+	}
+	if p, _ := d.Lookup(netip.Addr{}); p.Level != decide.LevelNone {
+		t.Errorf("no address: got %+v", p)
+	}
+	if s := d.Sources(); len(s) != 1 || s[0].Attribution != "IP Geolocation by DB-IP (https://db-ip.com)" || s[0].Places < 240 {
+		t.Errorf("sources: %+v", s)
+	}
+}
+
+// Every country of the embedded table has a network place, so that nobody is without a region for want of a row.
+func TestEveryCountryHasAPlace(t *testing.T) {
+	for _, p := range load(t).Places() {
+		if p.Country != "" && p.Level != decide.LevelCountry {
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
+// The prefix that a look-up gives is truthful: every address in it has the same place, and it is the widest such prefix.
+func TestPrefixIsTruthful(t *testing.T) {
+	d := load(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		a := randomAddr(rng)
+		p, prefix := d.Lookup(a)
+		for range 20 {
+			if b := within(rng, prefix); b.IsValid() {
+				if q, _ := d.Lookup(b); q != p {
+					t.Fatalf("%s and %s are both in %s but have %+v and %+v", a, b, prefix, p, q)
+				}
+			}
+		}
+	}
+}
+
+func randomAddr(rng *rand.Rand) netip.Addr {
+	if rng.IntN(2) == 0 {
+		return netip.AddrFrom4([4]byte{byte(1 + rng.IntN(223)), byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32())})
+	}
+	b := [16]byte{0x20 + byte(rng.IntN(16)), byte(rng.Uint32())}
+	for i := 2; i < 16; i++ {
+		b[i] = byte(rng.Uint32())
+	}
+	if rng.IntN(2) == 0 { // where the allocations are
+		b[0], b[1] = 0x2a, byte(rng.IntN(16))
+	}
+	return netip.AddrFrom16(b)
+}
+
+// within gives a random address of the prefix.
+func within(rng *rand.Rand, p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] ^= byte(rng.IntN(2)) << (7 - i%8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+type networks map[string]mmdbtype.Map
+
+func write(t *testing.T, kind string, all networks) string {
+	t.Helper()
+	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: kind, RecordSize: 24, IncludeReservedNetworks: true, BuildEpoch: 1780272000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for prefix, record := range all {
+		_, n, err := net.ParseCIDR(prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Insert(n, record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), strings.ReplaceAll(kind, " ", "-")+".mmdb")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.WriteTo(f); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func nested(code, city string, lat, lon float64) mmdbtype.Map {
+	m := mmdbtype.Map{
+		"country":  mmdbtype.Map{"iso_code": mmdbtype.String(code)},
+		"location": mmdbtype.Map{"latitude": mmdbtype.Float64(lat), "longitude": mmdbtype.Float64(lon)},
+	}
+	if city != "" {
+		m["city"] = mmdbtype.Map{"names": mmdbtype.Map{"en": mmdbtype.String(city)}}
+	}
+	return m
+}
+
+func flat(code, city string, lat, lon float32) mmdbtype.Map {
+	return mmdbtype.Map{
+		"country_code": mmdbtype.String(code), "city": mmdbtype.String(city),
+		"latitude": mmdbtype.Float32(lat), "longitude": mmdbtype.Float32(lon),
+	}
+}
+
+// Files of both schemas are read, a city's coordinates count only with a city, the earlier file wins, and what no file
+// knows comes from the embedded table.
+func TestMMDBFiles(t *testing.T) {
+	city := write(t, "GeoLite2-City", networks{
+		"81.2.69.0/24":   nested("GB", "London", 51.5142, -0.0931),
+		"81.2.70.0/24":   nested("GB", "", 51.4964, -0.1224),
+		"2a02:ff0::/32":  nested("RU", "Vladivostok", 43.1, 131.9),
+		"10.0.0.0/8":     nested("US", "Nowhere", 1, 1),
+		"77.0.0.0/24":    nested("QQ", "", 10, 20),
+		"77.0.1.0/24":    {"traits": mmdbtype.Map{"is_anycast": mmdbtype.Bool(true)}},
+		"2a02:ff1::/128": nested("FR", "Paris", 48.9, 2.4),
+	})
+	flatFile := write(t, "city ipv4", networks{
+		"81.2.69.0/24": flat("FR", "Paris", 48.9, 2.4),
+		"81.2.71.0/24": flat("FR", "Lyon", 45.76, 4.84),
+	})
+	d := load(t, city, flatFile)
+	for _, c := range []struct {
+		addr string
+		want decide.Place
+	}{
+		{"81.2.69.142", decide.Place{Level: "city", Country: "GB", City: "London", Latitude: 51.5, Longitude: -0.1, Source: "GeoLite2-City.mmdb"}},
+		{"81.2.70.1", decide.Place{Level: "country", Country: "GB", Latitude: 51.51, Longitude: -0.13, Source: "GeoLite2-City.mmdb"}},
+		{"81.2.71.1", decide.Place{Level: "city", Country: "FR", City: "Lyon", Latitude: 45.8, Longitude: 4.8, Source: "city-ipv4.mmdb"}},
+		{"2a02:ff0::1", decide.Place{Level: "city", Country: "RU", City: "Vladivostok", Latitude: 43.1, Longitude: 131.9, Source: "GeoLite2-City.mmdb"}},
+		{"2a02:ff1::1", decide.Place{Level: "city", Country: "FR", City: "Paris", Latitude: 48.9, Longitude: 2.4, Source: "GeoLite2-City.mmdb"}},
+		{"10.0.0.1", decide.Place{Detail: "a private address"}},
+		{"77.0.0.1", decide.Place{Level: "country", Country: "QQ", Latitude: 10, Longitude: 20, Source: "GeoLite2-City.mmdb"}},
+		{"77.0.1.1", decide.Place{Level: "country", Country: "DE", Latitude: 50.11, Longitude: 8.68, Source: "DB-IP Country Lite"}},
+	} {
+		if got, prefix := d.Lookup(netip.MustParseAddr(c.addr)); got != c.want {
+			t.Errorf("%s: got %+v in %s, want %+v", c.addr, got, prefix, c.want)
+		}
+	}
+	if want := "GeoLite2-City.mmdb 2026-06-01 + city-ipv4.mmdb 2026-06-01 + DB-IP Country Lite 2.3.2026060120"; d.Edition() != want {
+		t.Errorf("edition: got %q, want %q", d.Edition(), want)
+	}
+}
+
+// What we read of a nested file is what geoip2-golang's typed reader says.
+func TestNestedAgreesWithGeoIP2(t *testing.T) {
+	file := write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1), "49.36.0.0/16": nested("IN", "Pune", 18.5, 73.9)})
+	r, err := geoip2.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	d := load(t, file)
+	for _, s := range []string{"81.2.69.142", "49.36.0.1"} {
+		a := netip.MustParseAddr(s)
+		want, err := r.City(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := d.Lookup(a)
+		if got.Country != want.Country.ISOCode || got.City != want.City.Names.English || got.Latitude != *want.Location.Latitude || got.Longitude != *want.Location.Longitude {
+			t.Errorf("%s: got %+v, want %+v", s, got, want)
+		}
+	}
+}
+
+// A file that is missing, damaged or of the wrong type is refused with an error that names it and says why.
+func TestUnusableFiles(t *testing.T) {
+	good, err := os.ReadFile(write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	put := func(name string, content []byte) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	damaged := append([]byte(nil), good...)
+	for i := range 64 { // the tree: every node now points far behind the end
+		damaged[i] = 0xff
+	}
+	asn := write(t, "GeoLite2-ASN", networks{"81.2.69.0/24": {"autonomous_system_number": mmdbtype.Uint32(1)}})
+	for _, c := range []struct{ file, want string }{
+		{filepath.Join(dir, "absent.mmdb"), "cannot be read"},
+		{put("empty.mmdb", nil), "is not an MMDB file"},
+		{put("text.mmdb", []byte("hello")), "is not an MMDB file"},
+		{put("half.mmdb", good[:len(good)/2]), "is not an MMDB file"},
+		{put("damaged.mmdb", damaged), "damaged"},
+		{asn, `of type "GeoLite2-ASN" holds neither countries nor coordinates`},
+	} {
+		_, err := geo.Load([]string{c.file})
+		if chat.CodeOf(err) != chat.CodeInvalid || !strings.Contains(err.Error(), c.file) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want invalid with %q", c.file, err, c.want)
+		}
+	}
+}
+
+// Looking up costs no memory.
+func TestLookupDoesNotAllocate(t *testing.T) {
+	d := load(t)
+	v4, v6 := netip.MustParseAddr("81.2.69.142"), netip.MustParseAddr("2a00:23c4::1")
+	if n := testing.AllocsPerRun(100, func() { d.Lookup(v4); d.Lookup(v6) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		load(b)
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	d := load(b)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var v4, v6 []netip.Addr
+	for len(v4) < 4096 || len(v6) < 4096 {
+		if a := randomAddr(rng); a.Is4() {
+			v4 = append(v4, a)
+		} else {
+			v6 = append(v6, a)
+		}
+	}
+	for name, list := range map[string][]netip.Addr{"IPv4": v4[:4096], "IPv6": v6[:4096]} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				d.Lookup(list[i&4095])
+				i++
+			}
+		})
+	}
+}
