@@ -1,0 +1,220 @@
+package replication
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"meridian/chat"
+)
+
+// ownTime in Account.SessionsNotBefore stands for the op's own time, which the caller does not know yet.
+const ownTime = ^chat.HLC(0)
+
+// date writes the op's time into what it carries, so that every region stores the same.
+func date(op *chat.Op) {
+	if a := op.Account; a != nil {
+		a.Version = op.Time
+		if a.CreatedAt == 0 {
+			a.CreatedAt = op.Time
+		}
+		if a.SessionsNotBefore == ownTime {
+			a.SessionsNotBefore = op.Time
+		}
+	}
+	if s := op.Session; s != nil {
+		s.Version = op.Time
+		if s.CreatedAt == 0 {
+			s.CreatedAt = op.Time
+		}
+	}
+	if cl := op.Claim; cl != nil {
+		cl.Version, cl.Pending = op.Time, false
+	}
+}
+
+// retryRow is what remembers the send op.
+func retryRow(op *chat.Op) chat.RetryRow {
+	return chat.RetryRow{
+		Sender: op.Author.ID, Client: op.Client, Conversation: op.Conversation, BodyHash: op.BodyHash,
+		ID: op.ID, Stream: op.Stream, Seq: op.Seq,
+	}
+}
+
+// sameContent says whether row remembers the very same message.
+func sameContent(row *chat.RetryRow, op *chat.Op) bool {
+	return row.Conversation == op.Conversation && row.BodyHash == op.BodyHash
+}
+
+// applier turns ops into the rows that region self keeps. The rows of a set of ops, stored in whatever order the ops came,
+// end in the same state, but for inbox logs, which tell the order in which this region made things visible.
+type applier struct {
+	self     chat.Region
+	topology chat.Topology
+	batch    *chat.Batch
+	// next stamps a further inbox entry; each entry of an owner has an arrival of its own, or a page that ends between two
+	// of one arrival would lose the second.
+	next func() chat.HLC
+}
+
+// apply adds the rows of op, which becomes visible at arrival. known are the retry rows of its send.
+func (a *applier) apply(op *chat.Op, arrival chat.HLC, known []chat.RetryRow) {
+	if op.Kind == chat.OpClaim {
+		claim := *op.Claim
+		claim.Version, claim.Pending = op.Time, false
+		a.batch.Claims = append(a.batch.Claims, claim)
+		return
+	}
+	if op.Kind == chat.OpMessage {
+		a.message(op, arrival, known)
+		return
+	}
+	for _, owner := range a.owners(op) {
+		switch op.Kind {
+		case chat.OpMark:
+			a.mark(op, owner, arrival)
+		case chat.OpContact:
+			a.contact(op, owner, arrival)
+		case chat.OpBlock:
+			a.block(op, owner, arrival)
+		case chat.OpAccount:
+			a.account(op, owner, arrival)
+		case chat.OpSession:
+			a.session(op, owner, arrival)
+		}
+	}
+}
+
+// owners gives the op's owners that self serves, each once.
+func (a *applier) owners(op *chat.Op) []chat.Owner {
+	var list []chat.Owner
+	for _, o := range op.Owners {
+		if a.topology.InZone(a.self, o.Zone) && !slices.ContainsFunc(list, func(x chat.Owner) bool { return x.ID == o.ID }) {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+func (a *applier) inbox(owner chat.Owner, arrival chat.HLC, op *chat.Op, row chat.InboxRow) {
+	row.Owner, row.Arrival, row.Actor = owner.ID, arrival, op.Author.ID
+	if row.Op == chat.NoMessage {
+		row.Op = op.ID
+	}
+	a.batch.Inbox = append(a.batch.Inbox, row)
+}
+
+// message writes a send. When the same content came under other ids too, the smallest stands and the rest are aliases of
+// it: an alias row holds nothing that depends on which of them came first.
+func (a *applier) message(op *chat.Op, arrival chat.HLC, known []chat.RetryRow) {
+	winner := op.ID
+	var losers []chat.MessageID
+	for i := range known {
+		if id := known[i].ID; id != op.ID && sameContent(&known[i], op) {
+			losers = append(losers, id)
+			if id.Compare(winner) < 0 {
+				winner = id
+			}
+		}
+	}
+	if winner != op.ID {
+		losers = []chat.MessageID{op.ID} // the others know it already
+	}
+	a.batch.Retries = append(a.batch.Retries, retryRow(op))
+	owners := a.owners(op)
+	for _, owner := range owners {
+		a.batch.Conversations = append(a.batch.Conversations, chat.ConversationRow{
+			Owner: owner.ID, ID: op.Conversation, Peer: peerOf(op, owner), Last: op.ID, Answered: owner.ID == op.Author.ID,
+		})
+		if winner != op.ID {
+			continue
+		}
+		a.batch.Messages = append(a.batch.Messages, chat.MessageRow{
+			Owner: owner.ID, OwnerZone: owner.Zone, Conversation: op.Conversation, ID: op.ID, Sender: op.Author.ID,
+			SenderName: op.Author.Name, Client: op.Client, ReplyTo: op.ReplyTo, Body: op.Body,
+		})
+		a.inbox(owner, arrival, op, chat.InboxRow{Kind: chat.InboxMessage, Conversation: op.Conversation, Ref: op.ID})
+	}
+	for i, loser := range losers {
+		at := arrival
+		if winner == op.ID || i > 0 {
+			at = a.next()
+		}
+		for _, owner := range owners {
+			a.batch.Messages = append(a.batch.Messages, chat.MessageRow{
+				Owner: owner.ID, OwnerZone: owner.Zone, Conversation: op.Conversation, ID: loser, Sender: op.Author.ID,
+				Client: op.Client, AliasOf: winner,
+			})
+			a.inbox(owner, at, op, chat.InboxRow{Kind: chat.InboxAlias, Op: loser, Conversation: op.Conversation, Ref: winner})
+		}
+	}
+}
+
+// peerOf gives the other person of a direct conversation, or owner in one with oneself.
+func peerOf(op *chat.Op, owner chat.Owner) chat.Owner {
+	for _, o := range op.Owners {
+		if o.ID != owner.ID {
+			return o
+		}
+	}
+	return owner
+}
+
+func (a *applier) mark(op *chat.Op, owner chat.Owner, arrival chat.HLC) {
+	m := *op.Mark
+	a.batch.Marks = append(a.batch.Marks, chat.MarkRow{Owner: owner.ID, Mark: m})
+	a.inbox(owner, arrival, op, chat.InboxRow{Kind: chat.InboxMark, Conversation: m.Conversation, Ref: m.UpTo, Mark: m.Kind})
+}
+
+// contact writes one side's wish into both people's lists. Ending it ends both halves, for both.
+func (a *applier) contact(op *chat.Op, owner chat.Owner, arrival chat.HLC) {
+	ch := op.Contact
+	other, theirs := ch.To, false
+	if owner.ID == ch.To.ID {
+		other, theirs = ch.From, true
+	}
+	row := chat.ContactRow{Owner: owner.ID, Other: other, Theirs: theirs, Want: ch.Want, Version: op.Time}
+	a.batch.Contacts = append(a.batch.Contacts, row)
+	if !ch.Want {
+		row.Theirs = !theirs
+		a.batch.Contacts = append(a.batch.Contacts, row)
+	}
+	a.inbox(owner, arrival, op, chat.InboxRow{Kind: chat.InboxContact})
+}
+
+// block is known to the one who blocks only.
+func (a *applier) block(op *chat.Op, owner chat.Owner, arrival chat.HLC) {
+	b := op.Block
+	if owner.ID != b.By.ID {
+		return
+	}
+	a.batch.Blocks = append(a.batch.Blocks, chat.BlockRow{Owner: owner.ID, Other: b.User, Time: op.Time, On: b.On})
+	a.inbox(owner, arrival, op, chat.InboxRow{Kind: chat.InboxBlock})
+}
+
+func (a *applier) account(op *chat.Op, owner chat.Owner, arrival chat.HLC) {
+	if owner.ID != op.Account.ID {
+		return
+	}
+	acc := *op.Account
+	acc.Version = op.Time
+	a.batch.Accounts = append(a.batch.Accounts, acc)
+	if acc.CreatedAt != acc.Version {
+		a.inbox(owner, arrival, op, chat.InboxRow{Kind: chat.InboxSession})
+	}
+}
+
+func (a *applier) session(op *chat.Op, owner chat.Owner, arrival chat.HLC) {
+	if owner.ID != op.Session.User {
+		return
+	}
+	s := *op.Session
+	s.Version = op.Time
+	a.batch.Sessions = append(a.batch.Sessions, s)
+	if s.Revoked {
+		a.inbox(owner, arrival, op, chat.InboxRow{Kind: chat.InboxSession})
+	}
+}
+
+// sortedKeys walks a map in a fixed order.
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,143 @@
+package replication
+
+import (
+	"slices"
+	"time"
+
+	"meridian/chat"
+)
+
+// sendKey names a send as its author's client does.
+type sendKey struct {
+	author chat.UserID
+	client chat.ClientID
+}
+
+// keyState is what is known in memory of a send: who works on it, and what was written lately.
+//
+// At any time at most one write, or one submit on its way to one, works on a key: a submit that repeats the send waits for
+// the first one's outcome, and so does another region's op of the same send. So each decides on all rows there are, and
+// no two writes of one key can become durable in the wrong order (a message row after the alias that replaces it).
+type keyState struct {
+	busy    bool
+	rows    []chat.RetryRow // written lately
+	since   time.Time       // when the last of rows was written
+	waiting []*held         // submits to look at again when busy ends
+}
+
+// sends are the sends under way or written lately.
+type sends struct {
+	keys   map[sendKey]*keyState
+	recent []sendKey // in the order in which they became free
+	ready  []*held   // submits whose reason to wait is gone
+	clock  []*held   // submits that wait for the clock
+	active int       // submits not yet answered
+}
+
+// held is a submit on its way to its write.
+type held struct {
+	in    Submit
+	key   sendKey
+	claim bool // it is the one that works on key
+	since time.Time
+}
+
+func (s *sends) state(k sendKey) *keyState {
+	st, ok := s.keys[k]
+	if !ok {
+		st = &keyState{}
+		s.keys[k] = st
+	}
+	return st
+}
+
+func (s *sends) busy(k sendKey) bool {
+	st, ok := s.keys[k]
+	return ok && st.busy
+}
+
+// claim makes the caller the one that works on k.
+func (s *sends) claim(k sendKey) { s.state(k).busy = true }
+
+// wait has h looked at again when k is free.
+func (s *sends) wait(k sendKey, h *held) {
+	st := s.state(k)
+	st.waiting = append(st.waiting, h)
+}
+
+// release ends the work on k; rows are what it made durable.
+func (s *sends) release(now time.Time, k sendKey, rows []chat.RetryRow) {
+	st := s.state(k)
+	st.busy = false
+	st.rows = append(st.rows, rows...)
+	st.since = now
+	s.recent = append(s.recent, k)
+	s.ready = append(s.ready, st.waiting...)
+	st.waiting = nil
+}
+
+// known joins stored rows with those written lately, each id once, ascending.
+func (s *sends) known(k sendKey, stored []chat.RetryRow) []chat.RetryRow {
+	rows := slices.Clone(stored)
+	if st, ok := s.keys[k]; ok {
+		rows = append(rows, st.rows...)
+	}
+	slices.SortStableFunc(rows, func(a, b chat.RetryRow) int { return a.ID.Compare(b.ID) })
+	return slices.CompactFunc(rows, func(a, b chat.RetryRow) bool { return a.ID == b.ID })
+}
+
+// expire forgets what was written more than recentFor before the oldest input that still waits with rows read back then.
+func (s *sends) expire(now, oldest time.Time) {
+	for len(s.recent) > 0 {
+		k := s.recent[0]
+		st, ok := s.keys[k]
+		if ok && !st.busy && len(st.waiting) == 0 && st.since.Add(recentFor).After(oldest) {
+			return
+		}
+		if ok && !st.busy && len(st.waiting) == 0 {
+			delete(s.keys, k)
+		}
+		s.recent = s.recent[1:]
+	}
+}
+
+// oldestWaiting is the time of the oldest input that is not dealt with, or now.
+func (c *Core) oldestWaiting(now time.Time) time.Time {
+	oldest := now
+	for _, h := range c.sends.clock {
+		if h.since.Before(oldest) {
+			oldest = h.since
+		}
+	}
+	for _, r := range c.order {
+		for _, s := range c.peers[r].known() {
+			if len(s.queue) > 0 && s.queue[0].since.Before(oldest) {
+				oldest = s.queue[0].since
+			}
+		}
+	}
+	return oldest
+}
+
+// readyClockHeld wakes the submits that waited for the clock once it has caught up.
+func (c *Core) readyClockHeld(now time.Time) {
+	if len(c.sends.clock) > 0 && !c.ahead(now) {
+		c.sends.ready = append(c.sends.ready, c.sends.clock...)
+		c.sends.clock = nil
+	}
+}
+
+// ahead says that a stamp would lie more than MaxDrift ahead of this node's clock: right after a quick restart, whose
+// reservation still runs ahead, or after a peer's clock was. Peers would make such an op wait, so it waits here.
+func (c *Core) ahead(now time.Time) bool {
+	return c.clock.Last()+1 > chat.HLCFromTime(now.Add(c.cfg.MaxDrift))
+}
+
+// runReady looks again at submits whose reason to wait is gone.
+func (c *Core) runReady(now time.Time) {
+	for len(c.sends.ready) > 0 {
+		h := c.sends.ready[0]
+		c.sends.ready = c.sends.ready[1:]
+		c.admit(now, h)
+	}
+}

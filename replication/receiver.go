@@ -1,0 +1,302 @@
+package replication
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"time"
+
+	"meridian/chat"
+	"meridian/residency"
+)
+
+// received takes a frame from the region that the link proved.
+func (c *Core) received(now time.Time, in Received) {
+	p, ok := c.peers[in.Peer]
+	if !ok {
+		c.alarm(Alarm{Code: chat.CodeDenied, Peer: in.Peer, Detail: "a frame from a region that the topology does not know"})
+		return
+	}
+	switch f := &in.Frame; f.Kind {
+	case FrameBatch:
+		c.batch(now, p, in)
+	case FramePosition:
+		c.position(now, p, f)
+	case FrameAck:
+		c.acked(now, p, f)
+	default:
+		c.alarm(Alarm{Code: chat.CodeUnknownFrame, Peer: p.region, Stream: f.Stream, Detail: fmt.Sprintf("frame of kind %d", f.Kind)})
+	}
+}
+
+// ask tells the peer where we are, so that it goes on from there.
+func (c *Core) ask(now time.Time, p *peer, why chat.Code) {
+	p.askedAt, p.askDue = now, false
+	latest := p.latest()
+	if len(latest) == 0 {
+		c.emit(Send{Peer: p.region, Frame: Frame{Kind: FramePosition, Stream: chat.StreamID{Region: p.region}, Reason: why}})
+		return
+	}
+	for _, s := range latest {
+		c.emit(Send{Peer: p.region, Frame: Frame{Kind: FramePosition, Stream: s.id, UpTo: s.durable, Reason: why}})
+	}
+}
+
+// askSoon asks after a pause, once: frames that were on their way meanwhile would each ask again.
+func (p *peer) askSoon(why chat.Code) { p.askDue, p.askWhy = true, why }
+
+// tickReceiver asks when it is due, or when nothing was heard for so long that the last question may be lost.
+func (c *Core) tickReceiver(now time.Time, p *peer) {
+	if !p.up {
+		return
+	}
+	quiet := now.Sub(p.heardAt) >= c.cfg.Resend && now.Sub(p.askedAt) >= c.cfg.Resend
+	if p.askDue && now.Sub(p.askedAt) >= 2*pause || quiet {
+		c.ask(now, p, p.askWhy)
+	}
+}
+
+// batch accepts a frame into its stream's queue, without what is known already.
+func (c *Core) batch(now time.Time, p *peer, in Received) {
+	f := &in.Frame
+	if f.Stream.Region != p.region || f.UpTo < f.After {
+		c.alarm(Alarm{Code: chat.CodeBadFrame, Peer: p.region, Stream: f.Stream, Detail: "a batch of a stream that is not the peer's, or with a range upside down"})
+		return
+	}
+	s := p.inbound(f.Stream)
+	p.heardAt = now
+	switch {
+	case f.After > s.accepted:
+		p.askSoon(chat.CodeNotFound)
+		return
+	case s.queued > 0 && s.queued+len(f.Ops) > 2*c.cfg.WindowOps:
+		p.askSoon(chat.CodeBusy)
+		return
+	}
+	fr := inFrame{upTo: max(f.UpTo, s.accepted), watermark: f.Watermark, since: now}
+	last := f.After
+	for i := range f.Ops {
+		op := &f.Ops[i]
+		item := inOp{op: *op, known: in.Known[i], refused: c.inspect(p, f, op, last)}
+		if item.refused == nil {
+			last = op.Seq
+		}
+		outside := item.refused != nil && item.refused.Code == chat.CodeBadFrame
+		if outside || op.Seq > s.accepted {
+			fr.items = append(fr.items, item)
+		}
+	}
+	if fr.upTo > s.accepted {
+		p.askDue = false // what was missing came
+	}
+	s.accepted = fr.upTo
+	s.enqueue(fr)
+	if f.UpTo > f.After && f.UpTo <= s.durable {
+		c.ack(p, s) // its ack may be lost
+	}
+	c.drain(now, p, s)
+}
+
+// enqueue takes a frame in. One that brings no op is joined to the last, so that a stream that waits does not grow.
+func (s *inStream) enqueue(fr inFrame) {
+	s.queued += len(fr.items)
+	if n := len(s.queue); n > 0 && len(fr.items) == 0 {
+		last := &s.queue[n-1]
+		last.upTo, last.watermark = max(last.upTo, fr.upTo), max(last.watermark, fr.watermark)
+		return
+	}
+	s.queue = append(s.queue, fr)
+}
+
+// inspect says why op must never be applied here. It is asked of every op, whatever the sender asked: a region that lies can
+// neither plant what it may not speak for, nor store here what may not be here.
+func (c *Core) inspect(p *peer, f *Frame, op *chat.Op, last uint64) *chat.Error {
+	bad := func(code chat.Code, detail string) *chat.Error {
+		return &chat.Error{Code: code, Op: "replication.Apply", Message: detail}
+	}
+	switch {
+	case op.Stream != f.Stream || op.Seq <= last || op.Seq > f.UpTo:
+		return bad(chat.CodeBadFrame, fmt.Sprintf("op %d does not stand in order in (%d, %d] of its stream", op.Seq, f.After, f.UpTo))
+	case op.ID.Time() != op.Time:
+		return bad(chat.CodeInvalid, "the op's time is not its id's")
+	case op.Kind == chat.OpMessage && sha256.Sum256(op.Body) != op.BodyHash:
+		return bad(chat.CodeInvalid, "the body is not the one that was hashed")
+	}
+	if detail := malformed(op); detail != "" {
+		return bad(chat.CodeInvalid, detail)
+	}
+	if op.Kind != chat.OpClaim || op.Author.Zone != "" {
+		if d := residency.Speak(c.cfg.Topology, op.Author.Zone, p.region); !d.Allowed() {
+			return bad(d.Code, d.Reason)
+		}
+	}
+	if d := residency.Op(c.cfg.Topology, op, c.cfg.Self); !d.Allowed() {
+		return bad(d.Code, d.Reason)
+	}
+	return nil
+}
+
+func (c *Core) ack(p *peer, s *inStream) {
+	c.emit(Send{Peer: p.region, Frame: Frame{Kind: FrameAck, Stream: s.id, UpTo: s.durable}})
+}
+
+// drainPeer goes on with each of the peer's streams.
+func (c *Core) drainPeer(now time.Time, p *peer) {
+	for _, s := range p.known() {
+		c.drain(now, p, s)
+	}
+}
+
+// draft is an apply batch in the making.
+type draft struct {
+	batch     *chat.Batch
+	upTo      uint64
+	watermark chat.HLC
+	keys      []sendKey
+	rows      []chat.RetryRow // of keys
+	ops       []chat.Op
+	low       chat.HLC
+	taken     int
+}
+
+// drain applies what is queued, one write of a stream at a time: the row that says how far the stream is applied stands in
+// the same batch as the ops, and must not become durable before an earlier batch. What piles up meanwhile makes the next
+// batch bigger.
+func (c *Core) drain(now time.Time, p *peer, s *inStream) {
+	if s.applying || len(s.queue) == 0 {
+		return
+	}
+	d := &draft{batch: &chat.Batch{}, upTo: s.durable}
+	for len(s.queue) > 0 && c.take(now, p, s, d) {
+	}
+	if d.taken == 0 {
+		c.settleEmpty(p, s, d)
+		return
+	}
+	d.batch.Applied = []chat.AppliedRow{{Stream: s.id, Seq: d.upTo, Watermark: max(s.watermark, s.next, d.watermark)}}
+	if d.low == 0 {
+		d.low = c.clock.Next(now) // only dead letters
+	}
+	s.applying = true
+	s.unpassed++
+	w := &write{batch: d.batch, low: d.low}
+	w.settle = func(now time.Time, err error) { c.applied(now, p, s, d, err) }
+	w.passed = func(time.Time) {
+		c.visible(d.batch.Inbox, d.ops)
+		s.pass()
+	}
+	c.issue(now, w)
+}
+
+// take moves ops of the first queued frame into d. It returns false when it had to stop: d is full, or the next op waits
+// for another write of the same send or for the clock.
+func (c *Core) take(now time.Time, p *peer, s *inStream, d *draft) bool {
+	fr := &s.queue[0]
+	for len(fr.items) > 0 {
+		it := &fr.items[0]
+		if d.taken >= applyOps || it.refused == nil && !c.may(now, p, s, it, d) {
+			return false
+		}
+		d.taken++
+		s.queued--
+		if it.refused != nil {
+			c.bury(now, p, s, it, d)
+		} else {
+			c.applyOne(now, it, d)
+			d.upTo = max(d.upTo, it.op.Seq)
+		}
+		fr.items = fr.items[1:]
+	}
+	d.upTo = max(d.upTo, fr.upTo)
+	d.watermark = max(d.watermark, fr.watermark)
+	s.queue = s.queue[1:]
+	return true
+}
+
+// may says whether the op can be applied now. One ahead of the clock waits, however long: it is never refused for that.
+func (c *Core) may(now time.Time, p *peer, s *inStream, it *inOp, d *draft) bool {
+	if it.op.Time > chat.HLCFromTime(now.Add(c.cfg.MaxDrift)) {
+		if !s.warned {
+			s.warned = true
+			c.alarm(Alarm{Code: chat.CodeClockSkew, Peer: p.region, Stream: s.id, Op: it.op.ID, Detail: "the stream waits: its next op is ahead of this node's clock"})
+		}
+		return false
+	}
+	s.warned = false
+	return it.op.Kind != chat.OpMessage || !c.sends.busy(sendKey{it.op.Author.ID, it.op.Client})
+}
+
+// applyOne adds an op to the draft. The clock is pushed past the op's time before the arrival is stamped: so everything
+// that a client has not seen lies after its cursor's global time, in every region's inbox log.
+func (c *Core) applyOne(now time.Time, it *inOp, d *draft) {
+	// It cannot be refused: may has checked the drift.
+	_ = c.clock.Observe(now, it.op.Time)
+	arrival := c.clock.Next(now)
+	if d.low == 0 {
+		d.low = arrival
+	}
+	var known []chat.RetryRow
+	if it.op.Kind == chat.OpMessage {
+		key := sendKey{it.op.Author.ID, it.op.Client}
+		known = c.sends.known(key, it.known)
+		c.sends.claim(key)
+		d.keys = append(d.keys, key)
+		d.rows = append(d.rows, retryRow(&it.op))
+	}
+	a := applier{self: c.cfg.Self, topology: c.cfg.Topology, batch: d.batch, next: func() chat.HLC { return c.clock.Next(now) }}
+	a.apply(&it.op, arrival, known)
+	d.ops = append(d.ops, it.op)
+}
+
+// bury keeps what must never be applied, without its body, so that the stream goes on and somebody looks.
+func (c *Core) bury(now time.Time, p *peer, s *inStream, it *inOp, d *draft) {
+	d.batch.DeadLetters = append(d.batch.DeadLetters, chat.DeadLetterRow{
+		Stream: s.id, Seq: it.op.Seq, Op: it.op.ID, Reason: it.refused.Code, Detail: it.refused.Message, At: chat.HLCFromTime(now),
+	})
+	c.alarm(Alarm{Code: it.refused.Code, Peer: p.region, Stream: s.id, Op: it.op.ID, Detail: it.refused.Message})
+}
+
+// settleEmpty deals with frames that brought no op: nothing has to be written for them. Losing such a position costs the
+// sender nothing but saying so again.
+func (c *Core) settleEmpty(p *peer, s *inStream, d *draft) {
+	moved := d.upTo > s.durable
+	s.durable = max(s.durable, d.upTo)
+	s.next = max(s.next, d.watermark)
+	if s.unpassed == 0 {
+		s.watermark = max(s.watermark, s.next)
+	}
+	if moved {
+		c.ack(p, s)
+	}
+}
+
+// applied settles an apply write.
+func (c *Core) applied(now time.Time, p *peer, s *inStream, d *draft, err error) {
+	s.applying = false
+	for i, key := range d.keys {
+		var rows []chat.RetryRow
+		if err == nil {
+			rows = slices.Clone(d.rows[i : i+1])
+		}
+		c.sends.release(now, key, rows)
+	}
+	if err != nil {
+		s.pass()
+		s.queue, s.queued, s.accepted = nil, 0, s.durable
+		p.askedAt = now
+		p.askSoon(chat.CodeOf(err))
+		c.alarm(Alarm{Code: chat.CodeOf(err), Peer: p.region, Stream: s.id, Detail: "cannot apply: " + err.Error()})
+		return
+	}
+	s.durable = max(s.durable, d.upTo)
+	s.next = max(s.next, d.watermark)
+	c.ack(p, s)
+}
+
+// pass tells that an apply write failed, or that it and everything older is covered by Marks().Local.
+func (s *inStream) pass() {
+	s.unpassed--
+	if s.unpassed == 0 {
+		s.watermark = max(s.watermark, s.next)
+	}
+}

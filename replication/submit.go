@@ -1,0 +1,266 @@
+package replication
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"meridian/chat"
+	"meridian/residency"
+)
+
+// submit takes an op in, or answers why not.
+func (c *Core) submit(now time.Time, in Submit) {
+	h := &held{in: in, key: sendKey{in.Op.Author.ID, in.Op.Client}, since: now}
+	h.in.Op = prepare(in.Op)
+	c.sends.active++
+	if err := c.refuse(&h.in); err != nil {
+		c.answer(now, h, Submitted{Err: err})
+		return
+	}
+	c.admit(now, h)
+}
+
+// prepare copies what the core will fill in.
+func prepare(op chat.Op) chat.Op {
+	if op.Kind == chat.OpMessage {
+		op.BodyHash = sha256.Sum256(op.Body)
+	}
+	if op.Account != nil {
+		a := *op.Account
+		op.Account = &a
+	}
+	if op.Session != nil {
+		s := *op.Session
+		op.Session = &s
+	}
+	if op.Claim != nil {
+		cl := *op.Claim
+		op.Claim = &cl
+	}
+	return op
+}
+
+// refuse checks what does not depend on other sends.
+func (c *Core) refuse(in *Submit) error {
+	const where = "replication.Submit"
+	switch {
+	case c.needsLife:
+		return &chat.Error{Code: chat.CodeRegionDegraded, Op: where, Message: "the store is an old copy and needs a new incarnation"}
+	case c.sends.active > c.cfg.InFlight:
+		return &chat.Error{Code: chat.CodeBusy, Op: where, Message: "too many writes under way", RetryAfter: pause}
+	}
+	op := &in.Op
+	if detail := malformed(op); detail != "" {
+		return &chat.Error{Code: chat.CodeInvalid, Op: where, Message: detail}
+	}
+	if in.Previous != chat.NoClient && in.Previous == op.Client {
+		return &chat.Error{Code: chat.CodeInvalid, Op: where, Message: "a send cannot follow itself"}
+	}
+	if op.Kind == chat.OpClaim {
+		return nil
+	}
+	if d := residency.Speak(c.cfg.Topology, op.Author.Zone, c.cfg.Self); !d.Allowed() {
+		return d.Err(where)
+	}
+	for _, owner := range op.Owners {
+		if d := residency.Write(c.cfg.Topology, op.Author.Zone, owner.Zone); !d.Allowed() {
+			return d.Err(where)
+		}
+	}
+	return nil
+}
+
+// admit stamps and writes the op, answers it as a retry, refuses it, or leaves it waiting for something. It is called again
+// when that has happened.
+func (c *Core) admit(now time.Time, h *held) {
+	if h.in.Op.Kind == chat.OpMessage && !h.claim {
+		if c.sends.busy(h.key) {
+			c.sends.wait(h.key, h)
+			return
+		}
+		if rows := c.sends.known(h.key, h.in.Known); len(rows) > 0 {
+			c.repeat(now, h, rows)
+			return
+		}
+		c.sends.claim(h.key)
+		h.claim = true
+	}
+	if h.in.Previous != chat.NoClient {
+		previous := sendKey{h.key.author, h.in.Previous}
+		if c.sends.busy(previous) {
+			c.sends.wait(previous, h)
+			return
+		}
+		if len(c.sends.known(previous, h.in.PreviousKnown)) == 0 {
+			c.answer(now, h, Submitted{Err: &chat.Error{Code: chat.CodeAfterUnknown, Op: "replication.Submit", Message: "the send before this one is not durable here"}})
+			return
+		}
+	}
+	for _, id := range h.in.After {
+		if err := c.clock.Observe(now, id.Time()); err != nil {
+			c.answer(now, h, Submitted{Err: err})
+			return
+		}
+	}
+	if c.ahead(now) {
+		c.sends.clock = append(c.sends.clock, h)
+		return
+	}
+	c.originate(now, h)
+}
+
+// repeat answers a send that is known: the smallest id of this content stands, in every region.
+func (c *Core) repeat(now time.Time, h *held, rows []chat.RetryRow) {
+	op := h.in.Op
+	i := slices.IndexFunc(rows, func(r chat.RetryRow) bool { return sameContent(&r, &op) })
+	if i < 0 {
+		c.answer(now, h, Submitted{Err: &chat.Error{Code: chat.CodeClientIDReused, Op: "replication.Submit", Message: "this client id was used for another message"}})
+		return
+	}
+	row := rows[i]
+	op.ID, op.Time, op.Stream, op.Seq = row.ID, row.ID.Time(), row.Stream, row.Seq
+	// An op of another region was durable there before it came here, and that region is in the author's zone, or it could
+	// not have spoken for it; so is this one.
+	zoned := row.Stream.Region != c.cfg.Self || row.Stream == c.stream && c.zoneHas(op.Author.Zone, row.Seq)
+	c.answer(now, h, Submitted{Op: op, Known: true, ZoneDurable: zoned})
+}
+
+// originate gives the op its identity and writes it with everything that it changes here.
+func (c *Core) originate(now time.Time, h *held) {
+	op := h.in.Op
+	op.Time = c.clock.Next(now)
+	op.ID = chat.NewMessageID(op.Time, op.Author.ID, op.Client)
+	c.own.last++
+	op.Stream, op.Seq = c.stream, c.own.last
+	op.To = residency.Destinations(c.cfg.Topology, &op, c.cfg.Self)
+	date(&op)
+	batch := &chat.Batch{Log: []chat.LogRow{{Op: op}}}
+	a := applier{self: c.cfg.Self, topology: c.cfg.Topology, batch: batch, next: func() chat.HLC { return c.clock.Next(now) }}
+	a.apply(&op, op.Time, nil)
+	own := c.own.start(op)
+	c.issue(now, &write{
+		batch: batch,
+		low:   op.Time,
+		settle: func(now time.Time, err error) {
+			own.settled, own.failed = true, err != nil
+			c.own.advance(c.cfg.TailOps)
+			if err != nil {
+				c.answer(now, h, Submitted{Err: err})
+				return
+			}
+			c.answer(now, h, Submitted{Op: op})
+		},
+		passed: func(time.Time) { c.visible(batch.Inbox, []chat.Op{op}) },
+	})
+}
+
+// answer ends a submit: it frees its key, remembers who waits for the zone, and tells the caller.
+func (c *Core) answer(now time.Time, h *held, s Submitted) {
+	s.Token = h.in.Token
+	c.sends.active--
+	if h.claim {
+		var rows []chat.RetryRow
+		if s.Err == nil {
+			rows = []chat.RetryRow{retryRow(&s.Op)}
+		}
+		c.sends.release(now, h.key, rows)
+	}
+	if s.Err == nil && !s.ZoneDurable && s.Op.Kind == chat.OpMessage && s.Op.Stream == c.stream {
+		c.awaitZone(s.Op.Author.Zone, s.Op.Seq, s.Token)
+	}
+	c.emit(s)
+}
+
+// visible tells whose inbox logs have new entries.
+func (c *Core) visible(rows []chat.InboxRow, ops []chat.Op) {
+	var owners []chat.UserID
+	for i := range rows {
+		if !slices.Contains(owners, rows[i].Owner) {
+			owners = append(owners, rows[i].Owner)
+		}
+	}
+	if len(owners) > 0 {
+		c.emit(Visible{Owners: owners, Ops: ops})
+	}
+}
+
+// zoneToken is a submit that waits until its op is durable in one more region of its zone.
+type zoneToken struct{ seq, token uint64 }
+
+// awaitZone remembers token, in the order of sequences, when the zone has a second region.
+func (c *Core) awaitZone(zone chat.Zone, seq, token uint64) {
+	if spec, ok := c.cfg.Topology.Zone(zone); !ok || spec.MaxLevel() != chat.AckZone {
+		return
+	}
+	list := c.zoneWait[zone]
+	i := sort.Search(len(list), func(i int) bool { return list[i].seq > seq })
+	list = slices.Insert(list, i, zoneToken{seq, token})
+	if len(list) > zoneWaiting {
+		list = list[1:]
+	}
+	c.zoneWait[zone] = list
+}
+
+// zoneHas says whether another region of zone has acknowledged seq of the own stream.
+func (c *Core) zoneHas(zone chat.Zone, seq uint64) bool {
+	for _, r := range c.order {
+		if c.cfg.Topology.InZone(r, zone) && c.peers[r].acked >= seq {
+			return true
+		}
+	}
+	return false
+}
+
+// zoneAcked answers who waited for a region to have acknowledged upTo.
+func (c *Core) zoneAcked(region chat.Region, upTo uint64) {
+	var tokens []uint64
+	for _, zone := range sortedKeys(c.zoneWait) {
+		if !c.cfg.Topology.InZone(region, zone) {
+			continue
+		}
+		list := c.zoneWait[zone]
+		n := sort.Search(len(list), func(i int) bool { return list[i].seq > upTo })
+		for _, w := range list[:n] {
+			tokens = append(tokens, w.token)
+		}
+		c.zoneWait[zone] = list[n:]
+	}
+	if len(tokens) > 0 {
+		c.emit(ZoneAcked{Tokens: tokens})
+	}
+}
+
+// malformed says what is wrong with the shape of an op, from whichever side it comes; "" when nothing is.
+func malformed(op *chat.Op) string {
+	if len(op.Owners) > chat.MaxOwners {
+		return fmt.Sprintf("%d owners; at most %d", len(op.Owners), chat.MaxOwners)
+	}
+	if len(op.Owners) == 0 && op.Kind != chat.OpClaim {
+		return "an op without owners"
+	}
+	who := op.Author.ID
+	ok := false
+	switch op.Kind {
+	case chat.OpMessage:
+		ok = op.Owners[0].ID == who && op.Client != chat.NoClient
+	case chat.OpMark:
+		ok = op.Mark != nil && op.Mark.User == who
+	case chat.OpContact:
+		ok = op.Contact != nil && op.Contact.From.ID == who
+	case chat.OpBlock:
+		ok = op.Block != nil && op.Block.By.ID == who
+	case chat.OpAccount:
+		ok = op.Account != nil && op.Account.ID == who && op.Account.Zone == op.Author.Zone
+	case chat.OpSession:
+		ok = op.Session != nil && op.Session.User == who && op.Session.Zone == op.Author.Zone
+	case chat.OpClaim:
+		ok = op.Claim != nil
+	}
+	if !ok {
+		return fmt.Sprintf("op of kind %d lacks its content, or its content is not its author's", op.Kind)
+	}
+	return ""
+}
