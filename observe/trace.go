@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -161,21 +163,20 @@ func (e *spanExporter) line(s sdktrace.ReadOnlySpan) spanLine {
 			if l.Attributes == nil {
 				l.Attributes = map[string]string{}
 			}
-			l.Attributes[string(a.Key)] = e.hide.text(a.Value.Emit(), spanValueMaxBytes)
+			l.Attributes[string(a.Key)] = e.hide.text(a.Value.String(), spanValueMaxBytes)
 		}
 	}
 	return l
 }
 
 // ExportSpans implements sdktrace.SpanExporter.
-func (e *spanExporter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
+func (e *spanExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, s := range spans {
 		l := e.line(s)
 		if e.file == nil {
-			e.log.Info("span", "trace", l.Trace, "span", l.Span, "parent", l.Parent, "name", l.Name, "region", string(l.Region),
-				"duration_ms", l.DurationMs, "failed", l.Failed, attributeGroup(l.Attributes))
+			e.log.LogAttrs(ctx, slog.LevelInfo, "span", l.attrs()...)
 			continue
 		}
 		b, err := json.Marshal(l)
@@ -196,12 +197,16 @@ func (e *spanExporter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlyS
 	return nil
 }
 
-func attributeGroup(attributes map[string]string) slog.Attr {
-	var pairs []any
-	for key, value := range attributes {
-		pairs = append(pairs, slog.String(key, value))
+// attrs gives the line for the log.
+func (l spanLine) attrs() []slog.Attr {
+	attrs := []slog.Attr{
+		slog.String("trace", l.Trace), slog.String("span", l.Span), slog.String("parent", l.Parent), slog.String("name", l.Name),
+		slog.String("region", string(l.Region)), slog.Float64("duration_ms", l.DurationMs), slog.Bool("failed", l.Failed),
 	}
-	return slog.Group("attributes", pairs...)
+	for _, key := range slices.Sorted(maps.Keys(l.Attributes)) {
+		attrs = append(attrs, slog.String("attributes."+key, l.Attributes[key]))
+	}
+	return attrs
 }
 
 // Shutdown implements sdktrace.SpanExporter.
