@@ -1,0 +1,137 @@
+// Reading a conversation's past: from this device as far as it goes, then from the server, page by page.
+
+import { atOrBefore, orderKey } from '../protocol/ids';
+import type { Rest } from '../protocol/rest';
+import type { Storage, Writer } from '../store/storage';
+import { timelineEffect } from './events';
+import type { ChatStore } from './state';
+import { emptyTimeline, lower, merge, shown, trim } from './timeline';
+import type { Row, Timeline } from './timeline';
+
+export const historyLimits = {
+  page: 50,
+  /** Rows read from the device when a conversation opens. */
+  first: 200,
+  /** Pages fetched at most to open at the first unread message; `unread` itself stops counting at 100. */
+  unreadPages: 3,
+  /** Rows kept in memory of a conversation that is not on the screen. */
+  kept: 200,
+};
+
+export interface HistoryOptions {
+  store: ChatStore;
+  storage: Storage;
+  writer: Writer;
+  rest: Pick<Rest, 'messages'>;
+}
+
+export class History {
+  /** How far down the device has each conversation whole. */
+  private floors: Record<string, string>;
+  private busy = new Map<string, Promise<boolean>>();
+
+  constructor(
+    private readonly options: HistoryOptions,
+    floors: Record<string, string>,
+  ) {
+    this.floors = { ...floors };
+  }
+
+  /** forget drops what is known, for a `reset`: the log does not tell what happened in between. */
+  forget(): void {
+    this.floors = {};
+    this.busy.clear();
+  }
+
+  /** open makes a conversation ready to be shown, down to the first message not yet read. */
+  async open(conversation_id: string): Promise<void> {
+    if (this.timeline(conversation_id).floor === undefined) {
+      const stored = this.floors[conversation_id];
+      if (stored === undefined || !(await this.readStored(conversation_id, stored, historyLimits.first))) {
+        await this.older(conversation_id);
+      }
+    }
+    for (let page = 0; page < historyLimits.unreadPages && this.unreadBelow(conversation_id); page++) {
+      if (!(await this.older(conversation_id))) return;
+    }
+  }
+
+  /** older brings one more page; false when there is none. It rejects when the server has to be asked and does not answer. */
+  older(conversation_id: string): Promise<boolean> {
+    const running = this.busy.get(conversation_id);
+    if (running) return running;
+    const work = this.nextPage(conversation_id).finally(() => {
+      if (this.busy.get(conversation_id) === work) this.busy.delete(conversation_id);
+    });
+    this.busy.set(conversation_id, work);
+    return work;
+  }
+
+  /** leave drops all but the newest rows from memory. */
+  leave(conversation_id: string): void {
+    const { store } = this.options;
+    const timelines = store.getState().timelines;
+    const timeline = timelines[conversation_id];
+    if (timeline) store.setState({ timelines: { ...timelines, [conversation_id]: trim(timeline, historyLimits.kept) } });
+  }
+
+  private async nextPage(conversation_id: string): Promise<boolean> {
+    const floor = this.timeline(conversation_id).floor;
+    if (floor === '') return false;
+    const stored = this.floors[conversation_id];
+    if (floor !== undefined && stored !== undefined && stored !== floor) {
+      if (await this.readStored(conversation_id, stored, historyLimits.page)) return true;
+    }
+    return this.fetchPage(conversation_id, floor);
+  }
+
+  /** readStored takes rows from the device; false when it has none further down. */
+  private async readStored(conversation_id: string, stored: string, limit: number): Promise<boolean> {
+    const floor = this.timeline(conversation_id).floor;
+    const before = floor === undefined ? undefined : orderKey(floor);
+    const rows = await this.options.storage.rows(conversation_id, before, limit);
+    const lowest = stored === '' ? '' : orderKey(stored);
+    const whole = rows.filter((row) => row.key >= lowest);
+    const reached = rows.length < limit || whole.length < rows.length;
+    if (whole.length === 0 && stored !== '') return false;
+    this.take(conversation_id, whole, reached ? stored : whole[0]!.id);
+    return whole.length > 0 || floor === undefined;
+  }
+
+  private async fetchPage(conversation_id: string, before: string | undefined): Promise<boolean> {
+    const page = await this.options.rest.messages(conversation_id, before, historyLimits.page);
+    // A `reset` or another page may have come meanwhile; then this one joins nothing.
+    if (this.timeline(conversation_id).floor !== before) return true;
+    const oldest = page.messages.at(-1);
+    const floor = page.next === undefined || !oldest ? '' : oldest.id;
+    const change = merge(this.timeline(conversation_id), page.messages);
+    const effect = timelineEffect(this.options.store.getState(), conversation_id, change);
+    this.floors[conversation_id] = floor;
+    void this.options.writer.add({ ...effect.batch, floors: { [conversation_id]: floor } });
+    this.put(conversation_id, lower(change.timeline, floor));
+    return page.messages.length > 0;
+  }
+
+  private take(conversation_id: string, rows: readonly Row[], floor: string): void {
+    this.put(conversation_id, lower(merge(this.timeline(conversation_id), rows).timeline, floor));
+  }
+
+  private unreadBelow(conversation_id: string): boolean {
+    const conversation = this.options.store.getState().conversations[conversation_id];
+    const timeline = this.timeline(conversation_id);
+    if (!conversation?.unread || timeline.floor === '') return false;
+    const oldest = shown(timeline)[0];
+    if (!oldest) return true;
+    if (conversation.read === undefined) return shown(timeline).length < conversation.unread;
+    return !atOrBefore(oldest.id, conversation.read);
+  }
+
+  private timeline(conversation_id: string): Timeline {
+    return this.options.store.getState().timelines[conversation_id] ?? emptyTimeline;
+  }
+
+  private put(conversation_id: string, timeline: Timeline): void {
+    const { store } = this.options;
+    store.setState({ timelines: { ...store.getState().timelines, [conversation_id]: timeline } });
+  }
+}

@@ -1,0 +1,260 @@
+// The words of docs/protocol.md as types. Fields that this client does not use are left out: it ignores them.
+
+export interface UserRef {
+  id: string;
+  username: string;
+}
+
+export interface Message {
+  id: string;
+  conversation_id: string;
+  sender: UserRef;
+  client_id: string;
+  body: { text: string };
+  sent_at: string;
+  reply_to?: string;
+}
+
+export interface Endpoint {
+  region: string;
+  /** Base URL of the region, without a slash at the end. */
+  url: string;
+  rtt_ms?: number;
+}
+
+export type AckLevel = 'region' | 'zone';
+export type ReceiptKind = 'delivered' | 'read';
+export type PresenceState = 'online' | 'offline';
+export type ConversationState = 'request' | 'accepted' | 'blocked';
+export type ContactState = 'outgoing' | 'incoming' | 'accepted';
+
+// REST bodies.
+
+export interface Tokens {
+  user_id: string;
+  username: string;
+  display_name?: string;
+  home_zone: string;
+  token: string;
+  refresh_token: string;
+  expires_at: string;
+}
+
+export interface Me {
+  user_id: string;
+  username: string;
+  display_name?: string;
+  home_zone: string;
+  /** Whether a person or a rule pinned the user to the home zone. */
+  pinned?: boolean;
+}
+
+export interface UserInfo {
+  user_id: string;
+  username: string;
+  state?: PresenceState;
+  last_seen?: string;
+}
+
+export interface Contact {
+  user: UserRef;
+  state: ContactState;
+  since?: string;
+}
+
+export interface Block {
+  user: UserRef;
+  since?: string;
+}
+
+export interface ConversationRow {
+  id: string;
+  kind: 'direct';
+  peer: UserRef;
+  state: ConversationState;
+  last_message?: Message;
+  unread: number;
+  read?: string;
+  peer_read?: string;
+  peer_delivered?: string;
+  updated_at?: string;
+}
+
+export interface Route {
+  region: string;
+  endpoints: Endpoint[];
+  reasons: string[];
+  expires?: string;
+  signature?: string;
+}
+
+export interface ErrorBody {
+  code: string;
+  message: string;
+  retryable: boolean;
+  retry_after_ms?: number;
+  endpoints?: Endpoint[];
+}
+
+// Frames to the server.
+
+export interface HelloFrame {
+  t: 'hello';
+  token: string;
+  device: string;
+  resume?: string;
+  as?: string;
+}
+
+export interface SendFrame {
+  t: 'send';
+  client_id: string;
+  after?: string;
+  to: { user: string } | { conversation: string };
+  body: { text: string };
+  reply_to?: string;
+}
+
+export interface ReadFrame {
+  t: 'read';
+  conversation_id: string;
+  message_id: string;
+}
+
+export interface TypingFrame {
+  t: 'typing';
+  conversation_id: string;
+  user?: string | UserRef;
+}
+
+export interface PingFrame {
+  t: 'ping' | 'pong';
+}
+
+export type ClientFrame = HelloFrame | SendFrame | ReadFrame | TypingFrame | PingFrame;
+
+// Frames from the server.
+
+export interface WelcomeFrame {
+  t: 'welcome';
+  session: string;
+  user: UserRef;
+  region: string;
+  home_zone: string;
+  max_level: AckLevel;
+  cursor: string;
+  reset?: boolean;
+  endpoints?: Endpoint[];
+  limits?: Record<string, number>;
+  heartbeat_ms?: number;
+}
+
+export interface AckFrame {
+  t: 'ack';
+  client_id: string;
+  message_id: string;
+  conversation_id: string;
+  level: AckLevel;
+  sent_at: string;
+}
+
+export interface AliasFrame {
+  t: 'alias';
+  cursor: string;
+  conversation_id: string;
+  client_id: string;
+  from: string;
+  to: string;
+}
+
+export interface MessageFrame {
+  t: 'message';
+  cursor: string;
+  message: Message;
+}
+
+export interface ReceiptFrame {
+  t: 'receipt';
+  cursor: string;
+  conversation_id: string;
+  user: string;
+  kind: ReceiptKind;
+  message_id: string;
+}
+
+export interface PresenceFrame {
+  t: 'presence';
+  user: string | UserRef;
+  state: PresenceState;
+  last_seen?: string;
+}
+
+export interface ContactFrame {
+  t: 'contact';
+  cursor: string;
+  user: UserRef;
+  state: ContactState | 'none';
+}
+
+export interface GoawayFrame {
+  t: 'goaway';
+  reason?: string;
+  endpoints?: Endpoint[];
+  within_ms?: number;
+}
+
+export interface ErrorFrame extends ErrorBody {
+  t: 'error';
+  /** The client_id or the frame type that failed. */
+  re?: string;
+}
+
+/** Events change stored things and move the cursor. */
+export type EventFrame = AliasFrame | MessageFrame | ReceiptFrame | ContactFrame;
+
+export type ServerFrame =
+  | WelcomeFrame
+  | AckFrame
+  | EventFrame
+  | TypingFrame
+  | PresenceFrame
+  | PingFrame
+  | GoawayFrame
+  | ErrorFrame;
+
+/** Close codes that ask for something else than a plain reconnect. */
+export const closeCode = {
+  unauthorized: 4001,
+  rateLimited: 4029,
+  wrongRegion: 4307,
+} as const;
+
+export const subprotocol = 'meridian.v1.json';
+
+/** parseFrame gives the frame of a text message, or undefined for what is none or not known. */
+export function parseFrame(text: unknown): ServerFrame | undefined {
+  if (typeof text !== 'string') return undefined;
+  try {
+    const frame: unknown = JSON.parse(text);
+    if (typeof frame === 'object' && frame !== null && typeof (frame as { t?: unknown }).t === 'string') {
+      return frame as ServerFrame;
+    }
+  } catch {
+    // Not JSON: a defect of the server, or of something between. The next frame may be fine.
+  }
+  return undefined;
+}
+
+/** userIdOf reads a user given as an id or as {id, username}. */
+export function userIdOf(user: string | UserRef | undefined): string | undefined {
+  return typeof user === 'object' ? user.id : user;
+}
+
+/** socketURL gives the socket of a region's base URL. */
+export function socketURL(base: string): string {
+  return `${trimSlash(base).replace(/^http/, 'ws')}/v1/ws`;
+}
+
+export function trimSlash(base: string): string {
+  return base.replace(/\/+$/, '');
+}

@@ -1,0 +1,193 @@
+import { useVirtualizer } from '@tanstack/react-virtual';
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
+import type { KeyboardEvent, RefObject } from 'react';
+import type { ConversationRow } from '../protocol/types';
+import { useEngine } from './context';
+import { DownIcon } from './icons';
+import type { Item } from './items';
+import { MessageRow } from './MessageRow';
+
+/** Distances in pixels: when the next page of the past is fetched, and how near to the end counts as at the end. */
+const prefetch_px = 900;
+const end_px = 60;
+
+interface Props {
+  conversation: ConversationRow;
+  items: Item[];
+  /** Whether the first page is there. */
+  ready: boolean;
+  /** Whether the beginning of the conversation is among the items. */
+  complete: boolean;
+}
+
+/**
+ * MessageList shows a conversation of any length with the rows on the screen only. It is one tab stop; arrows walk from
+ * message to message. It opens at the first unread message, and stays where it is when older ones come in above.
+ */
+export function MessageList({ conversation, items, ready, complete }: Props) {
+  const scroller = useRef<HTMLDivElement>(null);
+  const virtualizer = useVirtualizer({
+    count: items.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: (index) => estimate(items[index]),
+    getItemKey: (index) => items[index]?.key ?? index,
+    overscan: 8,
+    anchorTo: 'end',
+    followOnAppend: true,
+    scrollEndThreshold: end_px,
+    paddingStart: 16,
+    paddingEnd: 8,
+  });
+  const placed = usePlacement(virtualizer, items, ready);
+  const atEnd = useReading({ virtualizer, scroller, conversation, items, placed, complete });
+  const [active, setActive] = useState(-1);
+  const fresh = atEnd ? 0 : conversation.unread;
+
+  // Who sends wants to see it go, wherever the list stands.
+  const lastKey = items.at(-1)?.key;
+  const lastMine = items.at(-1)?.mine && items.at(-1)?.state === 'pending';
+  useEffect(() => {
+    if (lastMine) virtualizer.scrollToEnd();
+  }, [lastKey, lastMine, virtualizer]);
+
+  function keys(event: KeyboardEvent) {
+    const from = active < 0 ? items.length : active;
+    const steps: Record<string, number> = { ArrowUp: from - 1, ArrowDown: from + 1, Home: 0, End: items.length - 1 };
+    const to = steps[event.key];
+    if (to === undefined || items.length === 0 || (event.target as HTMLElement).closest('a, button')) return;
+    event.preventDefault();
+    const next = Math.max(0, Math.min(items.length - 1, to));
+    setActive(next);
+    virtualizer.scrollToIndex(next, { align: 'auto' });
+    // The row may be rendered by this very scroll.
+    requestAnimationFrame(() => document.getElementById(`message-${next}`)?.focus({ preventScroll: true }));
+  }
+
+  return (
+    <div className="messages-frame">
+      <div
+        ref={scroller}
+        className="messages"
+        role="log"
+        aria-live="off"
+        aria-label={`Messages with ${conversation.peer.username}`}
+        tabIndex={0}
+        data-testid="messages"
+        data-count={items.length}
+        onKeyDown={keys}
+        onBlur={(event) => {
+          if (!event.currentTarget.contains(event.relatedTarget)) setActive(-1);
+        }}
+      >
+        <div className="messages-sizer" style={{ height: virtualizer.getTotalSize() }}>
+          {virtualizer.getVirtualItems().map(({ index, key, start }) => (
+            <div
+              key={key}
+              ref={virtualizer.measureElement}
+              data-index={index}
+              className="message-slot"
+              style={{ transform: `translateY(${start}px)` }}
+            >
+              <MessageRow item={items[index]!} index={index} total={items.length} />
+            </div>
+          ))}
+        </div>
+      </div>
+      {ready && items.length === 0 && <Beginning conversation={conversation} />}
+      {!atEnd && placed && (
+        <button type="button" className="to-end" data-testid="to-end" onClick={() => virtualizer.scrollToEnd()}>
+          <DownIcon />
+          {fresh > 0 ? `${fresh > 99 ? '99+' : fresh} new` : 'Latest'}
+        </button>
+      )}
+      <Announcer items={items} peer={conversation.peer.username} />
+    </div>
+  );
+}
+
+type ListVirtualizer = ReturnType<typeof useVirtualizer<HTMLDivElement, Element>>;
+
+/** usePlacement scrolls once, when the first page is there: to the first unread message, else to the end. */
+function usePlacement(virtualizer: ListVirtualizer, items: Item[], ready: boolean): boolean {
+  const [placed, setPlaced] = useState(false);
+  useLayoutEffect(() => {
+    if (placed || !ready) return;
+    const unread = items.findIndex((item) => item.unread);
+    if (unread >= 0) virtualizer.scrollToIndex(unread, { align: 'start' });
+    else virtualizer.scrollToEnd();
+    setPlaced(true);
+  }, [placed, ready, items, virtualizer]);
+  return placed;
+}
+
+interface Reading extends Pick<Props, 'conversation' | 'items' | 'complete'> {
+  virtualizer: ListVirtualizer;
+  scroller: RefObject<HTMLDivElement | null>;
+  placed: boolean;
+}
+
+/** useReading fetches the past when the reader comes near it, and marks as read what was really seen. */
+function useReading({ virtualizer, scroller, conversation, items, placed, complete }: Reading): boolean {
+  const engine = useEngine();
+  const [atEnd, setAtEnd] = useState(true);
+  const last = items.findLast((item) => item.id !== undefined)?.id;
+  const look = useCallback(() => {
+    const element = scroller.current;
+    if (!element || !placed) return;
+    if (element.scrollTop < prefetch_px && !complete) void engine.older(conversation.id).catch(() => undefined);
+    const end = element.scrollHeight - element.scrollTop - element.clientHeight <= end_px;
+    setAtEnd(end);
+    if (end && last !== undefined && document.visibilityState === 'visible') engine.markRead(conversation.id, last);
+  }, [scroller, placed, complete, engine, conversation.id, last]);
+
+  useEffect(() => {
+    const element = scroller.current;
+    // After the list has taken its new size and place.
+    const frame = requestAnimationFrame(look);
+    element?.addEventListener('scroll', look, { passive: true });
+    document.addEventListener('visibilitychange', look);
+    return () => {
+      cancelAnimationFrame(frame);
+      element?.removeEventListener('scroll', look);
+      document.removeEventListener('visibilitychange', look);
+    };
+  }, [scroller, look, items.length]);
+
+  // A smaller window, or a keyboard on the screen, must not push the end out of sight.
+  useEffect(() => {
+    const element = scroller.current;
+    if (!element || !atEnd) return;
+    const observer = new ResizeObserver(() => virtualizer.scrollToEnd());
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [scroller, virtualizer, atEnd]);
+  return atEnd;
+}
+
+function Beginning({ conversation }: { conversation: ConversationRow }) {
+  return (
+    <div className="empty empty-conversation">
+      <p>
+        This is the beginning of your conversation with <strong>{conversation.peer.username}</strong>. Say hello.
+      </p>
+    </div>
+  );
+}
+
+/** Announcer reads out what arrives. The list itself is silent, for rows come and go in it with every scroll. */
+function Announcer({ items, peer }: { items: Item[]; peer: string }) {
+  const last = items.findLast((item) => !item.mine);
+  const first = useRef(last?.key);
+  return (
+    <p className="visually-hidden" aria-live="polite">
+      {last && last.key !== first.current && `${peer}: ${last.text}`}
+    </p>
+  );
+}
+
+/** estimate guesses a row's height until it is measured, so that the scroll bar does not jump much. */
+function estimate(item: Item | undefined): number {
+  if (!item) return 44;
+  const lines = Math.ceil(item.text.length / 60);
+  return 18 + lines * 21 + (item.first ? 10 : 2) + (item.day === undefined ? 0 : 48) + (item.unread ? 40 : 0);
+}

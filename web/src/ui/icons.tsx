@@ -1,0 +1,62 @@
+// Icons, drawn on a 24-pixel grid with one stroke. All are decoration: what they mean stands in words beside them.
+
+import type { ReactNode } from 'react';
+
+function icon(children: ReactNode, viewBox = '0 0 24 24') {
+  return function Icon() {
+    return (
+      <svg className="icon" viewBox={viewBox} aria-hidden="true" focusable="false">
+        {children}
+      </svg>
+    );
+  };
+}
+
+export const BackIcon = icon(<path d="M15 5l-7 7 7 7" />);
+export const PlusIcon = icon(<path d="M12 5v14M5 12h14" />);
+export const SendIcon = icon(<path d="M4.5 12h14M12.5 5.500L19 12l-6.5 6.5" />);
+export const DownIcon = icon(<path d="M12 5v14M6 13l6 6 6-6" />);
+export const CloseIcon = icon(<path d="M6 6l12 12M18 6L6 18" />);
+export const MoreIcon = icon(<path d="M5 12h.01M12 12h.01M19 12h.01" strokeWidth="3" />);
+export const SettingsIcon = icon(
+  <>
+    <path d="M4 7h9M19 7h1M4 17h1M11 17h9" />
+    <circle cx="16" cy="7" r="2.5" />
+    <circle cx="8" cy="17" r="2.5" />
+  </>,
+);
+export const PinIcon = icon(<path d="M12 21s-6.5-6-6.5-11a6.5 6.5 0 0113 0c0 5-6.5 11-6.5 11zM12 12.500a2.5 2.5 0 100-5 2.5 2.5 0 000 5z" />);
+export const ClockIcon = icon(
+  <>
+    <circle cx="8" cy="8" r="5.5" />
+    <path d="M8 5v3l2 1.5" />
+  </>,
+  '0 0 16 16',
+);
+export const CheckIcon = icon(<path d="M3 8.500l3.2 3.200L13 4.5" />, '0 0 16 16');
+export const ShieldIcon = icon(
+  <>
+    <path d="M8 1.800l5 1.800v4c0 3.2-2.1 5.4-5 6.6-2.9-1.2-5-3.4-5-6.600v-4z" />
+    <path d="M5.6 8l1.8 1.8 3.2-3.6" />
+  </>,
+  '0 0 16 16',
+);
+export const DoubleIcon = icon(<path d="M1.5 8.500l3.2 3.2 6.8-7.200M8.2 11.200l.5.5 6.8-7.2" />, '0 0 17 16');
+export const AlertIcon = icon(
+  <>
+    <circle cx="8" cy="8" r="6" />
+    <path d="M8 4.800v4M8 11.200h.01" />
+  </>,
+  '0 0 16 16',
+);
+
+/** Globe is the mark of the project: a sphere with its meridians. */
+export function Globe({ className }: { className?: string }) {
+  return (
+    <svg className={className ?? 'globe'} viewBox="0 0 48 48" aria-hidden="true" focusable="false">
+      <circle cx="24" cy="24" r="20" />
+      <ellipse cx="24" cy="24" rx="8" ry="20" />
+      <path d="M4 24h40M7.5 13.500h33M7.5 34.500h33M24 4v40" />
+    </svg>
+  );
+}
