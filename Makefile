@@ -1,0 +1,58 @@
+# Meridian. `make help` lists the targets.
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOFLAGS_BUILD := -trimpath -ldflags "-X main.version=$(VERSION)"
+SEEDS ?= 500
+GOLANGCI := .cache/bin/golangci-lint
+GOLANGCI_VERSION := v2.15.0
+
+.DEFAULT_GOAL := build
+.PHONY: help up build web test check lint race sim bench nightly geo proto clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: build ## build, then three regions, a router and the web client on this machine
+	exec bin/meridian up
+
+build: web ## bin/meridian, with the web client in it where Node is there
+	go build $(GOFLAGS_BUILD) -o bin/meridian ./cmd/meridian
+
+web: ## the web client, where its sources are newer than what is built
+	@scripts/web.sh
+
+test: ## everything: build, formats, vet, Go, web, browser and process tests (up to 40 min)
+	scripts/test.sh
+
+check: ## the rules of the house and the fast tests (under 2 min)
+	scripts/check.sh
+
+lint: $(GOLANGCI) ## golangci-lint, installed into .cache/bin (a few minutes the first time)
+	$(GOLANGCI) run ./...
+
+$(GOLANGCI):
+	GOBIN=$(CURDIR)/.cache/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+race: ## the Go tests under the race detector
+	go test -race -short -p 1 -timeout 30m ./...
+
+sim: build ## the simulation: make sim SEEDS=5000
+	bin/meridian sim --seeds $(SEEDS) --json
+
+bench: build ## messages/s, latencies and bytes per idle connection of one region
+	bin/meridian bench
+
+nightly: build ## what takes hours: many seeds, races, fuzzing, the benchmark
+	bin/meridian sim --seeds 20000 --json
+	$(MAKE) race lint
+	scripts/fuzz.sh 2m
+	bin/meridian bench
+
+geo: ## compile the country table anew (needs npm)
+	go generate ./router/geo/...
+
+proto: ## generate the protobuf code anew (needs protoc)
+	go generate ./proto/...
+
+clean: ## remove what was built; not data, not node_modules
+	rm -rf bin .cache
+	find web/dist -mindepth 1 ! -name .keep -delete

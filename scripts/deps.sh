@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Makes sure that what the tests need is installed. What is missing and comes from Debian is installed by apt-get when this
+# runs as root; else it says what to install, and fails.
+set -euo pipefail
+
+fail() { echo "deps: $*" >&2; exit 1; }
+
+# at_least MINIMUM VERSION
+at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+command -v git >/dev/null || fail "git is missing"
+command -v go >/dev/null || fail "Go is missing: install Go 1.26 or newer from https://go.dev/dl/"
+go_version=$(go env GOVERSION)
+at_least 1.26 "${go_version#go}" || fail "Go ${go_version#go} is too old: 1.26 or newer is needed"
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+  fail "Node is missing: install Node 20.19 or newer, with npm, from https://nodejs.org/"
+fi
+node_version=$(node --version)
+at_least 20.19 "${node_version#v}" || fail "Node ${node_version#v} is too old: 20.19 or newer is needed"
+
+packages=()
+command -v chromium >/dev/null || packages+=(chromium)
+command -v dig >/dev/null || packages+=(bind9-dnsutils)
+if [ "${#packages[@]}" -gt 0 ]; then
+  command -v apt-get >/dev/null || fail "missing: ${packages[*]} (names of Debian packages); install them by your package manager"
+  [ "$(id -u)" = 0 ] || fail "missing: ${packages[*]}; run: sudo apt-get install -y --no-install-recommends ${packages[*]}"
+  echo "deps: installing ${packages[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+echo "deps: ${go_version}, node ${node_version}, $(chromium --version 2>/dev/null | head -n 1), dig"

@@ -1,0 +1,37 @@
+# Sourced by test.sh and check.sh: runs stages one after the other, each with a heading, a time limit and the time it took.
+# A stage that fails or takes too long ends the run, and so does the end of the whole budget.
+
+# budget SECONDS starts the clock of the whole run.
+budget() {
+  run_started=$SECONDS
+  run_seconds=$1
+}
+
+# stage NAME SECONDS COMMAND...
+stage() {
+  local name=$1 limit=$2 left started=$SECONDS code=0
+  shift 2
+  left=$((run_seconds - (SECONDS - run_started)))
+  if [ "$left" -le 0 ]; then
+    echo "=== $name: not run, the budget of ${run_seconds}s is used up" >&2
+    exit 124
+  fi
+  [ "$limit" -le "$left" ] || limit=$left
+  echo "=== $name"
+  # In the background, so that an interrupt is passed on at once: timeout gives the stage a process group of its own.
+  timeout --kill-after=15 "$limit" "$@" &
+  trap "kill $! 2>/dev/null || true" INT TERM
+  wait $! || code=$?
+  trap - INT TERM
+  if [ "$code" = 124 ] || [ "$code" = 137 ]; then
+    echo "=== $name: stopped after ${limit}s" >&2
+    exit "$code"
+  elif [ "$code" != 0 ]; then
+    echo "=== $name: failed after $((SECONDS - started))s (exit code $code)" >&2
+    exit "$code"
+  fi
+  echo "=== $name: ok, $((SECONDS - started))s"
+}
+
+# finished NAME says how long the whole run took.
+finished() { echo "=== $1: ok, $((SECONDS - run_started))s in all"; }

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# `make test`: everything, one stage after the other, within 40 minutes on two cores.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/stage.sh
+budget 2400
+stage dependencies 600 scripts/deps.sh
+stage "web client" 600 scripts/web.sh --require
+stage build 900 make --no-print-directory build
+stage format 60 scripts/format.sh
+stage vet 600 go vet ./...
+stage "vet process tests" 300 go vet -tags process ./cmd/...
+stage "Go tests" 1200 go test -p 1 -timeout 15m ./...
+stage "web tests" 300 npm --prefix web test
+stage "browser tests" 600 npm --prefix web run e2e
+stage "process tests" 900 scripts/process.sh
+finished test
