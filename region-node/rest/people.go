@@ -1,0 +1,140 @@
+package rest
+
+import (
+	"net/http"
+
+	"meridian/chat"
+	"meridian/region-node/auth"
+	"meridian/region-node/people"
+	"meridian/region-node/wire"
+)
+
+func (h *handler) profile(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
+	user, err := h.Auth.Resolve(r.Context(), r.PathValue("username"))
+	if err != nil {
+		return err
+	}
+	out := wire.Profile{UserID: user.ID.String(), Username: user.Name}
+	if h.Presence != nil {
+		if online, lastSeen, known := h.Presence(r.Context(), c.Owner(), user); known {
+			out.State = "offline"
+			if online {
+				out.State = "online"
+			}
+			if !lastSeen.IsZero() {
+				out.LastSeen = wire.Time(chat.HLCFromTime(lastSeen))
+			}
+		}
+	}
+	wire.WriteJSON(w, http.StatusOK, out)
+	return nil
+}
+
+func contact(c people.Contact) wire.Contact {
+	return wire.Contact{User: wire.UserOf(c.User), State: string(c.State), Since: wire.Time(c.Since)}
+}
+
+func (h *handler) contacts(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
+	n, err := limit(r)
+	if err != nil {
+		return err
+	}
+	after, err := idParam(r, "after")
+	if err != nil {
+		return err
+	}
+	list, next, err := h.People.Contacts(r.Context(), c.User, chat.UserID(after), n)
+	if err != nil {
+		return err
+	}
+	out := wire.Contacts{Contacts: []wire.Contact{}}
+	for _, one := range list {
+		out.Contacts = append(out.Contacts, contact(one))
+	}
+	if next != chat.NoUser {
+		out.Next = next.String()
+	}
+	wire.WriteJSON(w, http.StatusOK, out)
+	return nil
+}
+
+func (h *handler) putContact(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
+	one, err := h.People.PutContact(r.Context(), c.Owner(), r.PathValue("username"))
+	if err != nil {
+		return err
+	}
+	wire.WriteJSON(w, http.StatusOK, contact(one))
+	return nil
+}
+
+func (h *handler) deleteContact(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
+	return done(w, h.People.DeleteContact(r.Context(), c.Owner(), r.PathValue("username")))
+}
+
+func (h *handler) blocks(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
+	blocks, err := h.People.BlocksOf(r.Context(), c.User)
+	if err != nil {
+		return err
+	}
+	out := wire.Blocks{Blocks: []wire.Block{}}
+	for _, b := range blocks.List() {
+		out.Blocks = append(out.Blocks, wire.Block{User: wire.UserOf(b.User), Since: wire.Time(b.Since)})
+	}
+	wire.WriteJSON(w, http.StatusOK, out)
+	return nil
+}
+
+func (h *handler) putBlock(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
+	return done(w, h.People.PutBlock(r.Context(), c.Owner(), r.PathValue("username")))
+}
+
+func (h *handler) deleteBlock(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
+	return done(w, h.People.DeleteBlock(r.Context(), c.Owner(), r.PathValue("username")))
+}
+
+func (h *handler) conversations(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
+	before, n, err := page(r)
+	if err != nil {
+		return err
+	}
+	list, next, err := h.People.Conversations(r.Context(), c.User, before, n)
+	if err != nil {
+		return err
+	}
+	out := wire.Conversations{Conversations: []wire.Conversation{}, Next: wire.IDOrNone(next)}
+	for _, v := range list {
+		one := wire.Conversation{
+			ID: v.ID.String(), Kind: "direct", Peer: wire.UserOf(v.Peer), State: string(v.State), Unread: v.Unread,
+			Read: wire.IDOrNone(v.Read), PeerRead: wire.IDOrNone(v.PeerRead), PeerDelivered: wire.IDOrNone(v.PeerDelivered),
+			UpdatedAt: wire.Time(v.UpdatedAt),
+		}
+		if v.Last != nil {
+			last := wire.MessageOf(*v.Last)
+			one.LastMessage = &last
+		}
+		out.Conversations = append(out.Conversations, one)
+	}
+	wire.WriteJSON(w, http.StatusOK, out)
+	return nil
+}
+
+func (h *handler) messages(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
+	before, n, err := page(r)
+	if err != nil {
+		return err
+	}
+	id, err := chat.ParseUUID(r.PathValue("id"))
+	if err != nil {
+		return invalid("id is not a conversation id")
+	}
+	list, next, err := h.People.Messages(r.Context(), c.User, chat.ConversationID(id), before, n)
+	if err != nil {
+		return err
+	}
+	out := wire.Messages{Messages: []wire.Message{}, Next: wire.IDOrNone(next)}
+	for _, row := range list {
+		out.Messages = append(out.Messages, wire.MessageOf(row))
+	}
+	wire.WriteJSON(w, http.StatusOK, out)
+	return nil
+}

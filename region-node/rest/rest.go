@@ -1,0 +1,88 @@
+// Package rest answers the REST calls of the client protocol (docs/protocol.md) in a region of the caller's home zone: it
+// reads and checks requests, asks packages auth and people, and prints their answers. Every refusal is typed and counted.
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"meridian/chat"
+	"meridian/config"
+	"meridian/region-node/auth"
+	"meridian/region-node/people"
+)
+
+// Metrics counts by names of the project's list.
+type Metrics interface {
+	Count(name string, labels ...string)
+	Observe(name string, value float64, labels ...string)
+}
+
+// Options make a handler. All are needed but Presence.
+type Options struct {
+	Auth   *auth.Service
+	People *people.Service
+	Limits config.Limits
+	// Presence gives whether a user is online, and when last; known is false where that cannot be told to asker.
+	Presence func(ctx context.Context, asker chat.Owner, user chat.Owner) (online bool, lastSeen time.Time, known bool)
+	// ClientAddr gives the client's address, seen through trusted proxies.
+	ClientAddr func(*http.Request) netip.Addr
+	// AllowOrigin says whether a browser page of the request's Origin may read the answers.
+	AllowOrigin func(*http.Request) bool
+	Metrics     Metrics
+	Log         *slog.Logger
+	Now         func() time.Time
+}
+
+// The bounds of looking names up, which keep a user from crawling the directory: per user, for a region.
+const (
+	lookupsPerSecond = 5
+	lookupBurst      = 300
+	maxLookupUsers   = 100_000
+)
+
+// handler holds what calls need. It is safe for concurrent use.
+type handler struct {
+	Options
+	mux     *http.ServeMux
+	lookups *auth.Limiter
+}
+
+// call answers one request. What it returns is told to the client; after an error nothing has been written.
+type call func(w http.ResponseWriter, r *http.Request) error
+
+// userCall is a call of somebody who is logged in.
+type userCall func(w http.ResponseWriter, r *http.Request, c auth.Claims) error
+
+// New makes the handler of all REST calls but /v1/route and the probes.
+func New(opt Options) http.Handler {
+	h := &handler{Options: opt, mux: http.NewServeMux(), lookups: auth.NewLimiter(lookupsPerSecond, lookupBurst, maxLookupUsers)}
+	h.path("/v1/signup", methods{http.MethodPost: h.signUp})
+	h.path("/v1/login", methods{http.MethodPost: h.logIn})
+	h.path("/v1/token", methods{http.MethodPost: h.refresh})
+	h.path("/v1/logout", methods{http.MethodPost: h.user(h.logOut)})
+	h.path("/v1/me", methods{http.MethodGet: h.user(h.me)})
+	h.path("/v1/me/password", methods{http.MethodPost: h.user(h.changePassword)})
+	h.path("/v1/me/sessions", methods{http.MethodGet: h.user(h.sessions), http.MethodDelete: h.user(h.revokeOthers)})
+	h.path("/v1/me/sessions/{id}", methods{http.MethodDelete: h.user(h.revokeSession)})
+	h.path("/v1/users/{username}", methods{http.MethodGet: h.user(h.named(h.profile))})
+	h.path("/v1/contacts", methods{http.MethodGet: h.user(h.contacts)})
+	h.path("/v1/contacts/{username}", methods{
+		http.MethodPut: h.user(h.named(h.putContact)), http.MethodDelete: h.user(h.named(h.deleteContact)),
+	})
+	h.path("/v1/blocks", methods{http.MethodGet: h.user(h.blocks)})
+	h.path("/v1/blocks/{username}", methods{
+		http.MethodPut: h.user(h.named(h.putBlock)), http.MethodDelete: h.user(h.named(h.deleteBlock)),
+	})
+	h.path("/v1/conversations", methods{http.MethodGet: h.user(h.conversations)})
+	h.path("/v1/conversations/{id}/messages", methods{http.MethodGet: h.user(h.messages)})
+	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { h.fail(w, r, notFound()) })
+	return h
+}
+
+func notFound() error {
+	return &chat.Error{Code: chat.CodeNotFound, Op: "rest", Message: "no such path"}
+}
