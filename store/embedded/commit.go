@@ -1,0 +1,385 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"meridian/chat"
+)
+
+const (
+	// maxGroup bounds the batches of one fsync, maxGroupBytes their size.
+	maxGroup      = 4096
+	maxGroupBytes = 8 << 20
+	// maxQueued bounds the batches that wait for the committer; beyond it Commit refuses at once.
+	maxQueued = 64 << 10
+	// lingerFrom is the size of a group after which the committer lets others run before it takes the next: under load
+	// the groups grow, and a lone writer waits for nobody. It yields rather than sleeps, since a sleep below a
+	// millisecond lasts about a millisecond.
+	lingerFrom   = 32
+	lingerYields = 8
+	// doneGroups bounds the groups whose callbacks have not been called yet.
+	doneGroups = 16
+	// spaceEvery is how often free space is looked up while writes come in.
+	spaceEvery = 100 * time.Millisecond
+	// troubleFor is how long writes are refused after an error with a table or with space.
+	troubleFor = time.Second
+)
+
+// request is what waits for the committer: a batch, or a decision that needs to see what is there.
+type request struct {
+	batch *encoded
+	// decide looks at g and adds to it; it adds nothing when it fails.
+	decide func(g *group) error
+	// err, if set, is the answer: the batch was malformed.
+	err error
+	// done is called once. direct: by the committer itself, for callers inside this package that only take the answer.
+	done   func(error)
+	direct bool
+	// frees says that the request makes room: it is taken on a full disk too.
+	frees bool
+}
+
+// queue is what waits, in order.
+type queue struct {
+	mu      sync.Mutex
+	waiting []*request
+	closed  bool
+	wake    chan struct{}
+}
+
+// put gives false when the queue is closed or too long.
+func (q *queue) put(r *request) (ok, closed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || len(q.waiting) >= maxQueued {
+		return false, q.closed
+	}
+	q.waiting = append(q.waiting, r)
+	q.signal()
+	return true, false
+}
+
+func (q *queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.signal()
+}
+
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
+// take waits for something and gives what fits into one group; nil when the queue is closed and empty.
+func (q *queue) take(maxBytes int) []*request {
+	for {
+		q.mu.Lock()
+		n, bytes := 0, 0
+		for n < len(q.waiting) && n < maxGroup {
+			if b := q.waiting[n].batch; b != nil {
+				if n > 0 && bytes+b.bytes > maxBytes {
+					break
+				}
+				bytes += b.bytes
+			}
+			n++
+		}
+		taken := q.waiting[:n:n]
+		q.waiting = q.waiting[n:]
+		closed := q.closed
+		q.mu.Unlock()
+		if n > 0 {
+			return taken
+		}
+		if closed {
+			return nil
+		}
+		<-q.wake
+	}
+}
+
+// linger lets the writers run as long as that brings in more.
+func (q *queue) linger() {
+	before := -1
+	for range lingerYields {
+		n := q.len()
+		if n <= before || n >= maxGroup {
+			return
+		}
+		before = n
+		runtime.Gosched()
+	}
+}
+
+// Commit implements chat.Store. done must not wait for the store: callbacks of all batches share one goroutine.
+func (s *Store) Commit(b *chat.Batch, done func(error)) {
+	r := &request{done: done}
+	r.batch, r.err = encode(s.db.NewBatch(), b, s.opts.Codec)
+	s.enqueue(r)
+}
+
+func (s *Store) enqueue(r *request) {
+	ok, closed := s.queue.put(r)
+	if ok {
+		return
+	}
+	err := closedError("embedded.Commit")
+	if !closed {
+		err = &chat.Error{Code: chat.CodeRegionDegraded, Op: "embedded.Commit", Message: fmt.Sprintf("%d batches wait for the disk", maxQueued)}
+	}
+	s.opts.Metrics.Refused(1, chat.CodeOf(err))
+	if r.direct {
+		r.done(err)
+		return
+	}
+	go r.done(err)
+}
+
+// decide runs f in the committer and waits until what it wrote is durable.
+func (s *Store) decide(ctx context.Context, op string, frees bool, f func(g *group) error) error {
+	if err := ctxError(ctx, op); err != nil {
+		return err
+	}
+	answer := make(chan error, 1)
+	s.enqueue(&request{decide: f, done: func(err error) { answer <- err }, direct: true, frees: frees})
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctxError(ctx, op)
+	}
+}
+
+// group is what one fsync makes durable.
+type group struct {
+	s       *Store
+	batch   *pebble.Batch
+	buckets map[string]*logBucket
+	// written holds what this group sets in tables whose rows are decided by looking: the engine does not show it yet.
+	written   map[string][]byte
+	highWater chat.HLC
+}
+
+// get sees what is durable and what this group has written in such tables. Only the committer writes, so nothing changes
+// between the look and the write.
+func (g *group) get(k []byte) ([]byte, bool, error) {
+	if v, ok := g.written[string(k)]; ok {
+		return v, v != nil, nil
+	}
+	return get(g.s.db, k)
+}
+
+func (g *group) set(k, v []byte) {
+	g.note(k, v)
+	_ = g.batch.Set(k, v, nil)
+}
+
+func (g *group) delete(k []byte) {
+	g.note(k, nil)
+	_ = g.batch.Delete(k, nil)
+}
+
+func (g *group) note(k, v []byte) {
+	if g.written == nil {
+		g.written = make(map[string][]byte)
+	}
+	g.written[string(k)] = v
+}
+
+// add puts a batch into the group: all of it or, with an error, nothing.
+func (g *group) add(e *encoded) error {
+	stand, err := g.standing(e.claims)
+	if err != nil {
+		return err
+	}
+	if err := g.batch.Apply(e.rows, nil); err != nil {
+		return err
+	}
+	g.confirm(e.claims, stand)
+	for k, l := range e.buckets {
+		if g.buckets == nil {
+			g.buckets = make(map[string]*logBucket)
+		}
+		if g.buckets[k] == nil {
+			g.buckets[k] = l
+			continue
+		}
+		g.buckets[k].add(l.time, l.seq, l.to)
+	}
+	g.highWater = max(g.highWater, e.highWater)
+	return nil
+}
+
+// commitLoop is the committer.
+func (s *Store) commitLoop() {
+	defer s.background.Done()
+	defer close(s.finished)
+	maxBytes := min(maxGroupBytes, int(s.opts.MemTableBytes)/4)
+	for {
+		requests := s.queue.take(maxBytes)
+		if requests == nil {
+			return
+		}
+		s.commit(requests)
+		if len(requests) >= lingerFrom {
+			s.queue.linger()
+		}
+	}
+}
+
+// answer is a callback that is due.
+type answer struct {
+	done func(error)
+	err  error
+}
+
+// commit makes requests durable and answers them.
+func (s *Store) commit(requests []*request) {
+	g := &group{s: s, batch: s.db.NewBatch()}
+	errs := make([]error, len(requests))
+	refusal, frees := s.refusal()
+	for i, r := range requests {
+		switch {
+		case r.err != nil:
+			errs[i] = r.err
+		case refusal != nil && !(r.frees && frees):
+			errs[i] = refusal
+		case r.decide != nil:
+			errs[i] = r.decide(g)
+		default:
+			errs[i] = g.add(r.batch)
+		}
+	}
+	if err := s.write(g, len(requests)); err != nil {
+		for i := range errs {
+			if errs[i] == nil {
+				errs[i] = err
+			}
+		}
+	}
+	answers := make([]answer, 0, len(requests))
+	for i, r := range requests {
+		if errs[i] != nil {
+			s.opts.Metrics.Refused(1, chat.CodeOf(errs[i]))
+		}
+		if r.batch != nil {
+			_ = r.batch.rows.Close()
+		}
+		if r.direct {
+			r.done(errs[i])
+			continue
+		}
+		answers = append(answers, answer{r.done, errs[i]})
+	}
+	if len(answers) > 0 {
+		s.finished <- answers
+	}
+}
+
+// write applies the group with one fsync and shows it to readers.
+func (s *Store) write(g *group, batches int) error {
+	for k, l := range g.buckets {
+		_ = g.batch.Merge([]byte(k), packLogBucket(l), nil)
+	}
+	if g.highWater > s.highWater {
+		_ = g.batch.Set(selfKey(selfHighWater), packNumber(uint64(g.highWater)), nil)
+	}
+	if g.batch.Empty() {
+		return g.batch.Close()
+	}
+	bytes, began := g.batch.Len(), time.Now()
+	if err := s.apply(g.batch); err != nil {
+		return err
+	}
+	s.highWater = max(s.highWater, g.highWater)
+	_ = g.batch.Close()
+	s.views.publish(s.db.NewSnapshot())
+	s.opts.Metrics.Committed(batches, bytes, time.Since(began))
+	return nil
+}
+
+// apply gives an error with CodeUnknownOutcome: some of what Pebble wrote may be on the disk.
+func (s *Store) apply(b *pebble.Batch) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.gate.shut(fmt.Errorf("storage engine: %v", r))
+		}
+		if err == nil {
+			err = s.gate.err()
+		}
+		if err != nil {
+			s.opts.Log.Error("store: a write failed; the store is read-only until it is opened again", "dir", s.opts.Dir, "err", err)
+			err = &chat.Error{Code: chat.CodeUnknownOutcome, Op: "embedded.Commit", Message: "the disk failed during the write", Cause: err}
+		}
+	}()
+	sync := pebble.Sync
+	if s.opts.noSync {
+		sync = pebble.NoSync
+	}
+	return s.db.Apply(b, sync)
+}
+
+// refusal says why no writes are taken now; frees: those that make room are.
+func (s *Store) refusal() (err error, frees bool) {
+	if why := s.gate.err(); why != nil {
+		code, message := chat.CodeRegionDegraded, "the disk failed; the store is read-only until it is opened again"
+		switch {
+		case errors.Is(why, errAbandoned):
+			message = "the store is closed"
+		case noSpace(why):
+			code, message = chat.CodeStoreFull, "the disk was full; the store is read-only until it is opened again"
+		}
+		return &chat.Error{Code: code, Op: "embedded.Commit", Message: message, Cause: why}, false
+	}
+	if time.Since(time.Unix(0, s.gate.troubled.Load())) < troubleFor {
+		code, message := chat.CodeRegionDegraded, "the disk fails"
+		if s.gate.full.Load() {
+			code, message = chat.CodeStoreFull, "the disk is full"
+		}
+		return &chat.Error{Code: code, Op: "embedded.Commit", Message: message, RetryAfter: troubleFor}, true
+	}
+	if s.lowSpace() {
+		return &chat.Error{Code: chat.CodeStoreFull, Op: "embedded.Commit", RetryAfter: troubleFor,
+			Message: fmt.Sprintf("less than %d bytes are free", s.opts.ReserveBytes)}, true
+	}
+	return nil, true
+}
+
+// lowSpace says whether the reserve is touched. A file system that cannot say is taken to have room.
+func (s *Store) lowSpace() bool {
+	if s.opts.ReserveBytes <= 0 {
+		return false
+	}
+	if now := time.Now(); now.Sub(s.spaceChecked) >= spaceEvery {
+		s.spaceChecked = now
+		usage, err := s.opts.FS.GetDiskUsage(s.opts.Dir)
+		s.spaceLow = err == nil && usage.AvailBytes < uint64(s.opts.ReserveBytes)
+	}
+	return s.spaceLow
+}
+
+// answerLoop calls back, in order, apart from the committer: a slow callback holds up no fsync until doneGroups wait.
+func (s *Store) answerLoop() {
+	defer s.background.Done()
+	for answers := range s.finished {
+		for _, a := range answers {
+			a.done(a.err)
+		}
+	}
+}
