@@ -30,7 +30,7 @@ var mayImport = map[string]string{
 	"router":           "chat residency config router/decide router/geo",
 	"router/decide":    "chat residency config",
 	"router/geo":       "chat config router/decide",
-	"region-node":      "chat residency replication config proto",
+	"region-node":      "chat residency replication replication/link config proto",
 	"store/embedded":   "chat",
 	"store/storetest":  "chat",
 	"sim":              "chat residency replication config proto router/decide region-node store/embedded",

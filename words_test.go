@@ -56,8 +56,9 @@ func TestErrorCodesAreDocumented(t *testing.T) {
 	}
 }
 
-// Every metric that code counts stands in the list of observe, with the right number of labels. By convention a value that
-// counts is called metrics or Metrics, whatever it is a field of; names are literals or constants of their package.
+// Every metric that code counts stands in the list of observe, with the right number of label values. By convention a value
+// that counts is called metrics or Metrics, whatever it is a field of; names are literals, or constants of their package
+// whose own name begins with metric or Metric. The prefix meridian_ is put on by observe.
 func TestMetricNamesExist(t *testing.T) {
 	list := map[string]observe.Metric{}
 	for _, m := range observe.List() {
@@ -66,6 +67,14 @@ func TestMetricNamesExist(t *testing.T) {
 	kinds := map[string]observe.Kind{"Count": observe.Counter, "Add": observe.Counter, "Set": observe.Gauge, "Observe": observe.Histogram}
 	files := goFiles(t)
 	constants := stringConstants(files)
+	for _, folder := range slices.Sorted(maps.Keys(constants)) {
+		for _, constant := range slices.Sorted(maps.Keys(constants[folder])) {
+			name := constants[folder][constant]
+			if _, ok := list[name]; !ok && strings.HasPrefix(strings.ToLower(constant), "metric") {
+				t.Errorf("%s: constant %s: metric %q is not in observe/list.go", folder, constant, name)
+			}
+		}
+	}
 	for _, f := range files {
 		if f.test {
 			continue
@@ -117,10 +126,13 @@ func lastName(e ast.Expr) string {
 	}
 }
 
-// stringConstants gives the string constants of each folder by name.
+// stringConstants gives the string constants of each folder by name, without those of tests.
 func stringConstants(files []goFile) map[string]map[string]string {
 	all := map[string]map[string]string{}
 	for _, f := range files {
+		if f.test {
+			continue
+		}
 		if all[f.folder] == nil {
 			all[f.folder] = map[string]string{}
 		}
