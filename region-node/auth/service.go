@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
 	"net/netip"
 	"strings"
 	"time"
@@ -23,13 +22,18 @@ type Submitter interface {
 	Submit(ctx context.Context, op chat.Op) (chat.Op, error)
 }
 
+// Metrics observes by names of the project's list.
+type Metrics interface {
+	Observe(name string, value float64, labels ...string)
+}
+
 // Store is what auth reads and reserves; it writes by ops only.
 type Store interface {
 	chat.Accounts
 	chat.Directory
 }
 
-// Options make a Service. All are needed.
+// Options make a Service. All but Metrics are needed.
 type Options struct {
 	Self         chat.Region
 	Config       *config.Config
@@ -43,6 +47,8 @@ type Options struct {
 	// Country gives the ISO 3166-1 alpha-2 code of a client's address, "" if unknown.
 	Country func(netip.Addr) string
 	Now     func() time.Time
+	// Metrics, if not nil, is told how long password checks take.
+	Metrics Metrics
 }
 
 // Service signs people up and in, in the regions of their home zone. It is safe for concurrent use.
@@ -133,21 +139,29 @@ func (s *Service) serves(zone chat.Zone) error {
 	}
 }
 
+// hash and verify are the Hasher's, measured with the wait.
+func (s *Service) hash(ctx context.Context, password string) (string, error) {
+	defer s.observeHash(s.opt.Now())
+	return s.hasher.Hash(ctx, password)
+}
+
+func (s *Service) verify(ctx context.Context, stored, password string) (bool, error) {
+	defer s.observeHash(s.opt.Now())
+	return s.hasher.Verify(ctx, stored, password)
+}
+
+func (s *Service) observeHash(started time.Time) {
+	if s.opt.Metrics != nil {
+		s.opt.Metrics.Observe("password_hash_seconds", s.opt.Now().Sub(started).Seconds())
+	}
+}
+
 // allow counts a costly call of a client's address. The error has CodeRateLimited with RetryAfter.
 func (s *Service) allow(addr netip.Addr) error {
 	if ok, wait := s.perClient.Allow(AddressKey(addr), s.opt.Now()); !ok {
 		return &chat.Error{Code: chat.CodeRateLimited, Op: "auth.Service", Message: "too many sign-ups and log-ins from this address", RetryAfter: wait}
 	}
 	return nil
-}
-
-// newID gives a random UUID (version 4).
-func newID() chat.UUID {
-	var id chat.UUID
-	rand.Read(id[:]) //nolint:errcheck // it never fails (crypto/rand)
-	id[6] = id[6]&0x0f | 0x40
-	id[8] = id[8]&0x3f | 0x80
-	return id
 }
 
 // cleanLabel gives text (a display name, a device) composed and without spaces around it. Errors: CodeInvalidUTF8;

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"meridian/chat"
 )
 
@@ -57,7 +59,7 @@ func (s *Service) LogIn(ctx context.Context, r LogInRequest) (LoggedIn, error) {
 			return LoggedIn{}, err
 		}
 	}
-	ok, err := s.hasher.Verify(ctx, account.PasswordHash, r.Password)
+	ok, err := s.verify(ctx, account.PasswordHash, r.Password)
 	if err != nil {
 		return LoggedIn{}, err
 	}
@@ -83,7 +85,7 @@ func (s *Service) account(ctx context.Context, user chat.UserID) (chat.Account, 
 
 // open makes a session durable and its tokens.
 func (s *Service) open(ctx context.Context, account chat.Account, device string) (LoggedIn, error) {
-	session := chat.Session{ID: chat.SessionID(newID()), User: account.ID, Zone: account.Zone, Device: device, Region: s.opt.Self}
+	session := chat.Session{ID: chat.SessionID(uuid.New()), User: account.ID, Zone: account.Zone, Device: device, Region: s.opt.Self}
 	op, err := s.submitSession(ctx, account.Username, session)
 	if err != nil {
 		return LoggedIn{}, err
@@ -94,7 +96,7 @@ func (s *Service) open(ctx context.Context, account chat.Account, device string)
 func (s *Service) submitSession(ctx context.Context, username string, session chat.Session) (chat.Op, error) {
 	author := chat.Owner{ID: session.User, Zone: session.Zone, Name: username}
 	return s.opt.Submitter.Submit(ctx, chat.Op{
-		Kind: chat.OpSession, Author: author, Owners: []chat.Owner{author}, Client: chat.ClientID(newID()), Session: &session,
+		Kind: chat.OpSession, Author: author, Owners: []chat.Owner{author}, Client: chat.ClientID(uuid.New()), Session: &session,
 	})
 }
 
@@ -279,12 +281,12 @@ func (s *Service) ChangePassword(ctx context.Context, c Claims, oldPassword, new
 	if len(oldPassword) > s.opt.Config.Limits.PasswordMaxBytes {
 		return wrong
 	}
-	if ok, err := s.hasher.Verify(ctx, account.PasswordHash, oldPassword); err != nil {
+	if ok, err := s.verify(ctx, account.PasswordHash, oldPassword); err != nil {
 		return err
 	} else if !ok {
 		return wrong
 	}
-	if account.PasswordHash, err = s.hasher.Hash(ctx, newPassword); err != nil {
+	if account.PasswordHash, err = s.hash(ctx, newPassword); err != nil {
 		return err
 	}
 	account.SessionsNotBefore = ^chat.HLC(0) // the op's time, which the core puts in

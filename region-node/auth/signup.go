@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"meridian/chat"
 )
 
@@ -44,13 +46,13 @@ func (s *Service) SignUp(ctx context.Context, r SignUpRequest) (LoggedIn, error)
 	}
 	normalised := Normalise(account.Username)
 	// A name that is taken for good needs neither a password hash nor the other regions.
-	claim := s.directory.entry(normalised, account.ID, account.Zone, newID())
+	claim := s.directory.entry(normalised, account.ID, account.Zone, chat.UUID(uuid.New()))
 	if known, found, err := s.opt.Store.Claim(ctx, claim.Key); err != nil {
 		return LoggedIn{}, err
 	} else if found && !known.Pending {
 		return LoggedIn{}, &chat.Error{Code: chat.CodeUsernameTaken, Op: "auth.Service.SignUp", Message: "username is taken"}
 	}
-	if account.PasswordHash, err = s.hasher.Hash(ctx, r.Password); err != nil {
+	if account.PasswordHash, err = s.hash(ctx, r.Password); err != nil {
 		return LoggedIn{}, err
 	}
 	if err := s.directory.claim(ctx, claim); err != nil {
@@ -79,7 +81,7 @@ func (s *Service) newAccount(r *SignUpRequest) (chat.Account, string, error) {
 	if err := ValidPassword("password", r.Password, limits); err != nil {
 		return chat.Account{}, "", err
 	}
-	account := chat.Account{ID: chat.UserID(newID()), Username: Canonical(r.Username)}
+	account := chat.Account{ID: chat.UserID(uuid.New()), Username: Canonical(r.Username)}
 	var err error
 	if account.DisplayName, err = cleanLabel("display_name", r.DisplayName); err != nil {
 		return account, "", err
@@ -104,7 +106,7 @@ func (s *Service) newAccount(r *SignUpRequest) (chat.Account, string, error) {
 func (s *Service) submitAccount(ctx context.Context, account chat.Account) (chat.HLC, error) {
 	author := chat.Owner{ID: account.ID, Zone: account.Zone, Name: account.Username}
 	op, err := s.opt.Submitter.Submit(ctx, chat.Op{
-		Kind: chat.OpAccount, Author: author, Owners: []chat.Owner{author}, Client: chat.ClientID(newID()), Account: &account,
+		Kind: chat.OpAccount, Author: author, Owners: []chat.Owner{author}, Client: chat.ClientID(uuid.New()), Account: &account,
 	})
 	return op.Time, err
 }
@@ -113,7 +115,7 @@ func (s *Service) submitAccount(ctx context.Context, account chat.Account) (chat
 func (s *Service) confirm(ctx context.Context, claim chat.Claim) error {
 	claim.Pending = false
 	_, err := s.opt.Submitter.Submit(ctx, chat.Op{
-		Kind: chat.OpClaim, Author: chat.Owner{Zone: claim.Zone}, Client: chat.ClientID(newID()), Claim: &claim,
+		Kind: chat.OpClaim, Author: chat.Owner{Zone: claim.Zone}, Client: chat.ClientID(uuid.New()), Claim: &claim,
 	})
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"meridian/chat"
 	"meridian/residency"
 )
@@ -124,10 +126,11 @@ func (s *Service) PutContact(ctx context.Context, me chat.Owner, username string
 		return Contact{}, &chat.Error{Code: chat.CodeBlocked, Op: op, Message: "you blocked this user: unblock first"}
 	}
 	if now.State == StateNone {
-		if n, err := s.contactCount(ctx, me.ID, s.opt.ContactsPerUser); err != nil {
+		limit := s.opt.Config.Limits.ContactsPerUser
+		if n, err := s.contactCount(ctx, me.ID, limit); err != nil {
 			return Contact{}, err
-		} else if n >= s.opt.ContactsPerUser {
-			return Contact{}, tooMany(op, "contacts", s.opt.ContactsPerUser)
+		} else if n >= limit {
+			return Contact{}, tooMany(op, "contacts", limit)
 		}
 	}
 	if err := s.wish(ctx, me, other, true); err != nil {
@@ -158,7 +161,7 @@ func (s *Service) wish(ctx context.Context, me, other chat.Owner, want bool) err
 		owners = append(owners, other)
 	}
 	_, err := s.opt.Submitter.Submit(ctx, chat.Op{
-		Kind: chat.OpContact, Author: me, Owners: owners, Client: chat.ClientID(s.opt.NewID()),
+		Kind: chat.OpContact, Author: me, Owners: owners, Client: chat.ClientID(uuid.New()),
 		Contact: &chat.ContactChange{From: me, To: other, Want: want},
 	})
 	return err
@@ -166,7 +169,7 @@ func (s *Service) wish(ctx context.Context, me, other chat.Owner, want bool) err
 
 // other resolves a name to somebody else.
 func (s *Service) other(ctx context.Context, op string, me chat.Owner, username string) (chat.Owner, error) {
-	other, err := s.opt.Resolve(ctx, username)
+	other, err := s.opt.Directory.Resolve(ctx, username)
 	if err == nil && other.ID == me.ID {
 		err = &chat.Error{Code: chat.CodeInvalid, Op: op, Message: "username is your own"}
 	}

@@ -3,7 +3,10 @@ package people
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	"meridian/chat"
+	"meridian/config"
 )
 
 // Submitter makes an op durable in this region and gives it as stamped. Errors are of type *chat.Error.
@@ -11,18 +14,19 @@ type Submitter interface {
 	Submit(ctx context.Context, op chat.Op) (chat.Op, error)
 }
 
+// Directory finds people by name. The error has CodeUnknownUser when there is none.
+type Directory interface {
+	Resolve(ctx context.Context, username string) (chat.Owner, error)
+}
+
 // Options make a Service. All are needed.
 type Options struct {
+	Config   *config.Config
 	Topology chat.Topology
 	// Store gives bodies in the clear.
 	Store     chat.Mailboxes
 	Submitter Submitter
-	// Resolve finds people by name; its error has CodeUnknownUser when there is none.
-	Resolve func(ctx context.Context, username string) (chat.Owner, error)
-	// NewID gives a random UUID.
-	NewID func() chat.UUID
-	// ContactsPerUser bounds contacts, and blocks.
-	ContactsPerUser int
+	Directory Directory
 }
 
 // Service serves the people whose home zone this region is in. It is safe for concurrent use.
@@ -63,12 +67,12 @@ func (s *Service) setBlock(ctx context.Context, op string, me chat.Owner, userna
 	if err != nil || blocks.Now(other.ID) == on {
 		return err
 	}
-	if limit := s.opt.ContactsPerUser; on && (len(blocks.List()) >= limit || blocks.count() >= blockSteps*limit) {
+	if limit := s.opt.Config.Limits.ContactsPerUser; on && (len(blocks.List()) >= limit || blocks.count() >= blockSteps*limit) {
 		return tooMany(op, "blocks", limit)
 	}
 	// The other is never told, so the op concerns no other zone.
 	_, err = s.opt.Submitter.Submit(ctx, chat.Op{
-		Kind: chat.OpBlock, Author: me, Owners: []chat.Owner{me}, Client: chat.ClientID(s.opt.NewID()),
+		Kind: chat.OpBlock, Author: me, Owners: []chat.Owner{me}, Client: chat.ClientID(uuid.New()),
 		Block: &chat.BlockChange{By: me, User: other, On: on},
 	})
 	return err

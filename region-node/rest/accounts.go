@@ -47,8 +47,16 @@ func (h *handler) signUp(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	out, err := h.Auth.SignUp(r.Context(), auth.SignUpRequest{
-		Username: in.Username, Password: in.Password, DisplayName: in.DisplayName, Zone: in.Zone, Device: in.Device, Addr: h.ClientAddr(r),
+		Username: in.Username, Password: in.Password, DisplayName: in.DisplayName, Zone: in.Zone, Device: in.Device, Addr: h.Address(r),
 	})
+	switch chat.CodeOf(err) {
+	case "":
+		h.Metrics.Count("claims_total", "confirmed")
+	case chat.CodeUsernameTaken:
+		h.Metrics.Count("claims_total", "taken")
+	case chat.CodeNoMajority:
+		h.Metrics.Count("claims_total", "no_majority")
+	}
 	return h.logged(w, http.StatusCreated, "sign_ups_total", out, err)
 }
 
@@ -65,7 +73,7 @@ func (h *handler) logIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	out, err := h.Auth.LogIn(r.Context(), auth.LogInRequest{
-		Username: in.Username, Password: in.Password, Device: in.Device, Addr: h.ClientAddr(r),
+		Username: in.Username, Password: in.Password, Device: in.Device, Addr: h.Address(r),
 	})
 	return h.logged(w, http.StatusOK, "logins_total", out, err)
 }
@@ -119,7 +127,7 @@ func (h *handler) changePassword(w http.ResponseWriter, r *http.Request, c auth.
 	if err := required("old_password", in.Old, "new_password", in.New); err != nil {
 		return err
 	}
-	err := h.Auth.ChangePassword(r.Context(), c, in.Old, in.New, h.ClientAddr(r))
+	err := h.Auth.ChangePassword(r.Context(), c, in.Old, in.New, h.Address(r))
 	if code := chat.CodeOf(err); code == chat.CodeBadCredentials {
 		h.Metrics.Count("auth_failures_total", string(code))
 	}

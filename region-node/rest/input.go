@@ -23,11 +23,11 @@ func invalid(format string, args ...any) error {
 // decode reads the request's body, one JSON object, into v; fields that v does not know are left out. Errors: CodeTooLarge,
 // CodeInvalidUTF8, CodeInvalid for what is no JSON object or has a field of the wrong type, which is named.
 func (h *handler) decode(w http.ResponseWriter, r *http.Request, v any) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(h.Limits.RequestBytes)))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(h.Config.Limits.RequestBytes)))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return &chat.Error{Code: chat.CodeTooLarge, Op: "rest", Message: fmt.Sprintf("body of more than %d bytes", h.Limits.RequestBytes)}
+		return &chat.Error{Code: chat.CodeTooLarge, Op: "rest", Message: fmt.Sprintf("body of more than %d bytes", h.Config.Limits.RequestBytes)}
 	case err != nil:
 		return invalid("body cannot be read")
 	case !utf8.Valid(body):

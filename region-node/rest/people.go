@@ -9,22 +9,17 @@ import (
 	"meridian/region-node/wire"
 )
 
-func (h *handler) profile(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
+func (h *handler) profile(w http.ResponseWriter, r *http.Request, _ auth.Claims) error {
 	user, err := h.Auth.Resolve(r.Context(), r.PathValue("username"))
 	if err != nil {
 		return err
 	}
 	out := wire.Profile{UserID: user.ID.String(), Username: user.Name}
-	if h.Presence != nil {
-		if online, lastSeen, known := h.Presence(r.Context(), c.Owner(), user); known {
-			out.State = "offline"
-			if online {
-				out.State = "online"
-			}
-			if !lastSeen.IsZero() {
-				out.LastSeen = wire.Time(chat.HLCFromTime(lastSeen))
-			}
-		}
+	switch online, lastSeen := h.Presence.State(user.ID); {
+	case online:
+		out.State = "online"
+	case !lastSeen.IsZero():
+		out.State, out.LastSeen = "offline", wire.Time(chat.HLCFromTime(lastSeen))
 	}
 	wire.WriteJSON(w, http.StatusOK, out)
 	return nil

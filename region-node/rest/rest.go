@@ -3,7 +3,6 @@
 package rest
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -21,20 +20,24 @@ type Metrics interface {
 	Observe(name string, value float64, labels ...string)
 }
 
-// Options make a handler. All are needed but Presence.
+// Presence tells who is online, as far as this region may know; lastSeen is zero where it is not known.
+type Presence interface {
+	State(user chat.UserID) (online bool, lastSeen time.Time)
+}
+
+// Options make a handler. All are needed.
 type Options struct {
-	Auth   *auth.Service
-	People *people.Service
-	Limits config.Limits
-	// Presence gives whether a user is online, and when last; known is false where that cannot be told to asker.
-	Presence func(ctx context.Context, asker chat.Owner, user chat.Owner) (online bool, lastSeen time.Time, known bool)
-	// ClientAddr gives the client's address, seen through trusted proxies.
-	ClientAddr func(*http.Request) netip.Addr
-	// AllowOrigin says whether a browser page of the request's Origin may read the answers.
-	AllowOrigin func(*http.Request) bool
-	Metrics     Metrics
-	Log         *slog.Logger
-	Now         func() time.Time
+	Config   *config.Config
+	Auth     *auth.Service
+	People   *people.Service
+	Presence Presence
+	// Address gives the client's address, seen through trusted proxies.
+	Address func(*http.Request) netip.Addr
+	// Origin says whether browser pages of that origin may read the answers.
+	Origin  func(origin string) bool
+	Metrics Metrics
+	Log     *slog.Logger
+	Now     func() time.Time
 }
 
 // The bounds of looking names up, which keep a user from crawling the directory: per user, for a region.

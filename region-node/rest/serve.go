@@ -102,7 +102,7 @@ func (h *handler) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
 	origin := r.Header.Get("Origin")
 	header := w.Header()
 	header.Add("Vary", "Origin")
-	allowed := origin != "" && h.AllowOrigin(r)
+	allowed := origin != "" && h.Origin(origin)
 	if allowed {
 		header.Set("Access-Control-Allow-Origin", origin)
 		header.Set("Access-Control-Expose-Headers", "Retry-After, X-Request-Id")
