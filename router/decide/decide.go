@@ -15,6 +15,8 @@ type Input struct {
 	Address netip.Addr
 	Prefix  netip.Prefix
 	Place   Place
+	// ShedHash is the client's place in [0, 1) for shedding load; see the function ShedHash.
+	ShedHash float64
 	// Zone is the home zone of the client's token; nil without one. With transit: deny only its regions serve.
 	Zone *chat.ZoneSpec
 	// Host is the zone whose own host name was asked for: only its regions are named, whatever its transit rule. A name
@@ -75,7 +77,7 @@ func (m *Model) Decide(in Input) (Decision, error) {
 		d.Prefix = in.Prefix.String()
 	}
 	allowed := m.allowed(&d, in)
-	picked := board.Pick(nil, ranking.Indexes(), allowed, ShedHash(in.Address))
+	picked := board.Pick(nil, ranking.Indexes(), allowed, in.ShedHash)
 	best := classes
 	if len(picked) > 0 {
 		best = board.class[picked[0]]

@@ -61,6 +61,7 @@ type Place struct {
 // NewModel and may be shared.
 type Model struct {
 	world   World
+	names   []chat.Region
 	regions []region
 	index   map[chat.Region]int
 	prefer  map[string][]int
@@ -101,7 +102,7 @@ func NewModel(cfg *config.Config, world World) (*Model, error) {
 			km = distanceKm(r.lat, r.lon, world.Points[n].Latitude, world.Points[n].Longitude)
 		}
 		r.point, r.spurMs = n, msPerKm*km
-		m.regions, m.index[c.Name] = append(m.regions, r), i
+		m.regions, m.names, m.index[c.Name] = append(m.regions, r), append(m.names, r.name), i
 	}
 	var err error
 	if m.prefer, err = m.rules("prefer", cfg.Router.Prefer); err != nil {
@@ -118,14 +119,8 @@ func NewModel(cfg *config.Config, world World) (*Model, error) {
 	return m, nil
 }
 
-// Regions gives the regions in the order of the configuration.
-func (m *Model) Regions() []chat.Region {
-	out := make([]chat.Region, len(m.regions))
-	for i, r := range m.regions {
-		out[i] = r.name
-	}
-	return out
-}
+// Regions gives the regions in the order of the configuration; the caller must not change them.
+func (m *Model) Regions() []chat.Region { return m.names }
 
 // Index gives a region's number in the order of the configuration.
 func (m *Model) Index(r chat.Region) (int, bool) {

@@ -1,0 +1,175 @@
+package health
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	"meridian/chat"
+	"meridian/config"
+	"meridian/router/decide"
+)
+
+// Target is where a region is probed: Ready is the base URL whose /readyz users depend on, Admin the one whose /v1/peers
+// tells the region's votes.
+type Target struct {
+	Region chat.Region
+	Ready  string
+	Admin  string
+}
+
+// Options make a Monitor.
+type Options struct {
+	Regions []config.Region
+	Limits  config.Health
+	Targets []Target
+	// OnStates is told of the states after every round, from one goroutine.
+	OnStates func(decide.States)
+	// Count, if set, counts an event by name.
+	Count func(name string)
+}
+
+// The names that a Monitor counts.
+const (
+	CountProbes        = "router_health_probes"
+	CountProbeFailures = "router_health_probe_failures"
+	CountVoteFailures  = "router_health_vote_failures"
+)
+
+// Monitor probes all regions every interval.
+type Monitor struct {
+	opts   Options
+	core   *Core
+	client *http.Client
+}
+
+// maxReportBytes bounds what a region may answer.
+const maxReportBytes = 64 << 10
+
+// NewMonitor makes a monitor. An interval or time-out that is not set becomes 2 s or 1 s.
+func NewMonitor(opts Options) *Monitor {
+	if opts.Limits.Interval <= 0 {
+		opts.Limits.Interval = 2 * time.Second
+	}
+	if opts.Limits.Timeout <= 0 {
+		opts.Limits.Timeout = time.Second
+	}
+	if opts.Count == nil {
+		opts.Count = func(string) {}
+	}
+	return &Monitor{
+		opts: opts,
+		core: NewCore(opts.Regions, opts.Limits),
+		client: &http.Client{
+			// A new connection for each probe: users have to make one too.
+			Transport:     &http.Transport{DisableKeepAlives: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// Run probes until ctx ends.
+func (m *Monitor) Run(ctx context.Context) {
+	for {
+		began := time.Now()
+		round := m.round(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		m.opts.OnStates(m.core.Step(time.Now(), round))
+		wait := m.opts.Limits.Interval
+		if m.core.Settling() { // something is going down: look twice as often until it is settled
+			wait /= 2
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(wait-time.Since(began), 10*time.Millisecond)):
+		}
+	}
+}
+
+// round asks all regions at once; it takes at most one time-out.
+func (m *Monitor) round(ctx context.Context) Round {
+	ctx, cancel := context.WithTimeout(ctx, m.opts.Limits.Timeout)
+	defer cancel()
+	round := Round{Probes: map[chat.Region]Probe{}, Reports: map[chat.Region]Report{}}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, t := range m.opts.Targets {
+		wg.Go(func() {
+			p := m.probe(ctx, t)
+			mu.Lock()
+			defer mu.Unlock()
+			round.Probes[t.Region] = p
+		})
+		wg.Go(func() {
+			report, err := m.report(ctx, t)
+			if err != nil {
+				m.opts.Count(CountVoteFailures)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			round.Reports[t.Region] = report
+		})
+	}
+	wg.Wait()
+	return round
+}
+
+func (m *Monitor) probe(ctx context.Context, t Target) Probe {
+	m.opts.Count(CountProbes)
+	status, _, err := m.get(ctx, t.Ready+"/readyz")
+	if err == nil && status == http.StatusOK {
+		return Probe{OK: true}
+	}
+	m.opts.Count(CountProbeFailures)
+	switch {
+	case err == nil:
+		return Probe{Why: fmt.Sprintf("readyz answers %d", status)}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return Probe{Why: "connection refused"}
+	case errors.Is(err, context.DeadlineExceeded):
+		return Probe{Why: fmt.Sprintf("no answer within %s", m.opts.Limits.Timeout)}
+	}
+	return Probe{Why: "no connection"}
+}
+
+func (m *Monitor) report(ctx context.Context, t Target) (Report, error) {
+	var report Report
+	status, body, err := m.get(ctx, t.Admin+"/v1/peers")
+	if err != nil {
+		return report, err
+	}
+	if status != http.StatusOK {
+		return report, fmt.Errorf("peers answers %d", status)
+	}
+	if err := json.Unmarshal(body, &report); err != nil {
+		return report, err
+	}
+	if report.Region != t.Region {
+		return report, fmt.Errorf("%s answers as %s", t.Region, report.Region)
+	}
+	return report, nil
+}
+
+func (m *Monitor) get(ctx context.Context, url string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := m.client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReportBytes))
+	return resp.StatusCode, body, err
+}

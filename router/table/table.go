@@ -1,0 +1,193 @@
+// Package table holds the router's live decision in the form that every query needs: address → ranking → regions. The
+// addresses and rankings are compiled once per configuration and data; a change of health swaps one small array. Readers
+// never wait and see either the old state or the new one whole.
+package table
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"meridian/chat"
+	"meridian/router/decide"
+	"meridian/router/geo"
+	"meridian/router/geo/ranges"
+)
+
+// Live is the current table. Make it with New; all methods are safe for concurrent use.
+type Live struct {
+	write sync.Mutex // serialises those that make a new snapshot
+	now   atomic.Pointer[snapshot]
+}
+
+// snapshot is one state of everything; it never changes.
+type snapshot struct {
+	model *decide.Model
+	data  *geo.Data
+	hosts []chat.ZoneSpec // host number h is hosts[h-1]; 0 is the general name
+
+	set      *ranges.Set // address → number of the ranking
+	rankings [][]uint8
+
+	states decide.States
+	board  decide.Board
+	// answers holds, for each host and ranking, a count and then the regions to answer, best first.
+	answers []uint8
+	// uniform[h] says that all clients get the same answer for host h.
+	uniform []bool
+	gen     decide.Generations
+}
+
+// General is the host number of the deployment's own name, under which all regions are answered.
+const General = 0
+
+// New compiles a table. hosts are the zones that have a host name of their own; host number i+1 means hosts[i].
+func New(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec) *Live {
+	l := &Live{}
+	l.Replace(model, data, hosts)
+	return l
+}
+
+// Replace compiles a new table, while the old one serves, and swaps it in. States stay.
+func (l *Live) Replace(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec) {
+	l.write.Lock()
+	defer l.write.Unlock()
+	s := compile(model, data, hosts)
+	s.gen = decide.Generations{Data: data.Edition(), Config: 1, Health: 1}
+	if old := l.now.Load(); old != nil {
+		s.states = old.states
+		s.gen.Config, s.gen.Health = old.gen.Config+1, old.gen.Health
+	}
+	s.answer()
+	l.now.Store(s)
+}
+
+// SetStates takes new region states and swaps the answers; it gives false, and does nothing, when they are as before.
+func (l *Live) SetStates(states decide.States) bool {
+	l.write.Lock()
+	defer l.write.Unlock()
+	old := l.now.Load()
+	if maps.Equal(old.states, states) {
+		return false
+	}
+	s := *old
+	s.states = maps.Clone(states)
+	s.gen.Health++
+	s.answer()
+	l.now.Store(&s)
+	return true
+}
+
+// States gives a copy of the region states.
+func (l *Live) States() decide.States { return maps.Clone(l.now.Load().states) }
+
+// Model gives the current model.
+func (l *Live) Model() *decide.Model { return l.now.Load().model }
+
+// Data gives the current address data.
+func (l *Live) Data() *geo.Data { return l.now.Load().data }
+
+// Rankings gives the number of distinct orders of regions.
+func (l *Live) Rankings() int { return len(l.now.Load().rankings) }
+
+// compile maps every place to its ranking. Places that rank alike share one, and neighbouring addresses of one ranking
+// become one range, which is what makes the scope of DNS answers wide.
+func compile(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec) *snapshot {
+	s := &snapshot{model: model, data: data, hosts: slices.Clone(hosts)}
+	places := data.Places()
+	numbers := make([]uint32, len(places))
+	known := make(map[string]uint32)
+	for i, p := range places {
+		ranking := model.Rank(p)
+		order := ranking.Indexes()
+		n, ok := known[string(order)]
+		if !ok || i == geo.IPv4InIPv6 { // whose ranges must not join with others
+			n = uint32(len(s.rankings))
+			s.rankings = append(s.rankings, order)
+		}
+		if i != geo.IPv4InIPv6 {
+			known[string(order)] = n
+		}
+		numbers[i] = n
+	}
+	s.set = data.Set().Map(func(v uint32) uint32 { return numbers[v] })
+	return s
+}
+
+// answer fills in what depends on the states.
+func (s *snapshot) answer() {
+	s.board = s.model.Board(s.states)
+	stride := s.stride()
+	hosts := len(s.hosts) + 1
+	s.answers = make([]uint8, hosts*len(s.rankings)*stride)
+	s.uniform = make([]bool, hosts)
+	for h := range hosts {
+		all := s.answers[h*len(s.rankings)*stride:][:len(s.rankings)*stride]
+		s.uniform[h] = true
+		for r, order := range s.rankings {
+			one := all[r*stride:][:stride]
+			picked := s.board.Pick(one[1:1], order, s.allowed(h), 1) // 1: nobody is moved for load
+			one[0] = uint8(len(picked))
+			s.uniform[h] = s.uniform[h] && slices.Equal(one, all[:stride]) && (len(picked) < 2 || !s.board.Shedding())
+		}
+	}
+}
+
+func (s *snapshot) stride() int { return len(s.model.Regions()) + 1 }
+
+func (s *snapshot) allowed(host int) decide.Set {
+	if host == General {
+		return decide.All
+	}
+	return s.model.Set(s.hosts[host-1].Regions)
+}
+
+// Answer appends to dst the numbers of the regions that serve a client at a, best first, under a host number, and gives
+// the length of the widest prefix of a for which that holds whatever the regions' states are: the truthful scope of a DNS
+// answer, 0 where the client's address does not matter now. It does not allocate when dst has room. The regions are those
+// of Decide's usable ones, in the same order.
+func (l *Live) Answer(dst []uint8, host int, a netip.Addr) (regions []uint8, scopeBits int) {
+	s := l.now.Load()
+	plain, shift := geo.Normalise(a)
+	ranking, bits := s.set.Lookup(plain)
+	if s.board.Shedding() {
+		least := 24
+		if plain.Is6() {
+			least = 48
+		}
+		bits = max(bits, least)
+		dst = s.board.Pick(dst, s.rankings[ranking], s.allowed(host), decide.ShedHash(plain))
+	} else {
+		one := s.answers[(host*len(s.rankings)+int(ranking))*(s.stride()):]
+		dst = append(dst, one[1:1+one[0]]...)
+	}
+	if s.uniform[host] {
+		return dst, 0
+	}
+	return dst, bits + shift
+}
+
+// Query asks for a decision with its reasons.
+type Query struct {
+	Address   netip.Addr
+	Zone      *chat.ZoneSpec // the home zone of the token; nil without one
+	Host      int            // the host number asked for; General for none
+	Simulated bool
+}
+
+// Decide decides with all reasons. Its errors are decide.Model.Decide's.
+func (l *Live) Decide(q Query) (decide.Decision, error) {
+	s := l.now.Load()
+	place, prefix := s.data.Lookup(q.Address)
+	plain, _ := geo.Normalise(q.Address)
+	in := decide.Input{
+		Address: q.Address, Prefix: prefix, Place: place, Zone: q.Zone, Simulated: q.Simulated, States: s.states, Generations: s.gen,
+		ShedHash: decide.ShedHash(plain),
+	}
+	if q.Host != General {
+		in.Host = &s.hosts[q.Host-1]
+	}
+	return s.model.Decide(in)
+}
