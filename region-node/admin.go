@@ -1,0 +1,151 @@
+package regionnode
+
+import (
+	"context"
+	"crypto/subtle"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"time"
+
+	"meridian/chat"
+	"meridian/region-node/messages"
+	"meridian/region-node/wire"
+)
+
+// Status is what an operator sees of a region, on the admin listener.
+type Status struct {
+	Region   chat.Region           `json:"region"`
+	Ready    bool                  `json:"ready"`
+	NotReady string                `json:"not_ready,omitempty"`
+	UpFor    string                `json:"up_for"`
+	Sockets  int                   `json:"sockets"`
+	Online   int                   `json:"online"`
+	Peers    map[chat.Region]Peer  `json:"peers"`
+	Streams  messages.Status       `json:"streams"`
+	Zones    map[chat.Zone]ZoneRPO `json:"zones"`
+	// DeadLetters counts the newest ops that could not be applied, at most 100.
+	DeadLetters int `json:"dead_letters"`
+}
+
+// Peer is the link to another region.
+type Peer struct {
+	Up        bool    `json:"up"`
+	RTTms     float64 `json:"rtt_ms"`
+	LastError string  `json:"last_error,omitempty"`
+}
+
+// ZoneRPO says what losing this region would cost a zone that it serves.
+type ZoneRPO struct {
+	MaxLevel chat.AckLevel `json:"max_level"`
+	RPO      string        `json:"rpo"`
+}
+
+// Peers gives the links to the other regions.
+func (n *Node) Peers() map[chat.Region]Peer {
+	out := make(map[chat.Region]Peer)
+	for r, p := range n.backbone.mesh.Peers() {
+		out[r] = Peer{Up: p.Up, RTTms: float64(p.RTT.Microseconds()) / 1000, LastError: p.LastError}
+	}
+	return out
+}
+
+// Ready says whether this region can serve people: its store answers.
+func (n *Node) Ready(ctx context.Context) error {
+	_, err := n.store.Identity(ctx)
+	return err
+}
+
+// Status gathers what an operator sees.
+func (n *Node) Status(ctx context.Context) Status {
+	s := Status{
+		Region: n.opt.Region, UpFor: n.opt.Now().Sub(n.started).Round(time.Second).String(), Sockets: n.gateway.Count(),
+		Peers: n.Peers(), Streams: n.messages.Status(), Zones: make(map[chat.Zone]ZoneRPO),
+	}
+	if err := n.Ready(ctx); err != nil {
+		s.NotReady = err.Error()
+	} else {
+		s.Ready = true
+	}
+	n.messages.Hub().Users(func(chat.UserID) { s.Online++ })
+	for name, zone := range n.topology.Zones {
+		if zone.Has(n.opt.Region) {
+			s.Zones[name] = rpo(zone)
+		}
+	}
+	if dead, err := n.store.DeadLetters(ctx, 100); err == nil {
+		s.DeadLetters = len(dead)
+	}
+	return s
+}
+
+func rpo(zone chat.ZoneSpec) ZoneRPO {
+	switch {
+	case len(zone.Regions) == 1:
+		return ZoneRPO{MaxLevel: zone.MaxLevel(), RPO: "the last backup: the zone has one region"}
+	case zone.Ack == chat.AckZone:
+		return ZoneRPO{MaxLevel: zone.MaxLevel(), RPO: "0: an ack means durable in two regions"}
+	}
+	return ZoneRPO{MaxLevel: zone.MaxLevel(), RPO: "relay lag; 0 while the sender's client lives, which sends again what is not zone-acknowledged"}
+}
+
+// peersAnswer is what the router asks of every region: how it sees the others.
+type peersAnswer struct {
+	Region chat.Region          `json:"region"`
+	Peers  map[chat.Region]Peer `json:"peers"`
+}
+
+// adminHandler serves operators and routers; what changes something needs the admin token.
+func (n *Node) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /readyz", n.serveReady)
+	mux.Handle("GET /metrics", n.opt.Metrics.Handler())
+	mux.HandleFunc("GET /v1/peers", func(w http.ResponseWriter, _ *http.Request) {
+		wire.WriteJSON(w, http.StatusOK, peersAnswer{Region: n.opt.Region, Peers: n.Peers()})
+	})
+	mux.HandleFunc("GET /v1/admin/status", n.guard(func(w http.ResponseWriter, r *http.Request) {
+		wire.WriteJSON(w, http.StatusOK, n.Status(r.Context()))
+	}))
+	mux.HandleFunc("POST /v1/admin/cut", n.guard(n.serveCut))
+	mux.HandleFunc("POST /v1/admin/heal", n.guard(n.serveCut))
+	mux.HandleFunc("GET /debug/pprof/", n.guard(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/profile", n.guard(pprof.Profile))
+	return mux
+}
+
+func (n *Node) guard(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if n.opt.AdminToken == "" || subtle.ConstantTimeCompare([]byte(token), []byte(n.opt.AdminToken)) != 1 {
+			wire.WriteError(w, r, &chat.Error{Code: chat.CodeUnauthorized, Message: "the admin token is missing or wrong"})
+			return
+		}
+		next(w, r)
+	}
+}
+
+// cutter is a network that can be cut: the one with simulated delays.
+type cutter interface {
+	Cut(a, b chat.Region, bothWays bool)
+	Heal(a, b chat.Region)
+}
+
+// serveCut cuts or heals the link to ?peer= on the simulated network.
+func (n *Node) serveCut(w http.ResponseWriter, r *http.Request) {
+	peer := chat.Region(r.URL.Query().Get("peer"))
+	net, ok := n.opt.Network.(cutter)
+	switch {
+	case !ok:
+		wire.WriteError(w, r, &chat.Error{Code: chat.CodeInvalid, Message: "this network is real and cannot be cut: set network.delay_scale for a simulated one"})
+		return
+	case n.opt.Peers[peer] == "":
+		wire.WriteError(w, r, &chat.Error{Code: chat.CodeInvalid, Message: "peer must name another region"})
+		return
+	}
+	if strings.HasSuffix(r.URL.Path, "/cut") {
+		net.Cut(n.opt.Region, peer, true)
+	} else {
+		net.Heal(n.opt.Region, peer)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,167 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"meridian/chat"
+	"meridian/region-node/auth"
+	"meridian/region-node/gateway"
+	"meridian/region-node/wire"
+)
+
+// ServeWS answers GET /v1/ws.
+func (e *Edge) ServeWS(w http.ResponseWriter, r *http.Request) {
+	addr := e.opt.Address(r)
+	if !e.sockets.add(addr) {
+		e.opt.Metrics.Count("refused_total", string(chat.CodeRateLimited))
+		wire.WriteError(w, r, &chat.Error{Code: chat.CodeRateLimited, Message: "too many sockets of this address", RetryAfter: 5 * time.Second})
+		return
+	}
+	conn, err := gateway.Upgrade(w, r, e.opt.Limits.FrameBytes, gateway.Timeouts{
+		Idle: e.opt.Timing.HelloTimeout, Write: e.opt.Timing.WriteTimeout,
+	}, e.opt.Origin)
+	if err != nil {
+		e.sockets.remove(addr)
+		e.opt.Metrics.Count("refused_total", string(chat.CodeInvalid))
+		return // the upgrader has answered
+	}
+	go func() { // the request's goroutine and buffers go
+		defer e.sockets.remove(addr)
+		e.serve(context.Background(), conn, addr)
+	}()
+}
+
+func (e *Edge) serve(ctx context.Context, conn gateway.Socket, addr netip.Addr) {
+	hello, err := e.readHello(conn, addr)
+	if err != nil {
+		e.refuse(conn, err)
+		return
+	}
+	conn.SetIdle(2*e.opt.Timing.Heartbeat + e.opt.Timing.WriteTimeout)
+	at, err := e.place(hello.Claims.Zone, hello.Addr)
+	switch {
+	case err != nil:
+		e.refuse(conn, err)
+	case at.here:
+		e.opt.Gateway.Serve(ctx, conn, hello)
+	default:
+		e.tunnel(ctx, conn, hello, at.regions)
+	}
+}
+
+// readHello reads the first frame and verifies its token. Nothing else is read before it is known that this region may serve
+// the person.
+func (e *Edge) readHello(conn gateway.Conn, addr netip.Addr) (gateway.Hello, error) {
+	h := gateway.Hello{Addr: addr, Edge: e.opt.Self}
+	data, err := conn.Read()
+	if chat.CodeOf(err) == chat.CodeHeartbeatTimeout {
+		return h, &chat.Error{Code: chat.CodeHelloTimeout, Message: "no hello in time"}
+	}
+	if err != nil {
+		return h, err
+	}
+	if h.Frame, err = wire.ParseIn(data, e.opt.Limits.FrameBytes); err != nil {
+		return h, err
+	}
+	if h.Frame.T != "hello" {
+		return h, &chat.Error{Code: chat.CodeBadFrame, Message: "the first frame must be hello"}
+	}
+	if len(h.Frame.Device) > maxDeviceBytes {
+		return h, &chat.Error{Code: chat.CodeInvalid, Message: "device is too long"}
+	}
+	if h.Claims, err = e.opt.Verifier.Verify(h.Frame.Token, auth.Access); err != nil {
+		e.opt.Metrics.Count("auth_failures_total", string(chat.CodeOf(err)))
+		return h, err
+	}
+	if h.Frame.As != "" {
+		if !e.opt.Simulate {
+			return h, &chat.Error{Code: chat.CodeInvalid, Message: `"as" is accepted only under meridian up`}
+		}
+		if h.Addr, err = netip.ParseAddr(h.Frame.As); err != nil {
+			return h, &chat.Error{Code: chat.CodeInvalid, Message: `"as" must be an IP address`}
+		}
+	}
+	return h, nil
+}
+
+// maxDeviceBytes bounds the device's name.
+const maxDeviceBytes = 128
+
+func (e *Edge) refuse(conn gateway.Conn, err error) {
+	e.opt.Metrics.Count("refused_total", string(chat.CodeOf(err)))
+	gateway.Refuse(conn, err, "hello")
+}
+
+// tunnelHeader opens a client's stream. The home region verifies the token again: an edge's word is no proof.
+type tunnelHeader struct {
+	Hello wire.In    `json:"hello"`
+	Addr  netip.Addr `json:"addr"`
+}
+
+// tunnel passes a socket's frames to the nearest region of the home zone that answers, and back.
+func (e *Edge) tunnel(ctx context.Context, conn gateway.Conn, hello gateway.Hello, regions []chat.Region) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	header, err := json.Marshal(tunnelHeader{Hello: hello.Frame, Addr: hello.Addr})
+	if err != nil {
+		e.refuse(conn, err)
+		return
+	}
+	for _, r := range regions {
+		stream, err := e.opt.Backbone.OpenStream(ctx, r, StreamClient, header)
+		if err != nil {
+			e.opt.Log.Warn("tunnel not opened", "to", r, "err", err)
+			continue
+		}
+		e.opt.Metrics.Count("forwarded_total", string(r))
+		e.splice(ctx, conn, stream)
+		return
+	}
+	e.refuse(conn, unreachable(hello.Claims.Zone))
+}
+
+func (e *Edge) splice(ctx context.Context, conn gateway.Conn, stream Stream) {
+	var done sync.WaitGroup
+	done.Add(1)
+	go func() {
+		defer done.Done()
+		for {
+			frame, err := stream.Read(ctx)
+			if err != nil {
+				code, reason := closeOf(err)
+				conn.Close(code, reason)
+				return
+			}
+			if err := conn.Write([][]byte{frame}); err != nil {
+				conn.Close(gateway.CloseCode(chat.CodeSlowConsumer), string(chat.CodeSlowConsumer))
+				stream.CloseWithCode(1001, "client gone")
+				return
+			}
+		}
+	}()
+	for {
+		frame, err := conn.Read()
+		if err != nil {
+			if chat.CodeOf(err) != chat.CodeInternal {
+				gateway.Refuse(conn, err, "")
+			}
+			break
+		}
+		if len(frame) > e.opt.Limits.FrameBytes {
+			_, err := wire.ParseIn(frame, e.opt.Limits.FrameBytes)
+			_ = conn.Write([][]byte{wire.Encode(wire.ErrorFrame{T: "error", Error: wire.ErrorOf(err)})}) // if it is gone, Read says so
+			continue
+		}
+		if stream.Write(ctx, frame) != nil {
+			break
+		}
+	}
+	stream.CloseWithCode(1001, "client gone")
+	conn.Close(1001, "")
+	done.Wait()
+}

@@ -1,0 +1,110 @@
+package regionnode
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"meridian/region-node/edge"
+	"meridian/region-node/wire"
+)
+
+// publicHandler serves what clients reach.
+func (n *Node) publicHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/ws", n.edge.ServeWS)
+	mux.Handle("/v1/route", n.opt.Route(n))
+	mux.HandleFunc("/v1/", n.edge.ServeREST)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		wire.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	mux.HandleFunc("GET /readyz", n.serveReady)
+	mux.Handle("GET /metrics", n.opt.Metrics.Handler())
+	if n.opt.Simulate {
+		mux.HandleFunc("GET /v1/up.json", ServeUpInfo)
+	}
+	mux.Handle("/", n.opt.Web)
+	return mux
+}
+
+// ServeUpInfo tells a client that this is a local `up`, where an address may be simulated.
+func ServeUpInfo(w http.ResponseWriter, _ *http.Request) {
+	wire.WriteJSON(w, http.StatusOK, map[string]bool{"simulate": true})
+}
+
+// serveReady answers whether this region can serve people: its store answers.
+func (n *Node) serveReady(w http.ResponseWriter, r *http.Request) {
+	if err := n.Ready(r.Context()); err != nil {
+		wire.WriteError(w, r, err)
+		return
+	}
+	wire.WriteJSON(w, http.StatusOK, map[string]string{"status": "ready", "region": string(n.opt.Region)})
+}
+
+// address gives the client's address: what an edge passed on, what a trusted proxy says, or the socket's.
+func (n *Node) address(r *http.Request) netip.Addr {
+	if addr, ok := edge.ForwardedAddress(r.Context()); ok {
+		return addr
+	}
+	addr := n.clientAddress(r)
+	if n.opt.Simulate {
+		if as, err := netip.ParseAddr(r.URL.Query().Get("as")); err == nil {
+			return as
+		}
+	}
+	return addr
+}
+
+func (n *Node) clientAddress(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := peer.Addr().Unmap()
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && n.trusted(addr); i-- { // the right-most address that is no trusted peer
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		addr = hop.Unmap()
+	}
+	return addr
+}
+
+func (n *Node) trusted(a netip.Addr) bool {
+	for _, cidr := range n.opt.Config.Network.TrustedProxies {
+		if p, err := netip.ParsePrefix(cidr); err == nil && p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// originOK says whether the page that opens a socket may: one of ours, or no browser at all.
+func (n *Node) originOK(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	if u, err := url.Parse(origin); err == nil && u.Host == r.Host {
+		return true
+	}
+	return n.originAllowed(origin)
+}
+
+// originAllowed says whether pages of origin may call across origins.
+func (n *Node) originAllowed(origin string) bool {
+	c := n.opt.Config
+	if slices.Contains(c.Network.AllowedOrigins, "*") || slices.Contains(c.Network.AllowedOrigins, origin) {
+		return true
+	}
+	for _, r := range c.Regions {
+		if r.BaseURL() == origin {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,209 @@
+package messages
+
+import (
+	"context"
+	"time"
+
+	"meridian/chat"
+	"meridian/replication"
+)
+
+// loop takes what waits, steps the core for each, and publishes the marks before anybody is woken.
+func (s *Service) loop(ctx context.Context) {
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	defer s.answerRest()
+	var batch []item
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			s.step(ctx, replication.Tick{})
+			s.publishStatus()
+		case <-s.inputs.wake:
+			batch = s.inputs.take(batch)
+			for i := range batch {
+				if input, ok := s.inputOf(ctx, batch[i]); ok {
+					s.step(ctx, input)
+				}
+				batch[i] = item{}
+			}
+		}
+	}
+}
+
+// inputOf turns an item into the core's input, reading first what the core must know of earlier sends. The reads happen here,
+// in the loop, so that every write the core was told about is seen by them.
+func (s *Service) inputOf(ctx context.Context, it item) (replication.Input, bool) {
+	switch {
+	case it.submit != nil:
+		return s.submitInput(ctx, it.submit)
+	case it.frame != nil:
+		return s.receivedInput(ctx, it.frame)
+	}
+	return it.input, true
+}
+
+func (s *Service) submitInput(ctx context.Context, sub *submit) (replication.Input, bool) {
+	s.nextToken++
+	in := replication.Submit{Token: s.nextToken, Op: sub.op, After: sub.after, Previous: sub.previous}
+	var err error
+	if sub.op.Kind == chat.OpMessage {
+		if in.Known, err = s.opt.Store.Retries(ctx, sub.op.Author.ID, sub.op.Client); err == nil && sub.previous != chat.NoClient {
+			in.PreviousKnown, err = s.opt.Store.Retries(ctx, sub.op.Author.ID, sub.previous)
+		}
+	}
+	if err != nil {
+		sub.answer(replication.Submitted{Err: err})
+		return nil, false
+	}
+	s.pending[in.Token] = sub
+	return in, true
+}
+
+func (s *Service) receivedInput(ctx context.Context, r *received) (replication.Input, bool) {
+	in := replication.Received{Peer: r.peer, Frame: r.frame, Known: make(map[int][]chat.RetryRow)}
+	for i := range r.frame.Ops {
+		op := &r.frame.Ops[i]
+		if op.Kind != chat.OpMessage {
+			continue
+		}
+		rows, err := s.opt.Store.Retries(ctx, op.Author.ID, op.Client)
+		if err != nil {
+			s.opt.Log.Warn("frame dropped: the store does not answer; the peer sends it again", "peer", r.peer, "err", err)
+			return nil, false
+		}
+		if len(rows) > 0 {
+			in.Known[i] = rows
+		}
+	}
+	return in, true
+}
+
+// step gives one input to the core and carries out the outputs.
+func (s *Service) step(ctx context.Context, in replication.Input) {
+	outputs := s.core.Step(s.opt.Now(), in)
+	s.publish()
+	for _, out := range outputs {
+		s.carryOut(ctx, out)
+	}
+}
+
+func (s *Service) carryOut(ctx context.Context, out replication.Output) {
+	switch out := out.(type) {
+	case replication.Write:
+		s.write(out)
+	case replication.Send:
+		s.opt.Link.SendRelay(out.Peer, out.Frame)
+	case replication.ReadLog:
+		s.readLog(ctx, out)
+	case replication.Submitted:
+		s.submitted(out)
+	case replication.ZoneAcked:
+		for _, token := range out.Tokens {
+			if sub := s.zone[token]; sub != nil {
+				delete(s.zone, token)
+				s.opt.Metrics.Count("acks_total", string(chat.AckZone))
+				sub.zoned(sub.stands)
+			}
+		}
+	case replication.Visible:
+		for _, owner := range out.Owners {
+			s.hub.Wake(owner)
+		}
+		s.observeArrivals(out.Ops)
+	case replication.Alarm:
+		s.alarm(out)
+	}
+}
+
+func (s *Service) write(out replication.Write) {
+	started := s.opt.Now()
+	s.opt.Store.Commit(out.Batch, func(err error) {
+		s.opt.Metrics.Observe("store_commit_seconds", s.opt.Now().Sub(started).Seconds())
+		if err != nil {
+			s.opt.Metrics.Count("store_errors_total", string(chat.CodeOf(err)))
+			s.opt.Log.Error("write failed", "err", err)
+		}
+		s.inputs.put(item{input: replication.Written{Write: out.ID, Err: err}})
+	})
+}
+
+// readLog reads beside the loop: it may touch the disk.
+func (s *Service) readLog(ctx context.Context, out replication.ReadLog) {
+	stream := s.stream
+	s.done.Add(1)
+	go func() {
+		defer s.done.Done()
+		ops, err := s.opt.Store.ReadLog(ctx, stream, out.After, out.UpTo, out.Peer, out.Limit)
+		upTo := out.UpTo
+		if err == nil && len(ops) == out.Limit {
+			upTo = ops[len(ops)-1].Seq
+		}
+		s.inputs.put(item{input: replication.LogRead{Peer: out.Peer, After: out.After, UpTo: upTo, Ops: ops, Err: err}})
+	}()
+}
+
+func (s *Service) submitted(out replication.Submitted) {
+	sub := s.pending[out.Token]
+	if sub == nil {
+		return
+	}
+	delete(s.pending, out.Token)
+	if out.Err == nil {
+		s.opt.Metrics.Count("acks_total", string(chat.AckRegion))
+		s.opt.Metrics.Observe("send_to_ack_seconds", s.opt.Now().Sub(sub.started).Seconds())
+		if sub.zoned != nil && !out.ZoneDurable && sub.op.Kind == chat.OpMessage {
+			sub.stands = chat.Op{ID: out.Op.ID, Client: sub.op.Client, Conversation: sub.op.Conversation}
+			s.zone[out.Token] = sub
+		}
+	}
+	sub.answer(out)
+	if out.Err == nil && out.ZoneDurable && sub.zoned != nil {
+		sub.zoned(out.Op)
+	}
+}
+
+func (s *Service) alarm(a replication.Alarm) {
+	if a.Code == chat.CodeDenied {
+		s.opt.Metrics.Count("residency_violations_total", "receive")
+	} else {
+		s.opt.Metrics.Count("link_refused_total", string(a.Code))
+	}
+	s.opt.Log.Error("alarm", "code", a.Code, "peer", a.Peer, "stream", a.Stream, "op", a.Op, "detail", a.Detail)
+}
+
+// observeArrivals measures send to visible, by origin, and closes the trace of a message where it arrived.
+func (s *Service) observeArrivals(ops []chat.Op) {
+	now := s.opt.Now()
+	for i := range ops {
+		op := &ops[i]
+		if op.Kind != chat.OpMessage {
+			continue
+		}
+		s.opt.Metrics.Observe("send_to_visible_seconds", now.Sub(op.Time.Time()).Seconds(), string(op.Stream.Region), string(s.opt.Core.Self))
+		if op.TraceParent != "" {
+			_, end := s.opt.Tracer.Start(op.TraceParent, "process conversation", "messaging.operation.type", "process")
+			end(nil)
+		}
+	}
+}
+
+func (s *Service) publish() {
+	m := s.core.Marks(s.opt.Now())
+	s.marks.Store(&m)
+}
+
+// answerRest tells everybody who still waits that the outcome is not known.
+func (s *Service) answerRest() {
+	lost := replication.Submitted{Err: &chat.Error{Code: chat.CodeUnknownOutcome, Op: "messages.loop", Message: "the node stopped"}}
+	for _, sub := range s.pending {
+		sub.answer(lost)
+	}
+	for _, it := range s.inputs.close() {
+		if it.submit != nil {
+			it.submit.answer(lost)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+// Package messages is the durable heart of a region node: one loop that feeds what happens (submits, frames of other
+// regions, finished writes) to the pure replication core and carries out what the core answers. Everything a user does that
+// must last goes through Service.Submit.
+package messages
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"meridian/chat"
+	"meridian/replication"
+)
+
+// tickEvery is how often the loop steps the core without other input.
+const tickEvery = 50 * time.Millisecond
+
+// Link sends frames to other regions. SendRelay must not block; false means not sent, and the core sends again.
+type Link interface {
+	SendRelay(peer chat.Region, f replication.Frame) bool
+}
+
+// Metrics counts by names of observe's list.
+type Metrics interface {
+	Count(name string, labels ...string)
+	Observe(name string, value float64, labels ...string)
+	Set(name string, value float64, labels ...string)
+}
+
+// Options make a Service.
+type Options struct {
+	Core  replication.Config
+	Store chat.Store // seals bodies
+	Link  Link
+	Now   func() time.Time
+	Log   *slog.Logger
+	// Metrics and Tracer may not be nil.
+	Metrics Metrics
+	Tracer  Tracer
+}
+
+// Tracer starts spans; parent and traceParent are W3C trace contexts, "" for none.
+type Tracer interface {
+	Start(parent, name string, attributes ...string) (traceParent string, end func(error))
+}
+
+// Service is the loop. Its methods are safe for concurrent use.
+type Service struct {
+	opt    Options
+	core   *replication.Core // the loop's alone
+	stream chat.StreamID
+	hub    *Hub
+	inputs *mailbox
+	marks  atomic.Pointer[replication.Marks]
+	status atomic.Pointer[Status]
+
+	nextToken uint64             // the loop's alone
+	pending   map[uint64]*submit // by token, until durable; the loop's alone
+	zone      map[uint64]*submit // by token, until zone-durable; the loop's alone
+	lags      map[chat.Region]*lagMeter
+	gathered  time.Time
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// item is one thing for the loop: an input of the core, or a submit that has yet to become one.
+type item struct {
+	input  replication.Input
+	submit *submit
+	frame  *received
+}
+
+type received struct {
+	peer  chat.Region
+	frame replication.Frame
+}
+
+// submit is one Submit on its way.
+type submit struct {
+	op       chat.Op
+	after    []chat.MessageID
+	previous chat.ClientID
+	answer   func(replication.Submitted)
+	zoned    func(chat.Op)
+	started  time.Time
+	stands   chat.Op
+}
+
+// New restores the core from the store. Run starts it.
+func New(ctx context.Context, opt Options) (*Service, error) {
+	identity, err := opt.Store.Identity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stream := chat.StreamID{Region: identity.Region, Node: identity.Node, Incarnation: identity.Incarnation}
+	positions, err := opt.Store.Positions(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	applied, err := opt.Store.Applied(ctx)
+	if err != nil {
+		return nil, err
+	}
+	core := replication.New(opt.Core, replication.Restored{Identity: identity, Positions: positions, Applied: applied})
+	s := &Service{
+		opt: opt, core: core, stream: stream, hub: NewHub(), inputs: newMailbox(),
+		pending: make(map[uint64]*submit), zone: make(map[uint64]*submit), lags: make(map[chat.Region]*lagMeter),
+	}
+	s.publish()
+	return s, nil
+}
+
+// Hub gives the wake-up hub of this node's sockets.
+func (s *Service) Hub() *Hub { return s.hub }
+
+// Marks gives the positions to put into a cursor. Take them before reading the inbox log.
+func (s *Service) Marks() replication.Marks { return *s.marks.Load() }
+
+// Run starts the loop; Close or Kill ends it.
+func (s *Service) Run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	s.done.Add(1)
+	go func() {
+		defer s.done.Done()
+		s.loop(ctx)
+	}()
+}
+
+// Close ends the loop: submits still waiting are answered with CodeUnknownOutcome.
+func (s *Service) Close() {
+	s.stop()
+	s.done.Wait()
+}
+
+// Request is one op to originate.
+type Request struct {
+	Op chat.Op
+	// After and Previous are those of replication.Submit.
+	After    []chat.MessageID
+	Previous chat.ClientID
+	// Answer is called once, from the loop: it must not block.
+	Answer func(replication.Submitted)
+	// Zoned, when not nil, is called at most once, after Answer, when the op is durable in one more region of its author's zone.
+	Zoned func(chat.Op)
+}
+
+// SubmitAsync originates an op. The answer comes through r.Answer, also when the service has ended.
+func (s *Service) SubmitAsync(r Request) {
+	sub := &submit{op: r.Op, after: r.After, previous: r.Previous, answer: r.Answer, zoned: r.Zoned, started: s.opt.Now()}
+	if !s.inputs.put(item{submit: sub}) {
+		r.Answer(replication.Submitted{Err: &chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Submit", Message: "the node is stopping"}})
+	}
+}
+
+// Submit originates op and waits until it is durable here; it gives the op as it stands, stamped. When ctx ends first the
+// error has CodeUnknownOutcome: the op may become durable all the same.
+func (s *Service) Submit(ctx context.Context, op chat.Op) (chat.Op, error) {
+	answer := make(chan replication.Submitted, 1)
+	s.SubmitAsync(Request{Op: op, Answer: func(a replication.Submitted) { answer <- a }})
+	select {
+	case a := <-answer:
+		return a.Op, a.Err
+	case <-ctx.Done():
+		return chat.Op{}, &chat.Error{Code: chat.CodeUnknownOutcome, Op: "messages.Submit", Message: "not confirmed in time", Cause: ctx.Err()}
+	}
+}
+
+// Up, Down and Receive bring what the backbone saw.
+func (s *Service) Up(peer chat.Region)   { s.inputs.put(item{input: replication.PeerUp{Peer: peer}}) }
+func (s *Service) Down(peer chat.Region) { s.inputs.put(item{input: replication.PeerDown{Peer: peer}}) }
+
+// Receive brings a frame of peer.
+func (s *Service) Receive(peer chat.Region, f replication.Frame) {
+	s.inputs.put(item{frame: &received{peer: peer, frame: f}})
+}

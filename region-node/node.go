@@ -1,0 +1,258 @@
+// Package regionnode is one region's process: the listeners, and the parts behind them. The path of a message goes through
+// edge (whose is this socket?), gateway (frames), messages (the loop around the replication core) and out over the backbone.
+package regionnode
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"meridian/chat"
+	"meridian/config"
+	"meridian/region-node/auth"
+	"meridian/region-node/edge"
+	"meridian/region-node/gateway"
+	"meridian/region-node/messages"
+	"meridian/region-node/people"
+	"meridian/region-node/presence"
+	"meridian/region-node/rest"
+	"meridian/replication"
+	"meridian/replication/link"
+)
+
+// Metrics counts by the names of observe's list.
+type Metrics interface {
+	messages.Metrics
+	Handler() http.Handler
+}
+
+// Options make a Node. What the node must not know how to make comes in as a value.
+type Options struct {
+	Config *config.Config
+	Region chat.Region
+	// Store seals bodies; the node closes it.
+	Store chat.Store
+	// Keys signs for this region's zones and verifies for all; DirectoryKey hides usernames.
+	Keys         *auth.Keyring
+	DirectoryKey auth.DirectoryKey
+	// AdminToken is what the admin listener's changing calls must bear.
+	AdminToken string
+	// HTTP, Admin and Backbone are open listeners; the node closes them.
+	HTTP, Admin, Backbone net.Listener
+	// Peers gives where the other regions' backbones listen.
+	Peers    map[chat.Region]string
+	Identity *link.Identity
+	Network  link.Network
+	// Route answers GET /v1/route; Web everything that is no API path.
+	Route func(*Node) http.Handler
+	Web   http.Handler
+	// Endpoints gives the regions that may serve a person of zone at addr, best first, as this node sees the world.
+	Endpoints func(n *Node, zone chat.Zone, addr netip.Addr) []chat.Endpoint
+	// Country gives the ISO 3166-1 alpha-2 code of an address, "" if unknown.
+	Country func(netip.Addr) string
+	// Simulate lets clients claim an address by "as": a local `up` only.
+	Simulate bool
+	Now      func() time.Time
+	Log      *slog.Logger
+	Metrics  Metrics
+	Tracer   messages.Tracer
+}
+
+// Node is a running region.
+type Node struct {
+	opt      Options
+	topology chat.Topology
+	store    chat.Store
+	messages *messages.Service
+	gateway  *gateway.Gateway
+	edge     *edge.Edge
+	auth     *auth.Service
+	people   *people.Service
+	presence *presence.Service
+	backbone *backbone
+	identity chat.Identity
+	rest     http.Handler
+
+	servers []*http.Server
+	conns   *connSet
+	ctx     context.Context // ends with the node
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+	started time.Time
+}
+
+// New builds a node from its store; Start lets it serve. On an error the caller still owns store and listeners.
+func New(ctx context.Context, opt Options) (*Node, error) {
+	identity, err := opt.Store.Identity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{opt: opt, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(),
+		identity: identity, backbone: &backbone{built: make(chan struct{})}}
+	n.ctx, n.stop = context.WithCancel(context.Background())
+	n.messages, err = messages.New(ctx, messages.Options{
+		Core: n.coreConfig(identity), Store: opt.Store, Link: n.backbone, Now: opt.Now, Log: opt.Log, Metrics: opt.Metrics, Tracer: opt.Tracer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.buildPeople()
+	n.buildEdge(identity)
+	return n, nil
+}
+
+func (n *Node) coreConfig(identity chat.Identity) replication.Config {
+	l, t := n.opt.Config.Limits, n.opt.Config.Timing
+	return replication.Config{
+		Self: n.opt.Region, Node: identity.Node, Topology: n.topology,
+		MaxDrift: t.MaxDrift, Watermark: t.Watermark, Resend: t.Resend,
+		WindowOps: l.RelayWindowOps, WindowBytes: l.RelayWindowBytes, TailOps: l.RelayTailOps,
+		BatchOps: relayBatchOps, BatchBytes: relayBatchBytes, InFlight: l.InFlightOps,
+	}
+}
+
+const (
+	// relayBatchOps and relayBatchBytes bound one relay frame; a frame of the link holds at most 4 MiB.
+	relayBatchOps   = 256
+	relayBatchBytes = 1 << 20
+)
+
+func (n *Node) buildPeople() {
+	o := n.opt
+	n.auth = auth.New(auth.Options{
+		Self: o.Region, Config: o.Config, Keys: o.Keys, DirectoryKey: o.DirectoryKey, Store: o.Store, Submitter: n.messages,
+		Remote: n.backbone, Country: o.Country, Now: o.Now,
+		Endpoints: func(z chat.Zone) []chat.Endpoint { return o.Endpoints(n, z, netip.Addr{}) },
+	})
+	n.presence = presence.New(presence.Options{
+		Self: o.Region, Topology: n.topology, Lease: o.Config.Timing.PresenceLease, Tell: n.backbone, Hub: n.messages.Hub(), Now: o.Now,
+	})
+	n.people = people.New(people.Options{
+		Config: o.Config, Topology: n.topology, Store: o.Store, Submitter: n.messages, Directory: n.auth,
+	})
+}
+
+func (n *Node) buildEdge(identity chat.Identity) {
+	o := n.opt
+	n.gateway = gateway.New(gateway.Options{
+		Topology: n.topology, Identity: identity, Limits: o.Config.Limits, Timing: o.Config.Timing, Retention: o.Config.Retention,
+		Store: o.Store, Messages: n.messages, People: n.people, Presence: n.presence, Directory: n.auth, Sessions: n.auth,
+		Endpoints: func(c auth.Claims, addr netip.Addr) []chat.Endpoint { return o.Endpoints(n, c.Zone, addr) },
+		Now:       o.Now, Log: o.Log, Metrics: o.Metrics, Tracer: o.Tracer,
+	})
+	n.rest = rest.New(rest.Options{
+		Config: o.Config, Auth: n.auth, People: n.people, Presence: n.presence, Address: n.address, Origin: n.originAllowed, Log: o.Log, Metrics: o.Metrics, Now: o.Now,
+	})
+	n.edge = edge.New(edge.Options{
+		Self: o.Region, Topology: n.topology, Limits: o.Config.Limits, Timing: o.Config.Timing, Verifier: n.auth.Verifier(),
+		Gateway: n.gateway, REST: n.rest, Backbone: n.backbone,
+		ZoneOf: func(ctx context.Context, username string) (chat.Zone, error) {
+			owner, err := n.auth.Resolve(ctx, username)
+			return owner.Zone, err
+		},
+		HomeZone: func(addr netip.Addr) chat.Zone {
+			zone, _, _ := n.auth.HomeZone("", addr) // no zone was asked for, so none can be refused
+			return zone
+		},
+		Endpoints: func(z chat.Zone, addr netip.Addr) []chat.Endpoint { return o.Endpoints(n, z, addr) },
+		Address:   n.address, Origin: n.originOK, Simulate: o.Simulate, Log: o.Log, Metrics: o.Metrics,
+	})
+}
+
+// Start serves until Close or Kill. On an error nothing runs, and the caller owns store and listeners.
+func (n *Node) Start() error {
+	if err := n.joinBackbone(); err != nil {
+		return err
+	}
+	n.messages.Run()
+	n.serve(n.opt.HTTP, n.publicHandler())
+	n.serve(n.opt.Admin, n.adminHandler())
+	for _, run := range []func(context.Context){n.presence.Run, n.gateway.Run, n.watchStore} {
+		n.done.Add(1)
+		go func() {
+			defer n.done.Done()
+			run(n.ctx)
+		}()
+	}
+	return nil
+}
+
+func (n *Node) serve(l net.Listener, h http.Handler) {
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(n.opt.Log.Handler(), slog.LevelDebug),
+	}
+	n.servers = append(n.servers, srv)
+	n.done.Add(1)
+	go func() {
+		defer n.done.Done()
+		if err := srv.Serve(n.conns.wrap(l)); err != nil && err != http.ErrServerClosed {
+			n.opt.Log.Debug("listener ended", "err", err)
+		}
+	}()
+}
+
+const (
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+	// shutdownWait bounds a clean end.
+	shutdownWait = 5 * time.Second
+	// sweepEvery is how often what has outlived its retention is dropped.
+	sweepEvery = time.Hour
+)
+
+// Close ends the node cleanly: clients are told to come back elsewhere, what is under way is finished.
+func (n *Node) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownWait)
+	defer cancel()
+	n.gateway.Close(1012, "restart")
+	for _, s := range n.servers {
+		_ = s.Shutdown(ctx) // past its time the connections are closed below
+	}
+	n.halt()
+	n.backbone.mesh.Close()
+	n.messages.Close()
+	n.done.Wait()
+	return n.store.Close()
+}
+
+// Kill ends the node as a power cut would: listeners and sockets go without a word, and what was only in memory is forgotten.
+func (n *Node) Kill() {
+	n.store.Abandon()
+	n.backbone.mesh.Kill()
+	n.halt()
+	n.messages.Close()
+	n.done.Wait()
+}
+
+func (n *Node) halt() {
+	for _, s := range n.servers {
+		_ = s.Close()
+	}
+	n.conns.closeAll()
+	n.stop()
+}
+
+// watchStore sweeps what has outlived its retention.
+func (n *Node) watchStore(ctx context.Context) {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			dropped, err := n.store.Sweep(ctx, chat.HLCFromTime(n.opt.Now()))
+			if err != nil {
+				n.opt.Log.Error("sweep failed", "err", err)
+				continue
+			}
+			n.opt.Log.Info("swept", "buckets", dropped)
+		}
+	}
+}
