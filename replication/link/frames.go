@@ -1,0 +1,184 @@
+package link
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"meridian/chat"
+	pb "meridian/proto"
+	"meridian/replication"
+)
+
+// The protocol versions that this build speaks; proto/backbone.proto tells what each step brought.
+const (
+	ProtocolMin = 1
+	ProtocolMax = 1
+)
+
+// Limits of the wire. They are part of protocol version 1: both sides count on them.
+const (
+	// MaxFrameBytes bounds one frame, and one WebSocket message.
+	MaxFrameBytes = 4 << 20
+	// MaxPayloadBytes bounds a tell, a request, an answer and a stream's header.
+	MaxPayloadBytes = MaxFrameBytes - 4096
+	// MaxFrameOps bounds the ops of one relay frame on the wire; SendRelay splits what is larger.
+	MaxFrameOps = 8192
+	// MaxStreamMessageBytes bounds one message of a stream.
+	MaxStreamMessageBytes = 256 << 10
+	// StreamWindowBytes is what one side of a stream may send before the other has read it; each message costs its length
+	// plus 64.
+	StreamWindowBytes = MaxStreamMessageBytes + 64<<10
+	// MaxNameBytes bounds a method, a kind and the reason of a close.
+	MaxNameBytes = 256
+)
+
+const (
+	streamMessageCost = 64
+	// packetBytes is what the writer gathers into one WebSocket message; a larger frame goes alone.
+	packetBytes = 64 << 10
+	// relaySplitBytes: a relay frame with more than this is sent as several, so that nothing waits long behind it.
+	relaySplitBytes = 1 << 20
+)
+
+// encodeFrame gives f as it stands in a packet.
+func encodeFrame(f *pb.Frame) []byte {
+	size := proto.Size(f)
+	b := make([]byte, 0, size+protowire.SizeVarint(uint64(size))+1)
+	b = protowire.AppendTag(b, 1, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size))
+	b, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, f)
+	if err != nil {
+		panic(fmt.Sprintf("link: encode a frame: %v", err)) // no required field, no string: nothing that Marshal refuses
+	}
+	return b
+}
+
+// eachFrame gives the frames of a packet, one at a time, so that a packet of many empty ones costs no memory.
+func eachFrame(packet []byte, handle func(*pb.Frame) error) error {
+	for len(packet) > 0 {
+		number, kind, n := protowire.ConsumeTag(packet)
+		if n < 0 || number != 1 || kind != protowire.BytesType {
+			return malformed("packet")
+		}
+		b, size := protowire.ConsumeBytes(packet[n:])
+		if size < 0 {
+			return malformed("packet")
+		}
+		packet = packet[n+size:]
+		if tooManyFields(b) {
+			return malformed("frame")
+		}
+		var f pb.Frame
+		if err := proto.Unmarshal(b, &f); err != nil {
+			return malformed("frame")
+		}
+		if f.Kind == nil {
+			return &endError{end: EndUnknownFrame, err: fmt.Errorf("a frame that version %d does not have", ProtocolMax)}
+		}
+		if err := handle(&f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tooManyFields says whether a frame holds more parts than any has, before decoding it makes room for each.
+func tooManyFields(frame []byte) bool {
+	count := 0
+	for len(frame) > 0 && count <= MaxFrameOps+16 {
+		number, kind, n := protowire.ConsumeTag(frame)
+		if n < 0 {
+			return true
+		}
+		size := protowire.ConsumeFieldValue(number, kind, frame[n:])
+		if size < 0 {
+			return true
+		}
+		count++
+		if inner, _ := protowire.ConsumeBytes(frame[n:]); kind == protowire.BytesType {
+			parts := countFields(inner, MaxFrameOps+16)
+			if parts < 0 {
+				return true
+			}
+			count += parts
+		}
+		frame = frame[n+size:]
+	}
+	return count > MaxFrameOps+16
+}
+
+// encodeRelay encodes f, a large batch in several pieces: the last alone tells the watermark. The error has CodeTooLarge
+// for an op that is longer than MaxOpBytes.
+func encodeRelay(f *replication.Frame) ([][]byte, error) {
+	relay := &pb.Relay{Kind: uint32(f.Kind), Stream: streamMessage(f.Stream), After: f.After, Reason: []byte(f.Reason)}
+	var pieces [][]byte
+	size := 0
+	for i := range f.Ops {
+		op := appendOp(nil, &f.Ops[i], f.Stream)
+		if len(op) > MaxOpBytes {
+			return nil, &chat.Error{Code: chat.CodeTooLarge, Op: "link.SendRelay", Message: fmt.Sprintf("op %v has %d bytes", f.Ops[i].ID, len(op))}
+		}
+		if len(relay.Ops) > 0 && (size+len(op) > relaySplitBytes || len(relay.Ops) == MaxFrameOps) {
+			relay.UpTo = f.Ops[i-1].Seq
+			pieces = append(pieces, encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: relay}}))
+			relay.After, relay.Ops, size = relay.UpTo, nil, 0
+		}
+		relay.Ops = append(relay.Ops, op)
+		size += len(op)
+	}
+	relay.UpTo, relay.Watermark = f.UpTo, uint64(f.Watermark)
+	return append(pieces, encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: relay}})), nil
+}
+
+func decodeRelay(m *pb.Relay) (replication.Frame, error) {
+	f := replication.Frame{
+		Kind: replication.FrameKind(m.Kind), Stream: readStream(m.Stream), After: m.After, UpTo: m.UpTo,
+		Watermark: chat.HLC(m.Watermark), Reason: chat.Code(m.Reason),
+	}
+	if m.Kind > 0xff || len(m.Ops) > MaxFrameOps || len(m.Reason) > MaxNameBytes {
+		return f, malformed("relay frame")
+	}
+	if len(m.Ops) > 0 {
+		f.Ops = make([]chat.Op, len(m.Ops))
+	}
+	for i, b := range m.Ops {
+		op, err := decodeOp(b, f.Stream)
+		if err != nil {
+			return f, &endError{end: EndMalformed, err: err}
+		}
+		f.Ops[i] = op
+	}
+	return f, nil
+}
+
+// encodeError gives what of err may cross the wire.
+func encodeError(err error) *pb.Error {
+	e := chat.AsError(err)
+	m := &pb.Error{Code: []byte(e.Code), Message: []byte(e.Message)}
+	if e.RetryAfter > 0 {
+		m.RetryAfterMs = uint64(e.RetryAfter.Milliseconds())
+	}
+	for _, to := range e.Endpoints {
+		m.Endpoints = append(m.Endpoints, &pb.Endpoint{Region: []byte(to.Region), Url: []byte(to.URL), RttMs: to.RTTms})
+	}
+	return m
+}
+
+func decodeError(m *pb.Error, method string) error {
+	const longest = 24 * time.Hour
+	e := &chat.Error{
+		Code: chat.Code(m.Code), Op: "link.Call " + method, Message: string(m.Message),
+		RetryAfter: time.Duration(min(m.RetryAfterMs, uint64(longest.Milliseconds()))) * time.Millisecond,
+	}
+	for _, to := range m.Endpoints {
+		e.Endpoints = append(e.Endpoints, chat.Endpoint{Region: chat.Region(to.Region), URL: string(to.Url), RTTms: to.RttMs})
+	}
+	return e
+}
+
+func malformed(what string) error {
+	return &endError{end: EndMalformed, err: fmt.Errorf("malformed %s", what)}
+}

@@ -1,0 +1,144 @@
+package link
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"meridian/chat"
+	"meridian/replication"
+)
+
+// Options say what a Mesh is made of. Fields without a default are required.
+type Options struct {
+	Region      chat.Region
+	Node        chat.NodeID
+	Incarnation chat.Incarnation
+	// Identity proves Region, and checks the others.
+	Identity *Identity
+	// Listener takes connections of other regions; the mesh closes it. Required when a peer's name sorts before Region:
+	// of two regions the one whose name sorts first dials.
+	Listener net.Listener
+	// Peers are the other regions and where they listen, host:port.
+	Peers    map[chat.Region]string
+	Handlers Handlers
+	Network  Network // default: TCP
+	Limits   Limits
+	// DeadAfter: a connection that brings nothing for so long is given up; pings go three times as often. Default 3 s.
+	DeadAfter time.Duration
+	// DialTimeout bounds a connection attempt up to the hello. Default 5 s.
+	DialTimeout time.Duration
+	Log         *slog.Logger // default: none
+	Metrics     Metrics      // default: none
+	// Now is the clock for PeerStatus.Since and round trips; default time.Now. Timers are real.
+	Now func() time.Time
+}
+
+// Limits bound what a mesh keeps, per connection. 0 takes the default.
+type Limits struct {
+	// RelayQueueBytes bounds relay frames that wait to be written. Default 8 MiB.
+	RelayQueueBytes int
+	// ControlQueueBytes bounds what else waits: tells, requests, stream messages. Default 8 MiB; answers and pongs may
+	// use up to four times as much, beyond it the connection ends.
+	ControlQueueBytes int
+	// Streams bounds the open streams that one side has opened. Default 16384.
+	Streams int
+	// Calls bounds the requests under way in one direction. Default 1024.
+	Calls int
+}
+
+// Handlers are what the mesh calls. A nil one ignores its event; requests and streams are then refused with CodeNotFound.
+//
+// For one peer OnUp, OnRelay, OnTell and OnDown are called one after the other: OnUp first, OnDown last. While one
+// runs nothing is read from that peer, which holds up its requests and streams too, so they should only hand on.
+// OnRequest and OnStream run in goroutines of their own. None may call Mesh.Close.
+type Handlers struct {
+	OnUp    func(peer chat.Region)
+	OnDown  func(peer chat.Region)
+	OnRelay func(peer chat.Region, f replication.Frame)
+	OnTell  func(peer chat.Region, kind string, payload []byte)
+	// OnRequest answers a Call of peer. Of its error the code, message, retry-after and endpoints cross the wire. ctx ends
+	// with the caller's deadline, when the caller gives up and when the connection ends.
+	OnRequest func(ctx context.Context, peer chat.Region, method string, payload []byte) ([]byte, error)
+	// OnStream serves a stream that peer opened. When it returns, a stream that is still open is closed with code 1000.
+	OnStream func(peer chat.Region, s Stream, kind string, header []byte)
+}
+
+// Metrics counts what happens. Labels are names and values by turns.
+type Metrics interface {
+	Count(name string, labels ...string)
+}
+
+// The names given to Metrics.Count.
+const (
+	// MetricConnected counts connections that came up. Label peer.
+	MetricConnected = "meridian_link_connected_total"
+	// MetricClosed counts connections that ended after they were up. Labels peer, reason (an End).
+	MetricClosed = "meridian_link_closed_total"
+	// MetricRefused counts peers that were not who they should be, on either side. Label reason: authority, expired, name,
+	// deployment, region, hello or version.
+	MetricRefused = "meridian_link_refused_total"
+	// MetricDropped counts what was not sent because a queue was full or the link down. Labels peer, what (relay or tell).
+	MetricDropped = "meridian_link_dropped_total"
+)
+
+// writeStall: a connection whose other side reads nothing for so long is given up, though it is heard from.
+const writeStall = 30 * time.Second
+
+type noMetrics struct{}
+
+func (noMetrics) Count(string, ...string) {}
+
+func (o *Options) setDefaults() {
+	setDefault(&o.DeadAfter, 3*time.Second)
+	setDefault(&o.DialTimeout, 5*time.Second)
+	setDefault(&o.Limits.RelayQueueBytes, 8<<20)
+	setDefault(&o.Limits.ControlQueueBytes, 8<<20)
+	setDefault(&o.Limits.Streams, 16384)
+	setDefault(&o.Limits.Calls, 1024)
+	if o.Network == nil {
+		o.Network = TCP{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = noMetrics{}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// check refuses what cannot work. The error has CodeInvalid.
+func (o *Options) check() error {
+	wrong := ""
+	switch {
+	case o.Identity == nil:
+		wrong = "no identity"
+	case o.Identity.Region != o.Region:
+		wrong = "the identity is of region " + string(o.Identity.Region) + ", not " + string(o.Region)
+	case o.Node == "":
+		wrong = "no node name"
+	}
+	for peer := range o.Peers {
+		if peer == o.Region {
+			wrong = "a region is no peer of itself"
+		}
+		if peer < o.Region && o.Listener == nil {
+			wrong = "no listener, but " + string(peer) + " would dial"
+		}
+	}
+	if wrong == "" {
+		return nil
+	}
+	return &chat.Error{Code: chat.CodeInvalid, Op: "link.NewMesh", Message: wrong}
+}

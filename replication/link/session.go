@@ -1,0 +1,229 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"meridian/chat"
+	pb "meridian/proto"
+)
+
+// session is one connection after its hello: one goroutine reads, one writes.
+type session struct {
+	m           *Mesh
+	peer        *peer
+	conn        *silenceConn
+	ws          *websocket.Conn
+	node        chat.NodeID
+	incarnation chat.Incarnation
+	version     int
+
+	out     *outbox
+	rtt     roundTrips
+	calls   calls
+	streams streams
+	started time.Time
+
+	ctx    context.Context // ends with the session; its cause is an *endError
+	cancel context.CancelCauseFunc
+	once   sync.Once
+}
+
+func newSession(m *Mesh, p *peer, conn *silenceConn, ws *websocket.Conn, h *pb.Hello, version int, dialled bool) *session {
+	s := &session{
+		m: m, peer: p, conn: conn, ws: ws, node: chat.NodeID(h.Node), incarnation: chat.Incarnation(h.Incarnation), version: version,
+		out: newOutbox(), started: m.o.Now(),
+	}
+	s.ctx, s.cancel = context.WithCancelCause(m.ctx)
+	context.AfterFunc(s.ctx, func() { s.fail(&endError{end: EndClosed}) }) // for a mesh that closed before it knew s
+	s.calls.init()
+	s.streams.init(s, dialled)
+	conn.dead.Store(int64(m.o.DeadAfter))
+	return s
+}
+
+// fail ends the session; only the first reason counts.
+func (s *session) fail(why *endError) {
+	s.once.Do(func() {
+		s.cancel(why)
+		sayEnd(s.ws, why.end)
+		_ = s.conn.Close() // the reason is known already
+	})
+}
+
+// ended gives why the session ended.
+func (s *session) ended() *endError {
+	return readEnd(context.Cause(s.ctx))
+}
+
+// run reads and writes until the session ends, and gives the reason.
+func (s *session) run() *endError {
+	var writer sync.WaitGroup
+	writer.Go(s.write)
+	err := s.read()
+	s.fail(readEnd(err))
+	writer.Wait()
+	ended := s.ended()
+	s.streams.end(&chat.Error{
+		Code: chat.CodeRegionDegraded, Op: "link.Stream", Message: fmt.Sprintf("link to region %s ended", s.peer.region), Cause: ended,
+	})
+	return ended
+}
+
+func (s *session) read() error {
+	var buf bytes.Buffer
+	for {
+		packet, err := readPacket(s.ws, &buf)
+		if err != nil {
+			return err
+		}
+		if err := eachFrame(packet, s.receive); err != nil {
+			return err
+		}
+		if buf.Cap() > 4*packetBytes {
+			buf = bytes.Buffer{} // after a large frame do not keep its room
+		}
+		if s.ctx.Err() != nil {
+			return s.ended()
+		}
+	}
+}
+
+// receive handles one frame.
+func (s *session) receive(f *pb.Frame) error {
+	switch k := f.Kind.(type) {
+	case *pb.Frame_Ping:
+		return s.answer(&pb.Frame{Kind: &pb.Frame_Pong{Pong: &pb.Pong{Id: k.Ping.Id}}})
+	case *pb.Frame_Pong:
+		s.rtt.add(s.m.o.Now().Sub(s.started) - time.Duration(k.Pong.Id))
+		return nil
+	case *pb.Frame_Relay:
+		relay, err := decodeRelay(k.Relay)
+		if err == nil && s.m.o.Handlers.OnRelay != nil {
+			s.m.handle(func() { s.m.o.Handlers.OnRelay(s.peer.region, relay) })
+		}
+		return err
+	case *pb.Frame_Tell:
+		if s.m.o.Handlers.OnTell != nil {
+			s.m.handle(func() { s.m.o.Handlers.OnTell(s.peer.region, string(k.Tell.Kind), k.Tell.Payload) })
+		}
+		return nil
+	case *pb.Frame_Request:
+		return s.serveRequest(k.Request)
+	case *pb.Frame_Response:
+		s.calls.answer(k.Response)
+		return nil
+	case *pb.Frame_Cancel:
+		s.calls.cancelled(k.Cancel.Id)
+		return nil
+	case *pb.Frame_StreamOpen:
+		return s.streamOpened(k.StreamOpen)
+	case *pb.Frame_StreamData:
+		return s.streams.data(k.StreamData)
+	case *pb.Frame_StreamCredit:
+		return s.streams.credit(k.StreamCredit)
+	case *pb.Frame_StreamClose:
+		s.streams.closed(k.StreamClose)
+		return nil
+	default: // a second hello
+		return malformed("sequence of frames")
+	}
+}
+
+// write writes what waits, and pings, until the session ends.
+func (s *session) write() {
+	ticker := time.NewTicker(s.m.o.DeadAfter / 3)
+	defer ticker.Stop()
+	s.ping()
+	var packet []byte
+	for {
+		if packet = s.out.take(packet[:0]); len(packet) > 0 {
+			_ = s.ws.SetWriteDeadline(time.Now().Add(writeStall)) // never fails
+			if err := s.ws.WriteMessage(websocket.BinaryMessage, packet); err != nil {
+				end := readEnd(err)
+				if end.end == EndDead {
+					end.end = EndStalled
+				}
+				s.fail(end)
+				return
+			}
+			if cap(packet) > 4*packetBytes {
+				packet = nil
+			}
+			select {
+			case <-ticker.C:
+				s.ping()
+			default:
+			}
+			continue
+		}
+		select {
+		case <-s.out.wake:
+		case <-ticker.C:
+			s.ping()
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// ping asks for a pong; its id is the time since the session began, in nanoseconds.
+func (s *session) ping() {
+	_ = s.answer(&pb.Frame{Kind: &pb.Frame_Ping{Ping: &pb.Ping{Id: uint64(s.m.o.Now().Sub(s.started))}}}) // an overflow ends the reader too
+}
+
+// answer queues what the other side is owed; when it lets too much of that pile up the session is to end.
+func (s *session) answer(f *pb.Frame) error {
+	if ok, _ := s.out.putControl(encodeFrame(f), 4*s.m.o.Limits.ControlQueueBytes); !ok {
+		return &endError{end: EndOverflow, err: fmt.Errorf("more than %d bytes of answers wait", 4*s.m.o.Limits.ControlQueueBytes)}
+	}
+	return nil
+}
+
+// owe is answer for those that are not the reader: it ends the session itself.
+func (s *session) owe(f *pb.Frame) {
+	if err := s.answer(f); err != nil {
+		s.fail(readEnd(err))
+	}
+}
+
+// tell queues a tell if there is room.
+func (s *session) tell(kind string, payload []byte) bool {
+	f := &pb.Frame{Kind: &pb.Frame_Tell{Tell: &pb.Tell{Kind: []byte(kind), Payload: payload}}}
+	ok, _ := s.out.putControl(encodeFrame(f), s.m.o.Limits.ControlQueueBytes)
+	return ok
+}
+
+// roundTrips keeps the last few round trips.
+type roundTrips struct {
+	mu    sync.Mutex
+	last  [8]time.Duration
+	count int
+}
+
+func (r *roundTrips) add(d time.Duration) {
+	if d <= 0 {
+		return // a pong that nobody asked for
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last[r.count%len(r.last)] = d
+	r.count++
+}
+
+func (r *roundTrips) shortest() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var best time.Duration
+	for _, d := range r.last[:min(r.count, len(r.last))] {
+		if best == 0 || d < best {
+			best = d
+		}
+	}
+	return best
+}
