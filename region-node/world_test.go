@@ -1,0 +1,290 @@
+package regionnode_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/websocket"
+
+	"meridian/chat"
+	"meridian/config"
+	"meridian/observe"
+	"meridian/region-node"
+	"meridian/region-node/auth"
+	"meridian/replication/link"
+	"meridian/replication/link/simnet"
+	"meridian/store/embedded"
+)
+
+// patience bounds every wait of these tests.
+const patience = 10 * time.Second
+
+// world is three regions in this process, with real sockets between them.
+type world struct {
+	t       *testing.T
+	cfg     *config.Config
+	net     *simnet.Network
+	nodes   map[chat.Region]*regionnode.Node
+	metrics map[chat.Region]*observe.Metrics
+	keys    *auth.Keyring
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	cfg := config.Default()
+	cfg.DataDir = t.TempDir()
+	cfg.Security.Argon2MemoryKiB, cfg.Security.Argon2Passes = 8, 1
+	cfg.Limits.StoreReserveBytes = 1 << 20
+	w := &world{
+		t: t, cfg: cfg, net: simnet.New(func(_, _ chat.Region) time.Duration { return 2 * time.Millisecond }),
+		nodes: make(map[chat.Region]*regionnode.Node), metrics: make(map[chat.Region]*observe.Metrics),
+	}
+	t.Cleanup(w.net.Close)
+	keys, err := auth.LoadOrCreateZoneKeys(cfg.DataDir, []chat.Zone{"world", "eu", "in"})
+	must(t, err)
+	w.keys = keys
+	authority, err := link.LoadOrCreateAuthority(cfg.DataDir, cfg.Name)
+	must(t, err)
+	listeners := make(map[chat.Region][3]net.Listener)
+	for i := range cfg.Regions {
+		r := &cfg.Regions[i]
+		var ls [3]net.Listener
+		for j := range ls {
+			ls[j], err = net.Listen("tcp", "127.0.0.1:0")
+			must(t, err)
+		}
+		r.HTTP, r.Admin, r.Backbone = ls[0].Addr().String(), ls[1].Addr().String(), ls[2].Addr().String()
+		listeners[r.Name] = ls
+		_, err = authority.IssueRegion(r.Name)
+		must(t, err)
+	}
+	for r, ls := range listeners {
+		w.start(r, ls)
+	}
+	t.Cleanup(func() {
+		for _, n := range w.nodes {
+			_ = n.Close()
+		}
+	})
+	for r := range listeners {
+		w.eventually("links of "+string(r), func() bool {
+			for _, p := range w.nodes[r].Peers() {
+				if !p.Up {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	return w
+}
+
+func (w *world) start(r chat.Region, ls [3]net.Listener) {
+	w.t.Helper()
+	level := slog.LevelError
+	if os.Getenv("MERIDIAN_TEST_LOG") != "" {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("region", r)
+	store, err := embedded.Open(embedded.Options{
+		Dir: w.cfg.DataDir + "/" + string(r), Region: r, Node: "n1", Codec: link.OpCodec{}, ReserveBytes: 1 << 20, Log: log,
+		Retention: embedded.Retention{Inbox: w.cfg.Retention.InboxLog, OpLog: w.cfg.Retention.OpLog, Retries: w.cfg.Retention.Retries},
+	})
+	must(w.t, err)
+	identity, err := link.LoadIdentity(w.cfg.DataDir, r)
+	must(w.t, err)
+	peers := make(map[chat.Region]string)
+	for _, other := range w.cfg.Regions {
+		if other.Name != r {
+			peers[other.Name] = other.Backbone
+		}
+	}
+	w.metrics[r] = observe.NewMetrics(r)
+	node, err := regionnode.New(w.t.Context(), regionnode.Options{
+		Config: w.cfg, Region: r, Store: store, Keys: w.keys, AdminToken: "test-admin",
+		HTTP: ls[0], Admin: ls[1], Backbone: ls[2], Peers: peers, Identity: identity, Network: w.net,
+		Route: func(*regionnode.Node) http.Handler { return http.NotFoundHandler() }, Web: http.NotFoundHandler(),
+		Endpoints: func(_ *regionnode.Node, zone chat.Zone, _ netip.Addr) []chat.Endpoint {
+			var out []chat.Endpoint
+			spec, _ := w.cfg.Topology().Zone(zone)
+			for _, z := range spec.Regions {
+				region, _ := w.cfg.Region(z)
+				out = append(out, chat.Endpoint{Region: z, URL: region.BaseURL()})
+			}
+			return out
+		},
+		Country: func(netip.Addr) string { return "" }, Simulate: true, Now: time.Now, Log: log, Metrics: w.metrics[r], Tracer: &observe.Tracer{},
+	})
+	must(w.t, err)
+	must(w.t, node.Start())
+	w.nodes[r] = node
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) eventually(what string, ok func() bool) {
+	w.t.Helper()
+	deadline := time.Now().Add(patience)
+	for !ok() {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("not in %s: %s", patience, what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (w *world) url(r chat.Region) string {
+	region, _ := w.cfg.Region(r)
+	return region.BaseURL()
+}
+
+// call makes a REST call and gives the status and the body.
+func (w *world) call(method string, r chat.Region, path, token string, body any) (int, map[string]any) {
+	w.t.Helper()
+	var in io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		in = strings.NewReader(b)
+	default:
+		encoded, err := json.Marshal(b)
+		must(w.t, err)
+		in = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.url(r)+path, in)
+	must(w.t, err)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	must(w.t, err)
+	defer resp.Body.Close()
+	out := map[string]any{}
+	raw, err := io.ReadAll(resp.Body)
+	must(w.t, err)
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &out); err != nil {
+			w.t.Fatalf("%s %s: not JSON: %q", method, path, raw)
+		}
+	}
+	return resp.StatusCode, out
+}
+
+// person is a signed-up user.
+type person struct {
+	name, id, token, refresh string
+}
+
+func (w *world) signUp(r chat.Region, name, zone string) person {
+	w.t.Helper()
+	body := map[string]string{"username": name, "password": "correct horse", "device": "test"}
+	if zone != "" {
+		body["zone"] = zone
+	}
+	status, out := w.call("POST", r, "/v1/signup", "", body)
+	if status != http.StatusCreated {
+		w.t.Fatalf("sign-up of %s: %d %v", name, status, out)
+	}
+	return person{name: name, id: out["user_id"].(string), token: out["token"].(string), refresh: out["refresh_token"].(string)}
+}
+
+// client is one open socket whose frames are kept as they come.
+type client struct {
+	w      *world
+	ws     *websocket.Conn
+	frames chan map[string]any
+	closed chan int // the close code
+}
+
+func (w *world) dial(r chat.Region) *client {
+	w.t.Helper()
+	ws, resp, err := websocket.DefaultDialer.Dial("ws"+w.url(r)[len("http"):]+"/v1/ws", nil)
+	must(w.t, err)
+	_ = resp.Body.Close()
+	c := &client{w: w, ws: ws, frames: make(chan map[string]any, 4096), closed: make(chan int, 1)}
+	w.t.Cleanup(func() { _ = ws.Close() })
+	go func() {
+		for {
+			_, data, err := ws.ReadMessage()
+			if err != nil {
+				code := 1006
+				if e, ok := err.(*websocket.CloseError); ok {
+					code = e.Code
+				}
+				c.closed <- code
+				close(c.frames)
+				return
+			}
+			f := map[string]any{}
+			if json.Unmarshal(data, &f) == nil {
+				c.frames <- f
+			}
+		}
+	}()
+	return c
+}
+
+func (c *client) send(frame any) {
+	c.w.t.Helper()
+	must(c.w.t, c.ws.WriteJSON(frame))
+}
+
+// expect waits for a frame of that type that fits; others are passed over.
+func (c *client) expect(t string, fits func(map[string]any) bool) map[string]any {
+	c.w.t.Helper()
+	timeout := time.After(patience)
+	var seen []map[string]any
+	for {
+		select {
+		case f, ok := <-c.frames:
+			if !ok {
+				c.w.t.Fatalf("socket ended while waiting for %q; seen %v", t, seen)
+			}
+			if f["t"] == t && (fits == nil || fits(f)) {
+				return f
+			}
+			seen = append(seen, f)
+		case <-timeout:
+			c.w.t.Fatalf("no %q frame in %s; seen %v", t, patience, seen)
+		}
+	}
+}
+
+func (w *world) connect(r chat.Region, p person, resume string) (*client, map[string]any) {
+	w.t.Helper()
+	c := w.dial(r)
+	hello := map[string]any{"t": "hello", "token": p.token, "device": "test"}
+	if resume != "" {
+		hello["resume"] = resume
+	}
+	c.send(hello)
+	return c, c.expect("welcome", nil)
+}
+
+// say sends a text and waits for its acks up to the level.
+func (c *client) say(to, text, level string) map[string]any {
+	c.w.t.Helper()
+	id := uuid.NewString()
+	c.send(map[string]any{"t": "send", "client_id": id, "to": map[string]string{"user": to}, "body": map[string]string{"text": text}})
+	return c.expect("ack", func(f map[string]any) bool { return f["client_id"] == id && f["level"] == level })
+}
+
+func textOf(f map[string]any) string {
+	return f["message"].(map[string]any)["body"].(map[string]any)["text"].(string)
+}
