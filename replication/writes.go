@@ -18,7 +18,9 @@ type write struct {
 	passed func(now time.Time)
 
 	settled, failed bool
-	againAt         time.Time
+	// doubtful: an earlier try may have been stored, so that no failure of a later one settles the write; only success does.
+	doubtful bool
+	againAt  time.Time
 }
 
 // issue gives w out. A batch that holds a time above the durable reservation raises the reservation itself: its stamps leave
@@ -37,13 +39,18 @@ func (c *Core) issue(now time.Time, w *write) {
 	c.emit(Write{ID: w.id, Batch: w.batch})
 }
 
-// written settles a write, or has it given again when nobody knows whether it was done: its times stay in flight.
+// written settles a write, or has it given again when nobody knows whether it was done: its times stay in flight. A write
+// that once was in doubt is given again until it succeeds: that a later try stored nothing says nothing of the first.
 func (c *Core) written(now time.Time, in Written) {
 	w, ok := c.writes[in.Write]
 	if !ok {
 		return
 	}
-	if chat.CodeOf(in.Err) == chat.CodeUnknownOutcome {
+	if in.Err != nil && (w.doubtful || chat.CodeOf(in.Err) == chat.CodeUnknownOutcome) {
+		if !w.doubtful {
+			c.alarm(Alarm{Code: chat.CodeUnknownOutcome, Stream: c.stream, Detail: "a write may be stored or not, and is repeated: " + in.Err.Error()})
+		}
+		w.doubtful = true
 		w.againAt = now.Add(pause)
 		c.again = append(c.again, w)
 		return
