@@ -160,6 +160,9 @@ func (c *Core) logRead(now time.Time, in LogRead) {
 		return
 	}
 	ops := in.Ops
+	for len(ops) > 0 && ops[0].Seq <= p.sent {
+		ops = ops[1:] // acknowledged meanwhile
+	}
 	for len(ops) > 0 {
 		n, bytes := 1, size(&ops[0])
 		for n < len(ops) && bytes+size(&ops[n]) <= c.cfg.BatchBytes {
