@@ -1,0 +1,417 @@
+package meridian
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A send is kept until the zone has it: what only a region has acknowledged is sent again elsewhere, in order, each naming the
+// one before it.
+func TestSendIsKeptUntilTheZoneHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var again []frame
+		w.serve("a", func(p *peer) {
+			p.welcome("a", nil)
+			one, two := p.next(), p.next()
+			p.ack(one, first, "region")
+			p.ack(two, second, "region")
+			p.ack(one, first, "zone")
+			// the region dies
+		}, nil)
+		w.serve("b", func(p *peer) {
+			p.welcome("b", nil)
+			for range 2 {
+				f := p.next()
+				again = append(again, f)
+				p.ack(f, second, "region")
+				p.ack(f, second, "zone")
+			}
+			p.drain()
+		}, nil)
+		c, events, stop := w.run(Options{}, "a", "b")
+		ids := make([]string, 3)
+		for i := range 2 {
+			ids[i], _ = c.Send(Outgoing{ToUser: "grace", Text: "m"})
+		}
+		want[Disconnected](t, events)
+		ids[2], _ = c.Send(Outgoing{ToUser: "grace", Text: "m3"})
+		for final := 0; final < 2; {
+			if want[Acked](t, events).Final {
+				final++
+			}
+		}
+		if err := stop(); !errors.Is(err, context.Canceled) {
+			t.Errorf("Run ended with %v", err)
+		}
+		if len(c.Pending()) != 0 {
+			t.Errorf("still pending: %v", c.Pending())
+		}
+		if again[0]["client_id"] != ids[1] || again[0]["after"] != nil || again[1]["client_id"] != ids[2] || again[1]["after"] != ids[1] {
+			t.Errorf("region b got %v", again)
+		}
+	})
+}
+
+// A silent region is pinged after 3 s and given up after 6 s; the next endpoint serves within a second of that.
+func TestSilentRegionIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var pinged, served time.Duration
+		start := time.Now()
+		w.serve("a", func(p *peer) {
+			p.welcome("a", nil)
+			var f frame
+			_ = p.conn.ReadJSON(&f)
+			pinged = time.Since(start)
+			if f["t"] != "ping" {
+				t.Errorf("got %v, want a ping", f)
+			}
+			_ = p.conn.ReadJSON(&f) // says nothing more
+		}, nil)
+		w.serve("b", func(p *peer) {
+			p.welcome("b", nil)
+			served = time.Since(start)
+			p.drain()
+		}, nil)
+		_, events, stop := w.run(Options{}, "a", "b")
+		want[Connected](t, events)
+		if e := want[Disconnected](t, events); CodeOf(e.Err) != CodeHeartbeatTimeout {
+			t.Errorf("ended with %v", e.Err)
+		}
+		want[Connected](t, events)
+		_ = stop()
+		if pinged != 3*time.Second || served < 6*time.Second || served > 7*time.Second {
+			t.Errorf("pinged after %v, served elsewhere after %v", pinged, served)
+		}
+	})
+}
+
+// A client that nobody looks at pings every 25 s only, and is not given up when it wakes after a long silence.
+func TestIdleClientIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		pings := 0
+		w.serve("a", func(p *peer) {
+			p.welcome("a", nil)
+			for {
+				var f frame
+				if p.conn.ReadJSON(&f) != nil {
+					return
+				}
+				switch f["t"] {
+				case "ping":
+					pings++
+					p.send(frame{"t": "pong", "cursor": "idle"})
+				case "send":
+					time.Sleep(2 * time.Second)
+					p.ack(f, first, "zone")
+				}
+			}
+		}, nil)
+		c, events, stop := w.run(Options{}, "a")
+		c.SetVisible(false)
+		want[Connected](t, events)
+		time.Sleep(99 * time.Second)
+		if pings != 3 || c.Cursor() != "idle" {
+			t.Errorf("%d pings in 99 s, cursor %q", pings, c.Cursor())
+		}
+		if _, err := c.Send(Outgoing{ToUser: "grace", Text: "hello"}); err != nil {
+			t.Error(err)
+		}
+		want[Acked](t, events)
+		_ = stop()
+		for len(events) > 0 {
+			if e, ok := (<-events).(Disconnected); ok {
+				t.Errorf("disconnected: %v", e.Err)
+			}
+		}
+	})
+}
+
+// What comes twice is given once; the cursor of the repeat counts all the same, and the next link resumes from it.
+func TestRepeatsAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var hello frame
+		w.serve("a", func(p *peer) {
+			p.welcome("a", nil)
+			p.send(messageFrame(first, "k1", "one", "c1"))
+			p.send(messageFrame(first, "k1", "one", "c2"))
+		}, nil)
+		w.serve("b", func(p *peer) {
+			hello = p.welcome("b", frame{"cursor": "later than what was missed"})
+			p.send(messageFrame(first, "k1", "one", "c2"))
+			p.send(messageFrame(second, "k2", "two", "c3"))
+			p.drain()
+		}, nil)
+		c, events, stop := w.run(Options{}, "a", "b")
+		one, two := want[Received](t, events), want[Received](t, events)
+		_ = stop()
+		if one.Message.ID != first || one.Cursor != "c1" || two.Message.ID != second || two.Message.Text != "two" {
+			t.Errorf("got %+v then %+v", one, two)
+		}
+		if hello["resume"] != "c2" || c.Cursor() != "c3" {
+			t.Errorf("resumed from %v, stands at %v", hello["resume"], c.Cursor())
+		}
+	})
+}
+
+// Two ids of one send are one message, whether the alias or the message with the winning id comes first.
+func TestAliasesBecomeOneMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.serve("a", func(p *peer) {
+			p.welcome("a", nil)
+			alias := func(client, from, to string) frame {
+				return frame{"t": "alias", "cursor": "c", "conversation_id": talk, "client_id": client, "from": from, "to": to}
+			}
+			p.send(messageFrame(third, "k1", "one", "c1"))
+			p.send(alias("k1", third, first))
+			p.send(messageFrame(first, "k1", "one", "c2"))
+			fourth := "00000004-4a01-11f1-8000-000000000001"
+			p.send(messageFrame(fourth, "k2", "two", "c3"))
+			p.send(messageFrame(second, "k2", "two", "c4"))
+			p.send(alias("k2", fourth, second))
+			p.send(messageFrame("00000005-4a01-11f1-8000-000000000001", "k2", "two", "c5"))
+			p.drain()
+		}, nil)
+		_, events, stop := w.run(Options{}, "a")
+		time.Sleep(time.Second)
+		_ = stop()
+		received, aliases := 0, []string{}
+		for len(events) > 0 {
+			switch e := (<-events).(type) {
+			case Received:
+				received++
+			case Aliased:
+				aliases = append(aliases, e.ClientID+e.To)
+			}
+		}
+		if received != 2 || !slices.Equal(aliases, []string{"k1" + first, "k2" + second}) {
+			t.Errorf("%d messages, aliases %v", received, aliases)
+		}
+	})
+}
+
+// After a reset the conversations are read anew, and the new cursor counts only when that is done: a link lost meanwhile is
+// resumed from the old one.
+func TestResetIsReadAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var resumes []any
+		reads := 0
+		w.serve("a", func(p *peer) {
+			hello := p.welcome("a", frame{"reset": true, "cursor": "new"})
+			resumes = append(resumes, hello["resume"])
+			p.send(messageFrame(third, "k3", "three", "newer"))
+			p.drain()
+		}, func(rw http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer token" {
+				t.Errorf("%s without a token", r.URL)
+			}
+			switch r.URL.RequestURI() {
+			case "/v1/conversations?limit=100":
+				if reads++; reads == 1 {
+					answer(rw, 503, frame{"code": "busy", "retryable": true})
+					return
+				}
+				answer(rw, 200, frame{"conversations": []frame{{"id": talk, "kind": "direct"}}})
+			case "/v1/conversations/" + talk + "/messages?limit=100":
+				answer(rw, 200, frame{"messages": []frame{messageJSON(third, "k3", "three"), messageJSON(second, "k2", "two")}, "next": "n"})
+			case "/v1/conversations/" + talk + "/messages?before=n&limit=98":
+				answer(rw, 200, frame{"messages": []frame{messageJSON(first, "k1", "one")}})
+			default:
+				t.Errorf("asked for %s", r.URL)
+			}
+		})
+		c, events, stop := w.run(Options{Resume: "old", ResetMessages: 100}, "a")
+		want[Disconnected](t, events)
+		if c.Cursor() != "old" {
+			t.Errorf("stands at %q before it has read anything", c.Cursor())
+		}
+		want[Reset](t, events)
+		shown := map[string]int{}
+		for range 3 {
+			e := want[Received](t, events)
+			shown[e.Message.ID]++
+			if e.Cursor != "" {
+				t.Errorf("gave cursor %q within a reset", e.Cursor)
+			}
+		}
+		if e := want[Synced](t, events); e.Cursor != "newer" || len(shown) != 3 {
+			t.Errorf("ended with cursor %q and %v", e.Cursor, shown)
+		}
+		_ = stop()
+		if !slices.Equal(resumes, []any{"old", "old"}) {
+			t.Errorf("resumed from %v", resumes)
+		}
+	})
+}
+
+// A send that is refused for good is told and forgotten; the one that named it is sent again without that name. A refusal
+// that may pass is obeyed: nothing goes out before the time it names.
+func TestRefusedSends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.serve("a", func(p *peer) {
+			p.welcome("a", nil)
+			one, two := p.next(), p.next()
+			p.send(frame{"t": "error", "code": "denied", "message": "no", "retryable": false, "re": one["client_id"]})
+			p.send(frame{"t": "error", "code": "after_unknown", "message": "first", "retryable": true, "retry_after_ms": 4000, "re": two["client_id"]})
+			asked := time.Now()
+			again := p.next()
+			if again["client_id"] != two["client_id"] || again["after"] != nil || time.Since(asked) < 4*time.Second {
+				t.Errorf("got %v after %v", again, time.Since(asked))
+			}
+			p.ack(again, second, "zone")
+			p.drain()
+		}, nil)
+		c, events, stop := w.run(Options{}, "a")
+		one, _ := c.Send(Outgoing{ToUser: "boss", Text: "m"})
+		two, _ := c.Send(Outgoing{ToUser: "grace", Text: "m"})
+		if e := want[Failed](t, events); e.ClientID != one || e.Err.Code != CodeDenied {
+			t.Errorf("failed: %+v", e)
+		}
+		if e := want[Acked](t, events); e.ClientID != two || !e.Final {
+			t.Errorf("acked: %+v", e)
+		}
+		_ = stop()
+	})
+}
+
+// A send says which message of the conversation its writer had seen, and keeps saying that one when it is sent again.
+func TestSendNamesWhatWasSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var seen []any
+		w.serve("a", func(p *peer) {
+			p.welcome("a", nil)
+			p.send(messageFrame(second, "k2", "two", "c2"))
+			p.send(messageFrame(first, "k1", "one", "c3"))
+			seen = append(seen, p.next()["seen"])
+			p.send(messageFrame(third, "k3", "three", "c4"))
+		}, nil)
+		w.serve("b", func(p *peer) {
+			p.welcome("b", nil)
+			seen = append(seen, p.next()["seen"])
+			p.drain()
+		}, nil)
+		c, events, stop := w.run(Options{}, "a", "b")
+		want[Received](t, events)
+		want[Received](t, events)
+		_, _ = c.Send(Outgoing{ToUser: "grace", Text: "m"})
+		want[Connected](t, events)
+		time.Sleep(time.Second)
+		_ = stop()
+		if !slices.Equal(seen, []any{second, second}) {
+			t.Errorf("seen: %v", seen)
+		}
+	})
+}
+
+// An expired log-in is renewed and the client goes on; one that every region refuses ends Run.
+func TestLogInIsRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		ended := false
+		socket := func(p *peer) {
+			hello := p.next()
+			if hello["token"] != "fresh" {
+				p.send(frame{"t": "error", "code": "unauthorized", "message": "expired"})
+				p.close(4001, "unauthorized")
+				return
+			}
+			p.send(frame{"t": "welcome", "max_level": "zone", "cursor": "c"})
+			ended = true
+			p.close(4001, "unauthorized")
+		}
+		rest := func(rw http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/v1/token" || r.Header.Get("Authorization") != "" {
+				t.Errorf("got %s %s", r.Method, r.URL)
+			}
+			if ended {
+				answer(rw, 401, frame{"code": "unauthorized", "message": "session ended"})
+				return
+			}
+			answer(rw, 200, frame{"token": "fresh", "refresh_token": "next", "expires_at": time.Now().Add(time.Hour)})
+		}
+		w.serve("a", socket, rest)
+		w.serve("b", socket, rest)
+		_, events, stop := w.run(Options{}, "a", "b")
+		if e := want[TokensChanged](t, events); e.Tokens.Access != "fresh" || e.Tokens.Refresh != "next" {
+			t.Errorf("tokens: %+v", e.Tokens)
+		}
+		want[Connected](t, events)
+		time.Sleep(time.Minute)
+		if err := stop(); CodeOf(err) != CodeUnauthorized {
+			t.Errorf("Run ended with %v", err)
+		}
+		if hosts := w.dialed(); !slices.Contains(hosts, "b") {
+			t.Errorf("asked only %v", hosts)
+		}
+	})
+}
+
+// A region that may not serve this user gets nothing but the hello; the client goes where it says.
+func TestWrongRegion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.serve("a", func(p *peer) {
+			p.next()
+			p.send(frame{"t": "error", "code": "wrong_region", "retryable": true, "endpoints": []frame{{"region": "in", "url": "http://in"}}})
+			p.close(4307, "wrong_region")
+			if f := p.next(); f != nil {
+				t.Errorf("told the wrong region %v", f)
+			}
+		}, nil)
+		w.serve("in", func(p *peer) {
+			p.welcome("in", frame{"max_level": "region"})
+			p.ack(p.next(), first, "region")
+			p.drain()
+		}, nil)
+		c, events, stop := w.run(Options{}, "a")
+		_, _ = c.Send(Outgoing{ToUser: "grace", Text: "secret"})
+		if e := want[Connected](t, events); e.Region != "in" {
+			t.Errorf("served by %s", e.Region)
+		}
+		if e := want[Acked](t, events); !e.Final {
+			t.Error("the highest level of the zone is not final")
+		}
+		_ = stop()
+	})
+}
+
+// A drain moves the client within the time it names; a router is asked when every endpoint has failed.
+func TestGoAwayAndDiscovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		start := time.Now()
+		w.serve("router", nil, func(rw http.ResponseWriter, r *http.Request) {
+			if r.URL.RequestURI() != "/v1/route?as=192.0.2.1" {
+				t.Errorf("asked for %s", r.URL)
+			}
+			answer(rw, 200, frame{"region": "a", "endpoints": []frame{{"region": "a", "url": "http://a"}}})
+		})
+		w.serve("a", func(p *peer) {
+			p.welcome("a", nil)
+			p.send(frame{"t": "goaway", "reason": "drain", "within_ms": 60000, "endpoints": []frame{{"region": "b", "url": "http://b"}}})
+			p.drain()
+		}, nil)
+		w.serve("b", func(p *peer) {
+			p.welcome("b", nil)
+			p.drain()
+		}, nil)
+		_, events, stop := w.run(Options{Router: "http://router", As: "192.0.2.1"})
+		want[Connected](t, events)
+		if e := want[Connected](t, events); e.Region != "b" || time.Since(start) < 30*time.Second || time.Since(start) > 32*time.Second {
+			t.Errorf("served by %s after %v", e.Region, time.Since(start))
+		}
+		_ = stop()
+	})
+}
