@@ -108,7 +108,8 @@ export function contactEffect(state: ChatState, user: UserRef, contact: ContactS
       ? others
       : [...others, { user, state: contact }].sort((a, b) => a.user.username.localeCompare(b.user.username));
   const conversation = Object.values(state.conversations).find(({ peer }) => peer.id === user.id);
-  if (conversation?.state === 'request' && contact === 'accepted') {
+  // Asking a stranger back accepts what the stranger wrote.
+  if (conversation?.state === 'request' && (contact === 'accepted' || contact === 'outgoing')) {
     withConversation(state, effect, { ...conversation, state: 'accepted' });
   }
   return effect;

@@ -5,7 +5,7 @@ import { otherAccounts } from '../store/accounts';
 import { Avatar } from './Avatar';
 import { CitySelect } from './CitySelect';
 import { useChat, useEngine } from './context';
-import { Globe } from './icons';
+import { World } from './icons';
 
 const zones = [
   { value: '', label: 'wherever this server’s rules say' },
@@ -43,7 +43,7 @@ export function Auth() {
   return (
     <main className="auth">
       <section className="auth-intro">
-        <Globe className="globe globe-huge" />
+        <World />
         <div className="auth-words">
           <h1>Meridian</h1>
           <p>One chat for people on every continent. When a region of the world goes dark, your conversation goes on.</p>

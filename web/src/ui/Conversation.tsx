@@ -54,7 +54,7 @@ function Head({ conversation }: { conversation: ConversationRow }) {
       </div>
       {contact === undefined && state === 'accepted' && (
         <button type="button" className="button button-small" data-testid="head-add" onClick={() => run(engine.addContact(peer.username))}>
-          Add contact
+          Add<span className="wide-only"> contact</span>
         </button>
       )}
       {state !== 'request' && (

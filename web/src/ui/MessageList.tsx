@@ -1,4 +1,5 @@
 import { useVirtualizer } from '@tanstack/react-virtual';
+import type { VirtualItem, Virtualizer } from '@tanstack/react-virtual';
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
 import type { KeyboardEvent, RefObject } from 'react';
 import type { ConversationRow } from '../protocol/types';
@@ -38,6 +39,7 @@ export function MessageList({ conversation, items, ready, complete }: Props) {
     paddingStart: 16,
     paddingEnd: 8,
   });
+  virtualizer.shouldAdjustScrollPositionOnItemSizeChange = isAboveFold;
   const placed = usePlacement(virtualizer, items, ready);
   const atEnd = useReading({ virtualizer, scroller, conversation, items, placed, complete });
   const [active, setActive] = useState(-1);
@@ -106,6 +108,15 @@ export function MessageList({ conversation, items, ready, complete }: Props) {
 }
 
 type ListVirtualizer = ReturnType<typeof useVirtualizer<HTMLDivElement, Element>>;
+
+/**
+ * isAboveFold keeps the view still when a row above it changes its size. The library leaves that out while scrolling
+ * up; but there a row does change, when a page comes in above it and the day's heading moves to an earlier row.
+ */
+function isAboveFold(item: VirtualItem, _delta: number, list: Virtualizer<HTMLDivElement, Element>): boolean {
+  const offset = list.scrollOffset ?? 0;
+  return list.itemSizeCache.has(item.key) ? item.end <= offset : item.start < offset;
+}
 
 /** usePlacement scrolls once, when the first page is there: to the first unread message, else to the end. */
 function usePlacement(virtualizer: ListVirtualizer, items: Item[], ready: boolean): boolean {

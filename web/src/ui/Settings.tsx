@@ -8,7 +8,7 @@ import { formatZone } from './format';
 import { applyTheme } from './theme';
 
 const themes: { value: Theme; label: string }[] = [
-  { value: 'system', label: 'Like the system' },
+  { value: 'system', label: 'System' },
   { value: 'light', label: 'Light' },
   { value: 'dark', label: 'Dark' },
 ];

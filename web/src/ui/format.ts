@@ -50,7 +50,7 @@ export function formatSeen(last_seen: string | undefined, now: number): string {
   return `last seen ${formatWhen(at, now)}`;
 }
 
-const zoneNames: Record<string, string> = { world: 'the whole world', eu: 'the European Union', in: 'India' };
+const zoneNames: Record<string, string> = { world: 'all regions', eu: 'the European Union', in: 'India' };
 
 /** formatZone names a residency zone; one that this client does not know keeps its own name. */
 export function formatZone(zone: string): string {

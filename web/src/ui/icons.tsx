@@ -60,3 +60,31 @@ export function Globe({ className }: { className?: string }) {
     </svg>
   );
 }
+
+/** World is the picture of the first page: the sphere, three regions on it, and the ways between them. */
+export function World() {
+  return (
+    <svg className="world" viewBox="0 0 400 400" aria-hidden="true" focusable="false">
+      <g className="world-lines">
+        <circle cx="200" cy="200" r="190" />
+        <ellipse cx="200" cy="200" rx="150" ry="190" />
+        <ellipse cx="200" cy="200" rx="95" ry="190" />
+        <ellipse cx="200" cy="200" rx="33" ry="190" />
+        <path d="M10 200h380M26 124h348M26 276h348M80 52h240M80 348h240" />
+      </g>
+      <g className="world-ways">
+        <path d="M96 150Q150 58 222 112M222 112Q300 92 318 206M96 150Q200 300 318 206" />
+      </g>
+      <g className="world-regions">
+        <circle cx="96" cy="150" r="5" />
+        <circle cx="222" cy="112" r="5" />
+        <circle cx="318" cy="206" r="5" />
+      </g>
+      <g className="world-halos">
+        <circle cx="96" cy="150" r="11" />
+        <circle cx="222" cy="112" r="11" />
+        <circle cx="318" cy="206" r="11" />
+      </g>
+    </svg>
+  );
+}

@@ -1,0 +1,256 @@
+// What a person does with the client, one thing after the other, in a real browser.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { test } from 'node:test';
+import { eventually, mocked, openChat, openPage, send, signUp, startChat, texts, uniqueName } from './harness.mjs';
+import { setup } from './setup.mjs';
+
+const run = setup();
+const options = { skip: run.skip, timeout: 60_000 };
+
+async function person(stem, settings) {
+  const name = uniqueName(stem);
+  const page = await openPage(run.browser, run.world, settings);
+  await signUp(page, name);
+  return { name, page };
+}
+
+const end = (...people) => Promise.all(people.map(({ page }) => page.context().close()));
+const lastMine = (page) => page.locator('[data-testid=message][data-mine=true]').last();
+
+test('sign up, log out, log in again', options, async () => {
+  const alone = await person('alone', { city: 'paris' });
+  const { page } = alone;
+  assert.equal(await page.getByTestId('region-chip').getAttribute('data-region'), 'eu-west');
+  await page.getByTestId('settings-open').click();
+  await page.getByTestId('sign-out').click();
+  await page.getByTestId('auth-username').fill(alone.name);
+  await page.getByTestId('auth-password').fill('wrong');
+  await page.getByTestId('auth-submit').click();
+  await page.getByText('Username or password is wrong.').waitFor();
+  await page.getByTestId('auth-password').fill('correct horse battery staple');
+  await page.getByTestId('auth-submit').click();
+  await page.locator('[data-testid=region-chip][data-region="eu-west"]').waitFor();
+  await end(alone);
+});
+
+test('a stranger’s first word is a request; a message goes from sent to read', options, async () => {
+  const [a, b] = [await person('asker'), await person('asked')];
+  await startChat(a.page, b.name);
+  await send(a.page, 'may I?');
+  const entry = b.page.locator(`[data-testid=conv-item][data-peer="${a.name}"]`);
+  await entry.waitFor();
+  await eventually(async () => (await entry.getAttribute('data-state')) === 'request', 'marked as a request');
+  assert.match(await entry.getByTestId('unread').innerText(), /^1/);
+  await eventually(async () => /delivered/.test(await lastMine(a.page).getAttribute('data-state')), 'delivered');
+  await openChat(b.page, a.name);
+  await eventually(async () => (await lastMine(a.page).getAttribute('data-state')) === 'read', 'read');
+  assert.equal(await entry.getByTestId('unread').count(), 0);
+  await b.page.getByTestId('request-accept').click();
+  await b.page.getByTestId('request').waitFor({ state: 'detached' });
+  await b.page.getByTestId('composer').pressSequentially('of course');
+  await a.page.getByTestId('typing').waitFor();
+  await eventually(async () => (await a.page.getByTestId('presence').getAttribute('data-state')) === 'online', 'online');
+  await b.page.getByTestId('send').click();
+  await eventually(async () => (await texts(a.page)).join() === 'may I?,of course', 'the answer');
+  assert.deepEqual([...a.page.faults, ...b.page.faults], []);
+  await end(a, b);
+});
+
+test('contacts are asked, accepted, removed and blocked', options, async () => {
+  const [a, b] = [await person('friend_a'), await person('friend_b')];
+  await a.page.getByTestId('tab-people').click();
+  await a.page.getByTestId('contact-input').fill(b.name);
+  await a.page.getByTestId('contact-add').click();
+  const inList = (page, name, state) => page.locator(`[data-testid=contact-item][data-peer="${name}"][data-state="${state}"]`);
+  await inList(a.page, b.name, 'outgoing').waitFor();
+  await b.page.getByTestId('tab-people').click();
+  await inList(b.page, a.name, 'incoming').getByTestId('contact-accept').click();
+  await inList(b.page, a.name, 'accepted').waitFor();
+  await inList(a.page, b.name, 'accepted').waitFor();
+  await inList(a.page, b.name, 'accepted').getByTestId('contact-chat').click();
+  await send(a.page, 'hello, friend');
+  await eventually(async () => /delivered|read/.test(await lastMine(a.page).getAttribute('data-state')), 'delivered');
+  await a.page.getByTestId('head-block').click();
+  await eventually(async () => a.page.getByTestId('composer').isDisabled(), 'nothing can be written to the blocked');
+  await a.page.getByTestId('head-block').click();
+  await eventually(async () => a.page.getByTestId('composer').isEnabled(), 'unblocked');
+  await end(a, b);
+});
+
+test('what is written offline survives a reload and is sent once', options, async () => {
+  const [a, b] = [await person('offline_a'), await person('offline_b')];
+  await startChat(a.page, b.name);
+  await send(a.page, 'before');
+  await eventually(async () => /safe|delivered/.test(await lastMine(a.page).getAttribute('data-state')), 'safe');
+  // The page itself is served from this machine; only the API is out of reach.
+  const offline = (route) => route.abort('internetdisconnected');
+  await a.page.routeWebSocket(/\/v1\/ws/, (socket) => socket.close({ code: 1001 }));
+  await a.page.route(/\/v1\//, offline);
+  await a.page.reload();
+  await a.page.locator('[data-testid=region-chip][data-region=""]').waitFor();
+  await openChat(a.page, b.name);
+  await send(a.page, 'written offline');
+  await eventually(async () => (await lastMine(a.page).getAttribute('data-state')) === 'pending', 'pending');
+  await a.page.reload();
+  await openChat(a.page, b.name);
+  await eventually(async () => (await texts(a.page)).join() === 'before,written offline', 'still there after the reload');
+  // Network back: a fresh tab of the same browser has no blocks on its routes.
+  const online = await a.page.context().newPage();
+  await online.goto(run.world.web);
+  await openChat(b.page, a.name);
+  await eventually(async () => (await texts(b.page)).join() === 'before,written offline', 'arrived, once and in order');
+  await end(a, b);
+});
+
+test('text is text, links are links', options, async () => {
+  const [a, b] = [await person('text_a'), await person('text_b')];
+  await startChat(a.page, b.name);
+  const evil = '<img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script> javascript:alert(1)';
+  await send(a.page, evil);
+  await send(a.page, 'see https://example.org/a?b=c.');
+  await openChat(b.page, a.name);
+  await eventually(async () => (await texts(b.page)).length === 2, 'both messages');
+  assert.equal((await texts(b.page))[0], evil);
+  assert.equal(await b.page.locator('[data-testid=message-text] img, [data-testid=message-text] script').count(), 0);
+  assert.deepEqual(
+    await b.page.locator('[data-testid=message-text] a').evaluateAll((links) => links.map((link) => [link.getAttribute('href'), link.rel])),
+    [['https://example.org/a?b=c', 'noopener noreferrer']],
+  );
+  assert.doesNotMatch(await b.page.title(), /owned/);
+  assert.deepEqual(b.page.faults, []);
+  await end(a, b);
+});
+
+test('the pages have no accessibility violations that axe finds', options, async () => {
+  const fresh = await openPage(run.browser, run.world);
+  const violations = { auth: await axe(fresh) };
+  const [a, b] = [await person('axe_a'), await person('axe_b', { colorScheme: 'dark' })];
+  violations.empty = await axe(a.page);
+  await startChat(a.page, b.name);
+  await send(a.page, 'hello https://example.org');
+  await openChat(b.page, a.name);
+  await b.page.getByTestId('message').waitFor();
+  violations.light = await axe(a.page);
+  violations.dark = await axe(b.page);
+  await a.page.getByTestId('region-chip').click();
+  await a.page.getByRole('dialog').waitFor();
+  violations.why = await axe(a.page);
+  await a.page.keyboard.press('Escape');
+  await a.page.getByTestId('tab-people').click();
+  violations.people = await axe(a.page);
+  await b.page.getByTestId('settings-open').click();
+  await b.page.getByTestId('about-open').click();
+  await b.page.getByRole('link', { name: 'IP Geolocation by DB-IP', exact: true }).waitFor();
+  violations.about = await axe(b.page);
+  assert.deepEqual(violations, { auth: [], empty: [], light: [], dark: [], why: [], people: [], about: [] });
+  await fresh.context().close();
+  await end(a, b);
+});
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+async function axe(page) {
+  // Axe runs outside the page's content security policy.
+  await page.waitForTimeout(300); // an opening animation changes contrasts
+  await page.evaluate(axeSource);
+  return page.evaluate(async () => {
+    const result = await globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] });
+    return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 140)).join(' | ')}`);
+  });
+}
+
+test('keyboard alone: find, write, send, walk the messages', options, async () => {
+  const [a, b] = [await person('keys_a'), await person('keys_b')];
+  const { page } = a;
+  await page.getByTestId('new-chat-input').focus();
+  await page.keyboard.type(b.name);
+  await page.keyboard.press('Enter');
+  await eventually(() => page.evaluate(() => document.activeElement?.getAttribute('data-testid') === 'composer'), 'in the composer');
+  for (const word of ['one', 'two']) {
+    await page.keyboard.type(word);
+    await page.keyboard.press('Enter');
+  }
+  await eventually(async () => (await texts(page)).join() === 'one,two', 'both sent');
+  await page.getByTestId('messages').focus();
+  const focused = () => page.evaluate(() => document.activeElement?.querySelector('[data-testid=message-text]')?.textContent);
+  await page.keyboard.press('ArrowUp');
+  await eventually(async () => (await focused()) === 'two', 'the last message has the focus');
+  await page.keyboard.press('ArrowUp');
+  await eventually(async () => (await focused()) === 'one', 'the one before has it');
+  await end(a, b);
+});
+
+test('a long conversation renders what is on the screen, and pages without a jump', { ...options, timeout: 120_000 }, async () => {
+  const total = mocked ? 5_000 : 400;
+  const [a, b] = [await person('long_a'), await person('long_b')];
+  await startChat(a.page, b.name);
+  await send(a.page, 'first');
+  await fill(a, b, total);
+  await openChat(b.page, a.name);
+  const list = b.page.getByTestId('messages');
+  const count = async () => Number(await list.getAttribute('data-count'));
+  await eventually(async () => (await count()) >= 50, 'the first page');
+  const toTop = () =>
+    list.evaluate((element) => {
+      element.scrollTop = 300;
+    });
+  // Slow pages leave time to look where the messages stand before the next one comes.
+  await b.page.route(/\/messages\?/, async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    await route.continue();
+  });
+  for (let page = 0; page < 5; page++) {
+    const before = await count();
+    await toTop();
+    await b.page.waitForTimeout(150);
+    const seen = await topOf(list);
+    await eventually(async () => (await count()) > before, `more than ${before}`);
+    await b.page.waitForTimeout(50);
+    const now = await topOf(list, seen.id);
+    assert.ok(Math.abs(now.top - seen.top) <= 3, `message ${seen.id} moved from ${seen.top} to ${now.top}`);
+  }
+  await b.page.unroute(/\/messages\?/);
+  await eventually(
+    async () => {
+      await toTop();
+      return (await count()) >= total;
+    },
+    `all ${total}`,
+    60_000,
+  );
+  const nodes = await list.evaluate((element) => element.querySelectorAll('*').length);
+  assert.ok(nodes < 1_500, `${nodes} nodes for ${await count()} messages`);
+  await end(a, b);
+});
+
+/** fill makes a long conversation: in the mock directly, else by sending. */
+async function fill(a, b, total) {
+  const { world } = run;
+  if (mocked) {
+    const [from, to] = [world.world.user(a.name), world.world.user(b.name)];
+    const conversation = world.world.conversation(from, to);
+    for (let i = conversation.messages.length; i < total; i++) {
+      const client_id = crypto.randomUUID();
+      conversation.messages.push({
+        id: world.world.messageId(from.id, client_id), conversation_id: conversation.id, client_id,
+        sender: { id: from.id, username: from.username }, body: { text: `message ${i} ${'word '.repeat(i % 23)}` }, sent_at: new Date().toISOString(),
+      });
+    }
+    return;
+  }
+  for (let i = 1; i < total; i++) await send(a.page, `message ${i} ${'word '.repeat(i % 23)}`);
+  await eventually(async () => (await lastMine(a.page).getAttribute('data-state')) !== 'pending', 'all sent', 60_000);
+}
+
+/** topOf gives the first message on the screen, or the named one, with its place. */
+function topOf(list, id) {
+  return list.evaluate((element, wanted) => {
+    const edge = element.getBoundingClientRect().top;
+    const rows = [...element.querySelectorAll('[data-testid=message]')];
+    const row = wanted ? rows.find((r) => r.dataset.id === wanted) : rows.find((r) => r.getBoundingClientRect().top >= edge);
+    return { id: row?.dataset.id, top: Math.round((row?.getBoundingClientRect().top ?? NaN) - edge) };
+  }, id);
+}

@@ -1,0 +1,168 @@
+// What the browser tests share: a running deployment (a real `meridian up`, or the mock), a browser, and the steps that
+// a person takes. MERIDIAN_E2E=mock runs without Go.
+
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+import { startMock } from './mock/server.mjs';
+
+const root = new URL('../..', import.meta.url).pathname;
+const binary = process.env.MERIDIAN_BIN ?? join(root, 'bin/meridian');
+const browserPath = process.env.CHROMIUM ?? '/usr/lib/chromium/chromium';
+export const mocked = process.env.MERIDIAN_E2E === 'mock';
+
+/** missing says why the tests cannot run here, or undefined when they can. */
+export function missing() {
+  if (!existsSync(browserPath)) return `no browser at ${browserPath}: install chromium, or set CHROMIUM`;
+  if (!mocked && !existsSync(binary)) return `no binary at ${binary}: run make, or set MERIDIAN_E2E=mock`;
+  return undefined;
+}
+
+/** startWorld gives {web, kill, start, close} of a deployment of three regions. */
+export async function startWorld() {
+  return mocked ? startMock() : startUp();
+}
+
+async function startUp() {
+  const data = mkdtempSync(join(tmpdir(), 'meridian-e2e-'));
+  const up = spawn(binary, ['up', '--ready-json', '--data', data], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ready = await firstJSON(up);
+  const verb = (...args) => run(binary, [...args, '--data', data]);
+  return {
+    web: ready.web,
+    ready,
+    kill: (region) => verb('region', 'kill', region),
+    start: (region) => verb('region', 'start', region),
+    close: async () => {
+      const ended = new Promise((resolve) => up.once('exit', resolve));
+      up.kill('SIGTERM');
+      await ended;
+      rmSync(data, { recursive: true, force: true });
+    },
+  };
+}
+
+async function firstJSON(child) {
+  const lines = createInterface({ input: child.stdout });
+  const gone = new Promise((_, reject) => child.once('exit', (code) => reject(new Error(`meridian up ended with ${code}`))));
+  gone.catch(() => {});
+  const found = (async () => {
+    for await (const line of lines) if (line.startsWith('{')) return JSON.parse(line);
+    throw new Error('meridian up printed no JSON line');
+  })();
+  const ready = await Promise.race([found, gone]);
+  child.stdout.resume();
+  return ready;
+}
+
+function run(command, args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+    child.once('exit', (code) => (code === 0 ? resolve() : reject(new Error(`${args.join(' ')}: exit ${code}`))));
+  });
+}
+
+export function launchBrowser() {
+  return chromium.launch({
+    executablePath: browserPath,
+    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'],
+  });
+}
+
+/**
+ * openPage opens the client in a context of its own. `faults` collects script errors and broken content security
+ * policies; a test checks that it stays empty.
+ */
+export async function openPage(browser, world, { city, viewport, colorScheme } = {}) {
+  const context = await browser.newContext({
+    viewport: viewport ?? { width: 1180, height: 760 },
+    ...(colorScheme ? { colorScheme } : {}),
+  });
+  const page = await context.newPage();
+  page.faults = [];
+  page.on('pageerror', (error) => page.faults.push(String(error)));
+  page.on('console', (message) => {
+    if (message.type() === 'error' && /Content Security Policy/.test(message.text())) page.faults.push(message.text());
+  });
+  await page.goto(world.web);
+  if (city) await page.getByTestId('city-select').selectOption(city);
+  return page;
+}
+
+let names = 0;
+/** uniqueName gives a username that no earlier test took. */
+export function uniqueName(stem) {
+  return `${stem}_${Date.now().toString(36)}${(names++).toString(36)}`;
+}
+
+/** signUp makes an account in the page and waits until a region serves it. */
+export async function signUp(page, username) {
+  await page.getByTestId('auth-switch').click();
+  await page.getByTestId('auth-username').fill(username);
+  await page.getByTestId('auth-password').fill('correct horse battery staple');
+  await page.getByTestId('auth-submit').click();
+  await page.locator('[data-testid=region-chip]:not([data-region=""])').waitFor();
+}
+
+/** startChat opens the conversation with a user. */
+export async function startChat(page, username) {
+  await page.getByTestId('new-chat-input').fill(username);
+  await page.getByTestId('new-chat-submit').click();
+  await page.getByTestId('composer').waitFor();
+}
+
+export async function openChat(page, username) {
+  await page.locator(`[data-testid=conv-item][data-peer="${username}"]`).click();
+  await page.getByTestId('composer').waitFor();
+}
+
+export async function send(page, text) {
+  await page.getByTestId('composer').fill(text);
+  await page.getByTestId('composer').press('Enter');
+}
+
+/** texts gives the messages on the screen, from top to bottom. */
+export function texts(page) {
+  return page.getByTestId('message').evaluateAll((rows) =>
+    rows
+      .sort((a, b) => Number(a.getAttribute('aria-posinset')) - Number(b.getAttribute('aria-posinset')))
+      .map((row) => row.querySelector('[data-testid=message-text]').textContent),
+  );
+}
+
+/**
+ * allTexts gives every message of the open conversation, also those that are not on the screen, by scrolling through
+ * it from the top.
+ */
+export async function allTexts(page) {
+  return page.getByTestId('messages').evaluate(async (list) => {
+    const frame = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    const found = new Map();
+    list.scrollTop = 0;
+    for (;;) {
+      await frame();
+      for (const row of list.querySelectorAll('[data-testid=message]')) {
+        found.set(Number(row.getAttribute('aria-posinset')), row.querySelector('[data-testid=message-text]').textContent);
+      }
+      const before = list.scrollTop;
+      list.scrollTop += list.clientHeight * 0.8;
+      await frame();
+      if (list.scrollTop <= before) break;
+    }
+    return [...found].sort((a, b) => a[0] - b[0]).map(([, text]) => text);
+  });
+}
+
+/** eventually waits until check gives a true value, and fails with what it was told otherwise. */
+export async function eventually(check, what, limit_ms = 15_000) {
+  const end = Date.now() + limit_ms;
+  for (;;) {
+    const value = await check();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`not within ${limit_ms} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
