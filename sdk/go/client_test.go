@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,7 +97,7 @@ func TestSilentRegionIsLeft(t *testing.T) {
 func TestIdleClientIsQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		pings := 0
+		var pings atomic.Int32
 		w.serve("a", func(p *peer) {
 			p.welcome("a", nil)
 			for {
@@ -106,7 +107,7 @@ func TestIdleClientIsQuiet(t *testing.T) {
 				}
 				switch f["t"] {
 				case "ping":
-					pings++
+					pings.Add(1)
 					p.send(frame{"t": "pong", "cursor": "idle"})
 				case "send":
 					time.Sleep(2 * time.Second)
@@ -118,18 +119,25 @@ func TestIdleClientIsQuiet(t *testing.T) {
 		c.SetVisible(false)
 		want[Connected](t, events)
 		time.Sleep(99 * time.Second)
-		if pings != 3 || c.Cursor() != "idle" {
-			t.Errorf("%d pings in 99 s, cursor %q", pings, c.Cursor())
+		if n := pings.Load(); n != 3 || c.Cursor() != "idle" {
+			t.Errorf("%d pings in 99 s, cursor %q", n, c.Cursor())
 		}
 		if _, err := c.Send(Outgoing{ToUser: "grace", Text: "hello"}); err != nil {
 			t.Error(err)
 		}
-		want[Acked](t, events)
+		time.Sleep(5 * time.Second)
 		_ = stop()
+		acked := false
 		for len(events) > 0 {
-			if e, ok := (<-events).(Disconnected); ok {
+			switch e := (<-events).(type) {
+			case Acked:
+				acked = true
+			case Disconnected:
 				t.Errorf("disconnected: %v", e.Err)
 			}
+		}
+		if !acked {
+			t.Error("the send was not acknowledged")
 		}
 	})
 }
@@ -145,12 +153,16 @@ func TestRepeatsAreDropped(t *testing.T) {
 			p.send(messageFrame(first, "k1", "one", "c2"))
 		}, nil)
 		w.serve("b", func(p *peer) {
-			hello = p.welcome("b", frame{"cursor": "later than what was missed"})
+			p.welcome("b", frame{"cursor": "later than what was missed"})
+			// and dies before it has sent anything
+		}, nil)
+		w.serve("c", func(p *peer) {
+			hello = p.welcome("c", nil)
 			p.send(messageFrame(first, "k1", "one", "c2"))
 			p.send(messageFrame(second, "k2", "two", "c3"))
 			p.drain()
 		}, nil)
-		c, events, stop := w.run(Options{}, "a", "b")
+		c, events, stop := w.run(Options{}, "a", "b", "c")
 		one, two := want[Received](t, events), want[Received](t, events)
 		_ = stop()
 		if one.Message.ID != first || one.Cursor != "c1" || two.Message.ID != second || two.Message.Text != "two" {
@@ -179,6 +191,8 @@ func TestAliasesBecomeOneMessage(t *testing.T) {
 			p.send(messageFrame(second, "k2", "two", "c4"))
 			p.send(alias("k2", fourth, second))
 			p.send(messageFrame("00000005-4a01-11f1-8000-000000000001", "k2", "two", "c5"))
+			p.send(messageFrame("00000007-4a01-11f1-8000-000000000001", "k3", "three", "c6"))
+			p.send(messageFrame("00000006-4a01-11f1-8000-000000000001", "k3", "three", "c7")) // its alias is still to come
 			p.drain()
 		}, nil)
 		_, events, stop := w.run(Options{}, "a")
@@ -193,7 +207,7 @@ func TestAliasesBecomeOneMessage(t *testing.T) {
 				aliases = append(aliases, e.ClientID+e.To)
 			}
 		}
-		if received != 2 || !slices.Equal(aliases, []string{"k1" + first, "k2" + second}) {
+		if received != 3 || !slices.Equal(aliases, []string{"k1" + first, "k2" + second, "k3" + "00000006-4a01-11f1-8000-000000000001"}) {
 			t.Errorf("%d messages, aliases %v", received, aliases)
 		}
 	})

@@ -20,6 +20,7 @@ type world struct {
 	mu      sync.Mutex
 	servers map[string]*server
 	dials   []string // hosts, in the order of the attempts
+	sockets sync.WaitGroup
 }
 
 // server is one region's fake.
@@ -64,6 +65,8 @@ func (w *world) serve(host string, socket func(*peer), rest http.HandlerFunc) {
 			return
 		}
 		defer func() { _ = conn.Close() }()
+		w.sockets.Add(1)
+		defer w.sockets.Done()
 		s.socket(&peer{t: w.t, conn: conn})
 	})}
 	w.mu.Lock()
@@ -100,6 +103,7 @@ func (w *world) close() {
 	for _, s := range w.servers {
 		_ = s.http.Close()
 	}
+	w.sockets.Wait() // what the scripts noted can be read now
 }
 
 // run starts a client on the hosts and gives its events; stop ends it and everything else.
