@@ -72,12 +72,39 @@ func (s *Service) LogIn(ctx context.Context, r LogInRequest) (LoggedIn, error) {
 	return s.open(ctx, account, device)
 }
 
-// account reads one that exists. One that is not here is on its way: CodeBusy.
-func (s *Service) account(ctx context.Context, user chat.UserID) (chat.Account, error) {
+// The wait for an account that was made in another region a moment ago.
+const arrivalWait, arrivalPoll = time.Second, 25 * time.Millisecond
+
+// arrived reads an account that exists, and waits a little for one that is on its way here.
+func (s *Service) arrived(ctx context.Context, user chat.UserID) (chat.Account, bool, error) {
 	account, ok, err := s.opt.Store.Account(ctx, user)
+	if ok || err != nil {
+		return account, ok, err
+	}
+	end := time.NewTimer(arrivalWait)
+	defer end.Stop()
+	poll := time.NewTicker(arrivalPoll)
+	defer poll.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return account, false, nil
+		case <-end.C:
+			return account, false, nil
+		case <-poll.C:
+			if account, ok, err = s.opt.Store.Account(ctx, user); ok || err != nil {
+				return account, ok, err
+			}
+		}
+	}
+}
+
+// account reads an account that exists. One that is not here is on its way: CodeBusy.
+func (s *Service) account(ctx context.Context, user chat.UserID) (chat.Account, error) {
+	account, ok, err := s.arrived(ctx, user)
 	if err == nil && !ok {
 		err = &chat.Error{
-			Code: chat.CodeBusy, Op: "auth.Service.account", Message: "the account has not arrived in this region yet", RetryAfter: time.Second,
+			Code: chat.CodeBusy, Op: "auth.Service.account", Message: "the account has not arrived in this region yet", RetryAfter: arrivalWait,
 		}
 	}
 	return account, err
@@ -185,7 +212,7 @@ func (s *Service) Account(ctx context.Context, c Claims) (chat.Account, error) {
 	if err := s.serves(c.Zone); err != nil {
 		return chat.Account{}, err
 	}
-	account, ok, err := s.opt.Store.Account(ctx, c.User)
+	account, ok, err := s.arrived(ctx, c.User)
 	if err == nil && !ok {
 		account = chat.Account{ID: c.User, Username: c.Name, DisplayName: c.Name, Zone: c.Zone}
 	}
