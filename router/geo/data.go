@@ -73,6 +73,7 @@ func (d *Data) Lookup(a netip.Addr) (decide.Place, netip.Prefix) {
 	if !a.IsValid() {
 		return d.places[noPlace], netip.Prefix{}
 	}
+	a = a.WithZone("")
 	plain, shift := Normalise(a)
 	value, bits := d.set.Lookup(plain)
 	if shift == mappedBits {

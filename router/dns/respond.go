@@ -1,0 +1,311 @@
+package dns
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"meridian/chat"
+	"meridian/router/table"
+)
+
+// The names that a Server counts. Each query counts once under CountQueries and once under what became of it.
+const (
+	CountQueries   = "router_dns_queries"
+	CountAnswers   = "router_dns_answers"
+	CountNoData    = "router_dns_nodata"
+	CountNXDomain  = "router_dns_nxdomain"
+	CountRefused   = "router_dns_refused"
+	CountMalformed = "router_dns_malformed"
+	CountFailed    = "router_dns_failed"
+	// CountTruncated counts answers that did not fit, CountSubnets queries that carried a client subnet.
+	CountTruncated = "router_dns_truncated"
+	CountSubnets   = "router_dns_subnets"
+)
+
+const (
+	headerBytes = 12
+	// udpBytes is what we send and take over UDP at most: it passes every path in one piece.
+	udpBytes = 1232
+)
+
+// Respond gives the answer to one query from an address, nil for silence. It never panics, whatever the bytes are.
+func (s *Server) Respond(query []byte, from netip.Addr, tcp bool) []byte {
+	s.opts.Count(CountQueries)
+	if len(query) < headerBytes || query[2]&0x80 != 0 { // too short to answer, or an answer itself
+		s.opts.Count(CountMalformed)
+		return nil
+	}
+	q := new(dns.Msg)
+	if err := q.Unpack(query); err != nil {
+		s.opts.Count(CountMalformed)
+		return headerOnly(query, dns.RcodeFormatError)
+	}
+	if q.Opcode != dns.OpcodeQuery {
+		s.opts.Count(CountRefused)
+		return headerOnly(query, dns.RcodeNotImplemented)
+	}
+	a := &answer{msg: new(dns.Msg), tcp: tcp, client: from}
+	if !a.begin(query, q) {
+		s.opts.Count(CountMalformed)
+		return headerOnly(query, dns.RcodeFormatError)
+	}
+	if a.subnet != nil {
+		s.opts.Count(CountSubnets)
+	}
+	if a.msg.Rcode == dns.RcodeSuccess {
+		s.resolve(a, q.Question[0])
+	}
+	return s.finish(a)
+}
+
+// answer is one response in the making.
+type answer struct {
+	msg     *dns.Msg
+	tcp     bool
+	client  netip.Addr // whom the answer is for: the subnet's address or the resolver's
+	subnet  *subnet
+	opt     *dns.OPT // of the response; nil when the query has none
+	scope   int
+	maxSize int
+	count   string
+}
+
+// begin reads what stands around the question; false means FORMERR.
+func (a *answer) begin(query []byte, q *dns.Msg) bool {
+	if len(q.Question) != 1 || len(q.Answer)+len(q.Ns) > 0 {
+		return false
+	}
+	a.msg.SetReply(q)
+	a.msg.Compress = true
+	a.maxSize = dns.MinMsgSize
+	if a.tcp {
+		a.maxSize = dns.MaxMsgSize
+	}
+	var ok bool
+	if a.subnet, ok = findSubnet(query); !ok {
+		return false
+	}
+	var in *dns.OPT
+	for _, rr := range q.Extra {
+		if opt, ok := rr.(*dns.OPT); ok {
+			if in != nil || opt.Hdr.Name != "." {
+				return false
+			}
+			in = opt
+		}
+	}
+	if in == nil {
+		return a.subnet == nil
+	}
+	a.opt = &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+	a.opt.SetUDPSize(udpBytes)
+	a.opt.SetDo(in.Do())
+	if !a.tcp {
+		a.maxSize = min(max(int(in.UDPSize()), dns.MinMsgSize), udpBytes)
+	}
+	if in.Version() != 0 {
+		a.msg.Rcode, a.count, a.subnet = dns.RcodeBadVers, CountRefused, nil
+		return true
+	}
+	if a.subnet != nil && a.subnet.bits > 0 {
+		a.client = a.subnet.addr
+	}
+	return true
+}
+
+// resolve fills in the answer to one question.
+func (s *Server) resolve(a *answer, q dns.Question) {
+	if q.Qclass == dns.ClassCHAOS && q.Qtype == dns.TypeTXT && strings.EqualFold(q.Name, "version.bind.") {
+		a.count = CountAnswers
+		a.msg.Answer = []dns.RR{&dns.TXT{Hdr: dns.RR_Header{Name: q.Name, Rrtype: dns.TypeTXT, Class: dns.ClassCHAOS}, Txt: []string{"meridian"}}}
+		return
+	}
+	n, apex := s.find(q.Name)
+	if q.Qclass != dns.ClassINET || apex == "" || q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR {
+		a.msg.Rcode, a.count = dns.RcodeRefused, CountRefused
+		return
+	}
+	a.msg.Authoritative = true
+	if n == nil {
+		a.msg.Rcode, a.count = dns.RcodeNameError, CountNXDomain
+		a.msg.Ns = []dns.RR{s.soa(apex, apex)}
+		return
+	}
+	a.count = CountAnswers
+	if q.Qtype == dns.TypeANY { // RFC 8482: as little as possible
+		a.msg.Answer = []dns.RR{&dns.HINFO{Hdr: s.header(q.Name, dns.TypeHINFO), Cpu: "RFC8482"}}
+		return
+	}
+	s.records(a, n, q)
+	if len(a.msg.Answer) == 0 && a.msg.Rcode == dns.RcodeSuccess {
+		a.count = CountNoData
+		a.msg.Ns = []dns.RR{s.soa(apex, apex)}
+	}
+}
+
+// records adds what the name has of the type asked for.
+func (s *Server) records(a *answer, n *node, q dns.Question) {
+	isApex := strings.EqualFold(q.Name, n.apex)
+	switch {
+	case isApex && q.Qtype == dns.TypeSOA:
+		a.msg.Answer = []dns.RR{s.soa(q.Name, n.apex)}
+	case isApex && q.Qtype == dns.TypeNS:
+		for _, ns := range s.servers {
+			a.msg.Answer = append(a.msg.Answer, &dns.NS{Hdr: s.header(q.Name, dns.TypeNS), Ns: ns})
+			if server := s.nodes[ns]; server != nil {
+				a.msg.Extra = append(a.msg.Extra, s.addresses(ns, server.addrs, 0)...)
+			}
+		}
+	case n.kind == kindRegion || n.kind == kindServer:
+		if q.Qtype == dns.TypeA || q.Qtype == dns.TypeAAAA {
+			a.msg.Answer = s.addresses(q.Name, n.addrs, q.Qtype)
+		}
+	case n.kind == kindHost || n.kind == kindSRV && q.Qtype == dns.TypeSRV:
+		s.geo(a, n, q)
+	case n.kind == kindWhy && q.Qtype == dns.TypeTXT:
+		s.why(a, n, q)
+	}
+}
+
+// geo adds what depends on the client's region.
+func (s *Server) geo(a *answer, n *node, q dns.Question) {
+	switch q.Qtype {
+	case dns.TypeA, dns.TypeAAAA, dns.TypeHTTPS, dns.TypeSRV, dns.TypeTXT:
+	default:
+		return
+	}
+	var room [chat.MaxRegions]uint8
+	regions, scope := s.opts.Table.Answer(room[:0], n.host, a.client)
+	if a.scope = scope; len(regions) == 0 { // the host's regions are all excluded by a never rule
+		a.fail()
+		return
+	}
+	regions = regions[:min(len(regions), s.opts.AnswerRegions)]
+	for rank, i := range regions {
+		e := s.regions[i]
+		switch q.Qtype {
+		case dns.TypeA, dns.TypeAAAA:
+			a.msg.Answer = append(a.msg.Answer, s.addresses(q.Name, e.Addresses, q.Qtype)...)
+		case dns.TypeHTTPS:
+			if e.https {
+				a.msg.Answer = append(a.msg.Answer, s.https(q.Name, rank, e))
+			}
+		case dns.TypeSRV:
+			a.msg.Answer = append(a.msg.Answer, &dns.SRV{
+				Hdr: s.header(q.Name, dns.TypeSRV), Priority: uint16(rank + 1), Weight: 1, Port: e.port, Target: e.target,
+			})
+			a.msg.Extra = append(a.msg.Extra, s.addresses(e.target, e.Addresses, 0)...)
+		case dns.TypeTXT:
+			a.msg.Answer = append(a.msg.Answer, &dns.TXT{Hdr: s.header(q.Name, dns.TypeTXT), Txt: texts("region="+string(e.Name), "url="+e.URL)})
+		}
+	}
+}
+
+// why adds the reasons of the decision that geo would answer with.
+func (s *Server) why(a *answer, n *node, q dns.Question) {
+	d, err := s.opts.Table.Decide(table.Query{Address: a.client, Host: n.host})
+	a.scope = a.client.BitLen() // the text names the address
+	if err != nil {
+		a.fail()
+		return
+	}
+	for _, line := range append([]string{"region=" + string(d.Region), "address=" + d.Address, "country=" + d.Place.Country}, d.Reasons...) {
+		a.msg.Answer = append(a.msg.Answer, &dns.TXT{Hdr: s.header(q.Name, dns.TypeTXT), Txt: texts(line)})
+	}
+}
+
+func (a *answer) fail() { a.msg.Rcode, a.count = dns.RcodeServerFailure, CountFailed }
+
+// texts cuts strings to the 255 bytes that TXT holds in one.
+func texts(all ...string) []string {
+	var out []string
+	for _, s := range all {
+		for len(s) > 255 {
+			out, s = append(out, s[:255]), s[255:]
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// finish packs the response within the size that the asker can take.
+func (s *Server) finish(a *answer) []byte {
+	s.opts.Count(a.count)
+	if a.opt != nil {
+		if a.subnet != nil {
+			a.opt.Option = append(a.opt.Option, a.subnet.answer(a.scope))
+		}
+		a.msg.Extra = append(a.msg.Extra, a.opt)
+	}
+	a.msg.Truncate(a.maxSize)
+	if a.msg.Truncated {
+		s.opts.Count(CountTruncated)
+	}
+	out, err := a.msg.Pack()
+	if err != nil {
+		s.opts.Count(CountFailed)
+		return nil
+	}
+	return out
+}
+
+// headerOnly answers what could not be read.
+func headerOnly(query []byte, rcode byte) []byte {
+	out := make([]byte, headerBytes)
+	copy(out, query[:2])                          // id
+	out[2] = 0x80 | query[2]&0x78 | query[2]&0x01 // QR, opcode and RD as they came
+	out[3] = rcode
+	return out
+}
+
+func (s *Server) header(name string, kind uint16) dns.RR_Header {
+	return dns.RR_Header{Name: name, Rrtype: kind, Class: dns.ClassINET, Ttl: uint32(s.opts.TTL.Seconds())}
+}
+
+// addresses gives the address records of a type, of both types for 0.
+func (s *Server) addresses(name string, addrs []netip.Addr, kind uint16) []dns.RR {
+	var out []dns.RR
+	for _, a := range addrs {
+		switch {
+		case a.Is4() && kind != dns.TypeAAAA:
+			out = append(out, &dns.A{Hdr: s.header(name, dns.TypeA), A: a.AsSlice()})
+		case a.Is6() && kind != dns.TypeA:
+			out = append(out, &dns.AAAA{Hdr: s.header(name, dns.TypeAAAA), AAAA: a.AsSlice()})
+		}
+	}
+	return out
+}
+
+func (s *Server) https(name string, rank int, e endpoint) dns.RR {
+	rr := &dns.HTTPS{SVCB: dns.SVCB{Hdr: s.header(name, dns.TypeHTTPS), Priority: uint16(rank + 1), Target: e.target}}
+	rr.Value = append(rr.Value, &dns.SVCBAlpn{Alpn: []string{"h2", "http/1.1"}})
+	if e.port != 443 {
+		rr.Value = append(rr.Value, &dns.SVCBPort{Port: e.port})
+	}
+	var hint4 dns.SVCBIPv4Hint
+	var hint6 dns.SVCBIPv6Hint
+	for _, a := range e.Addresses {
+		if a.Is4() {
+			hint4.Hint = append(hint4.Hint, a.AsSlice())
+		} else {
+			hint6.Hint = append(hint6.Hint, a.AsSlice())
+		}
+	}
+	if len(hint4.Hint) > 0 {
+		rr.Value = append(rr.Value, &hint4)
+	}
+	if len(hint6.Hint) > 0 {
+		rr.Value = append(rr.Value, &hint6)
+	}
+	return rr
+}
+
+// soa gives the start of authority. Its serial does not steer any secondary; negative answers live as long as others.
+func (s *Server) soa(name, apex string) dns.RR {
+	return &dns.SOA{
+		Hdr: s.header(name, dns.TypeSOA), Ns: s.servers[0], Mbox: "hostmaster." + apex, Serial: 1,
+		Refresh: 3600, Retry: 600, Expire: 86400, Minttl: uint32(s.opts.TTL.Seconds()),
+	}
+}
