@@ -191,7 +191,7 @@ func TestClaimNeedsOwnerAndMajority(t *testing.T) {
 		if err == nil {
 			continue
 		}
-		if e := chat.AsError(err); !e.Retryable() || e.RetryAfter <= 0 {
+		if chat.AsError(err).RetryAfter <= 0 {
 			t.Errorf("%s: %v has no RetryAfter", name, err)
 		}
 		if held := w.held(t, claim); len(held) != 0 {
@@ -310,12 +310,8 @@ func TestDirectoryRefusesRogueRegions(t *testing.T) {
 	if err := at.claim(t.Context(), ofEU); err != nil {
 		t.Fatal(err)
 	}
-	relabelled := ofEU
-	relabelled.Zone = "in"
-	unknown := ofIN
-	unknown.Zone = "mars"
-	long := ofIN
-	long.Zone = chat.Zone(bytes.Repeat([]byte("z"), 100))
+	relabelled, unknown, long := ofEU, ofIN, ofIN
+	relabelled.Zone, unknown.Zone, long.Zone = "in", "mars", chat.Zone(bytes.Repeat([]byte("z"), 100))
 	good := encodeClaim(ofIN)
 	for name, c := range map[string]struct {
 		from    chat.Region
@@ -347,8 +343,7 @@ func TestDirectoryRefusesRogueRegions(t *testing.T) {
 	if held := w.held(t, ofEU); len(held) < 2 {
 		t.Errorf("a refused release took effect: held by %v", held)
 	}
-	// What a region may do: an entry comes as pending and stamped here, whatever it says.
-	confirmed := ofIN
+	confirmed := ofIN // comes as pending and stamped here, whatever it says
 	confirmed.Pending, confirmed.Version = false, 1
 	if _, err := at.handle(t.Context(), "ap-south", MethodReserve, encodeClaim(confirmed)); err != nil {
 		t.Fatal(err)
@@ -371,8 +366,7 @@ func TestClaimsAreBlinded(t *testing.T) {
 			t.Errorf("the claim holds %q", leak)
 		}
 	}
-	other := *d
-	other.key = DirectoryKey{8}
+	other := Directory{key: DirectoryKey{8}}
 	if other.claimKey(normalised) == c.Key || other.blind(normalised, c.Blinded) == user {
 		t.Error("another key finds or opens the claim")
 	}

@@ -11,71 +11,80 @@ import (
 	"meridian/region-node/wire"
 )
 
+func credentials(username, password string) string {
+	return `{"username":"` + username + `","password":"` + password + `"}`
+}
+
+// badInput are requests, and what refuses them; bob and carol have signed up. ACCESS, REFRESH and FORGED stand for bob's
+// tokens, USER for his id.
+var badInput = map[string]struct {
+	method, path, token string
+	body                string
+	want                chat.Code
+	says                string
+}{
+	"not JSON":                   {"POST", "/v1/signup", "", `{"username":`, chat.CodeInvalid, "JSON"},
+	"two values":                 {"POST", "/v1/signup", "", credentials("dave", password) + "{}", chat.CodeInvalid, "JSON"},
+	"no body":                    {"POST", "/v1/signup", "", "", chat.CodeInvalid, "JSON object"},
+	"an array":                   {"POST", "/v1/signup", "", "[]", chat.CodeInvalid, "JSON object"},
+	"null":                       {"POST", "/v1/login", "", "null", chat.CodeInvalid, "JSON object"},
+	"wrong type":                 {"POST", "/v1/signup", "", `{"username":17,"password":"x"}`, chat.CodeInvalid, `"username" must be string, not number`},
+	"wrong type of refresh":      {"POST", "/v1/token", "", `{"refresh_token":{}}`, chat.CodeInvalid, "refresh_token"},
+	"missing username":           {"POST", "/v1/signup", "", `{"password":"12345678"}`, chat.CodeInvalid, `"username" is missing`},
+	"missing password":           {"POST", "/v1/login", "", `{"username":"bob"}`, chat.CodeInvalid, `"password" is missing`},
+	"not UTF-8":                  {"POST", "/v1/signup", "", credentials("d\xffve", password), chat.CodeInvalidUTF8, "UTF-8"},
+	"too large":                  {"POST", "/v1/signup", "", credentials("dave", strings.Repeat("x", 70_000)), chat.CodeTooLarge, "65536"},
+	"short name":                 {"POST", "/v1/signup", "", credentials("da", password), chat.CodeInvalid, "username"},
+	"odd name":                   {"POST", "/v1/signup", "", credentials("da ve", password), chat.CodeInvalid, "username"},
+	"invisible name":             {"POST", "/v1/signup", "", credentials(`dave\u200b`, password), chat.CodeInvalid, "username"},
+	"half a surrogate":           {"POST", "/v1/signup", "", credentials(`dave\ud800`, password), chat.CodeInvalid, "username"},
+	"short password":             {"POST", "/v1/signup", "", credentials("dave", "1234567"), chat.CodeInvalid, "password"},
+	"long password":              {"POST", "/v1/signup", "", credentials("dave", strings.Repeat("x", 2000)), chat.CodeInvalid, "password"},
+	"long display name":          {"POST", "/v1/signup", "", `{"username":"dave","password":"12345678","display_name":"` + strings.Repeat("x", 65) + `"}`, chat.CodeInvalid, "display_name"},
+	"turned display name":        {"POST", "/v1/signup", "", `{"username":"dave","password":"12345678","display_name":"a\u202eb"}`, chat.CodeInvalid, "display_name"},
+	"name taken":                 {"POST", "/v1/signup", "", credentials("BOB", password), chat.CodeUsernameTaken, "taken"},
+	"name taken by look-alike":   {"POST", "/v1/signup", "", credentials("b0b", password), chat.CodeUsernameTaken, "taken"},
+	"wrong password":             {"POST", "/v1/login", "", credentials("bob", "wrong horse"), chat.CodeBadCredentials, "unknown user or wrong password"},
+	"unknown user":               {"POST", "/v1/login", "", credentials("nobody", password), chat.CodeBadCredentials, "unknown user or wrong password"},
+	"impossible user":            {"POST", "/v1/login", "", credentials("../..", password), chat.CodeBadCredentials, "unknown user or wrong password"},
+	"password past all limits":   {"POST", "/v1/login", "", credentials("bob", strings.Repeat("x", 2000)), chat.CodeBadCredentials, "unknown user or wrong password"},
+	"refresh with access token":  {"POST", "/v1/token", "", `{"refresh_token":"ACCESS"}`, chat.CodeUnauthorized, "use"},
+	"refresh with garbage":       {"POST", "/v1/token", "", `{"refresh_token":"x"}`, chat.CodeUnauthorized, "valid"},
+	"no token":                   {"GET", "/v1/me", "", "", chat.CodeUnauthorized, "missing"},
+	"garbage token":              {"GET", "/v1/me", "x.y.z", "", chat.CodeUnauthorized, "valid"},
+	"refresh token as access":    {"GET", "/v1/me", "REFRESH", "", chat.CodeUnauthorized, "use"},
+	"forged token":               {"GET", "/v1/me", "FORGED", "", chat.CodeUnauthorized, "valid"},
+	"unknown path":               {"GET", "/v1/nothing", "ACCESS", "", chat.CodeNotFound, ""},
+	"root":                       {"GET", "/", "", "", chat.CodeNotFound, ""},
+	"path with dots":             {"GET", "/v1/users/../me", "ACCESS", "", chat.CodeNotFound, ""},
+	"path with coded dots":       {"GET", "/v1/users/%2e%2e", "ACCESS", "", chat.CodeNotFound, ""},
+	"path with two slashes":      {"GET", "/v1//me", "ACCESS", "", chat.CodeNotFound, ""},
+	"path with a slash too many": {"GET", "/v1/me/", "ACCESS", "", chat.CodeNotFound, ""},
+	"unknown user's profile":     {"GET", "/v1/users/nobody", "ACCESS", "", chat.CodeUnknownUser, ""},
+	"profile of no name":         {"GET", "/v1/users/a%2Fb%00c", "ACCESS", "", chat.CodeUnknownUser, ""},
+	"unknown contact":            {"PUT", "/v1/contacts/nobody", "ACCESS", "", chat.CodeUnknownUser, ""},
+	"contact with oneself":       {"PUT", "/v1/contacts/BOB", "ACCESS", "", chat.CodeInvalid, "your own"},
+	"block of oneself":           {"PUT", "/v1/blocks/bob", "ACCESS", "", chat.CodeInvalid, "your own"},
+	"limit is no number":         {"GET", "/v1/contacts?limit=ten", "ACCESS", "", chat.CodeInvalid, "limit"},
+	"limit is 0":                 {"GET", "/v1/conversations?limit=0", "ACCESS", "", chat.CodeInvalid, "limit"},
+	"after is no id":             {"GET", "/v1/contacts?after=x", "ACCESS", "", chat.CodeInvalid, "after"},
+	"before is no id":            {"GET", "/v1/conversations?before=x", "ACCESS", "", chat.CodeInvalid, "before"},
+	"before is no message":       {"GET", "/v1/conversations?before=USER", "ACCESS", "", chat.CodeInvalid, "before"},
+	"conversation is no id":      {"GET", "/v1/conversations/x/messages", "ACCESS", "", chat.CodeInvalid, "conversation id"},
+	"unknown conversation":       {"GET", "/v1/conversations/USER/messages", "ACCESS", "", chat.CodeUnknownConversation, ""},
+}
+
 // Every kind of bad input has its typed answer, which names what is wrong, and is counted by its code.
 func TestBadInput(t *testing.T) {
 	c := newCluster(t, nil)
 	bob := c.signUp("us-east", "bob", "")
 	c.signUp("us-east", "carol", "")
-	signUp := func(username, password string) string {
-		return `{"username":"` + username + `","password":"` + password + `"}`
-	}
+	fill := strings.NewReplacer("ACCESS", bob.Token, "REFRESH", bob.RefreshToken, "USER", bob.UserID,
+		"FORGED", bob.Token[:len(bob.Token)-8]+"AAAAAAAA")
 	counted := map[chat.Code]int{}
-	for name, b := range map[string]struct {
-		method, path, token string
-		body                string
-		want                chat.Code
-		says                string
-	}{
-		"not JSON":                   {"POST", "/v1/signup", "", `{"username":`, chat.CodeInvalid, "JSON"},
-		"two values":                 {"POST", "/v1/signup", "", signUp("dave", password) + "{}", chat.CodeInvalid, "JSON"},
-		"no body":                    {"POST", "/v1/signup", "", "", chat.CodeInvalid, "JSON object"},
-		"an array":                   {"POST", "/v1/signup", "", "[]", chat.CodeInvalid, "JSON object"},
-		"null":                       {"POST", "/v1/login", "", "null", chat.CodeInvalid, "JSON object"},
-		"wrong type":                 {"POST", "/v1/signup", "", `{"username":17,"password":"x"}`, chat.CodeInvalid, `"username" must be string, not number`},
-		"wrong type of refresh":      {"POST", "/v1/token", "", `{"refresh_token":{}}`, chat.CodeInvalid, "refresh_token"},
-		"missing username":           {"POST", "/v1/signup", "", `{"password":"12345678"}`, chat.CodeInvalid, `"username" is missing`},
-		"missing password":           {"POST", "/v1/login", "", `{"username":"bob"}`, chat.CodeInvalid, `"password" is missing`},
-		"not UTF-8":                  {"POST", "/v1/signup", "", signUp("d\xffve", password), chat.CodeInvalidUTF8, "UTF-8"},
-		"too large":                  {"POST", "/v1/signup", "", signUp("dave", strings.Repeat("x", 70_000)), chat.CodeTooLarge, "65536"},
-		"short name":                 {"POST", "/v1/signup", "", signUp("da", password), chat.CodeInvalid, "username"},
-		"odd name":                   {"POST", "/v1/signup", "", signUp("da ve", password), chat.CodeInvalid, "username"},
-		"invisible name":             {"POST", "/v1/signup", "", signUp(`dave\u200b`, password), chat.CodeInvalid, "username"},
-		"half a surrogate":           {"POST", "/v1/signup", "", signUp(`dave\ud800`, password), chat.CodeInvalid, "username"},
-		"short password":             {"POST", "/v1/signup", "", signUp("dave", "1234567"), chat.CodeInvalid, "password"},
-		"long password":              {"POST", "/v1/signup", "", signUp("dave", strings.Repeat("x", 2000)), chat.CodeInvalid, "password"},
-		"long display name":          {"POST", "/v1/signup", "", `{"username":"dave","password":"12345678","display_name":"` + strings.Repeat("x", 65) + `"}`, chat.CodeInvalid, "display_name"},
-		"turned display name":        {"POST", "/v1/signup", "", `{"username":"dave","password":"12345678","display_name":"a\u202eb"}`, chat.CodeInvalid, "display_name"},
-		"name taken":                 {"POST", "/v1/signup", "", signUp("BOB", password), chat.CodeUsernameTaken, "taken"},
-		"name taken by look-alike":   {"POST", "/v1/signup", "", signUp("b0b", password), chat.CodeUsernameTaken, "taken"},
-		"wrong password":             {"POST", "/v1/login", "", signUp("bob", "wrong horse"), chat.CodeBadCredentials, "unknown user or wrong password"},
-		"unknown user":               {"POST", "/v1/login", "", signUp("nobody", password), chat.CodeBadCredentials, "unknown user or wrong password"},
-		"impossible user":            {"POST", "/v1/login", "", signUp("../..", password), chat.CodeBadCredentials, "unknown user or wrong password"},
-		"password past all limits":   {"POST", "/v1/login", "", signUp("bob", strings.Repeat("x", 2000)), chat.CodeBadCredentials, "unknown user or wrong password"},
-		"refresh with access token":  {"POST", "/v1/token", "", `{"refresh_token":"` + bob.Token + `"}`, chat.CodeUnauthorized, "use"},
-		"refresh with garbage":       {"POST", "/v1/token", "", `{"refresh_token":"x"}`, chat.CodeUnauthorized, "valid"},
-		"no token":                   {"GET", "/v1/me", "", "", chat.CodeUnauthorized, "missing"},
-		"garbage token":              {"GET", "/v1/me", "x.y.z", "", chat.CodeUnauthorized, "valid"},
-		"refresh token as access":    {"GET", "/v1/me", bob.RefreshToken, "", chat.CodeUnauthorized, "use"},
-		"forged token":               {"GET", "/v1/me", bob.Token[:len(bob.Token)-8] + "AAAAAAAA", "", chat.CodeUnauthorized, "valid"},
-		"unknown path":               {"GET", "/v1/nothing", bob.Token, "", chat.CodeNotFound, ""},
-		"root":                       {"GET", "/", "", "", chat.CodeNotFound, ""},
-		"path with dots":             {"GET", "/v1/users/../me", bob.Token, "", chat.CodeNotFound, ""},
-		"path with coded dots":       {"GET", "/v1/users/%2e%2e", bob.Token, "", chat.CodeNotFound, ""},
-		"path with two slashes":      {"GET", "/v1//me", bob.Token, "", chat.CodeNotFound, ""},
-		"path with a slash too many": {"GET", "/v1/me/", bob.Token, "", chat.CodeNotFound, ""},
-		"unknown user's profile":     {"GET", "/v1/users/nobody", bob.Token, "", chat.CodeUnknownUser, ""},
-		"profile of no name":         {"GET", "/v1/users/a%2Fb%00c", bob.Token, "", chat.CodeUnknownUser, ""},
-		"unknown contact":            {"PUT", "/v1/contacts/nobody", bob.Token, "", chat.CodeUnknownUser, ""},
-		"contact with oneself":       {"PUT", "/v1/contacts/BOB", bob.Token, "", chat.CodeInvalid, "your own"},
-		"block of oneself":           {"PUT", "/v1/blocks/bob", bob.Token, "", chat.CodeInvalid, "your own"},
-		"limit is no number":         {"GET", "/v1/contacts?limit=ten", bob.Token, "", chat.CodeInvalid, "limit"},
-		"limit is 0":                 {"GET", "/v1/conversations?limit=0", bob.Token, "", chat.CodeInvalid, "limit"},
-		"after is no id":             {"GET", "/v1/contacts?after=x", bob.Token, "", chat.CodeInvalid, "after"},
-		"before is no id":            {"GET", "/v1/conversations?before=x", bob.Token, "", chat.CodeInvalid, "before"},
-		"before is no message":       {"GET", "/v1/conversations?before=" + bob.UserID, bob.Token, "", chat.CodeInvalid, "before"},
-		"conversation is no id":      {"GET", "/v1/conversations/x/messages", bob.Token, "", chat.CodeInvalid, "conversation id"},
-		"unknown conversation":       {"GET", "/v1/conversations/" + bob.UserID + "/messages", bob.Token, "", chat.CodeUnknownConversation, ""},
-	} {
+	for name, b := range badInput {
+		b.path, b.body = fill.Replace(b.path), fill.Replace(b.body)
+		b.token = fill.Replace(b.token)
 		var body any
 		if b.body != "" {
 			body = b.body
