@@ -1,0 +1,167 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"meridian/chat"
+	meridian "meridian/sdk/go"
+	"meridian/test/cluster"
+	"meridian/test/history"
+)
+
+const password = "correct horse battery"
+
+// addresses stand for where people are: the router's data knows them.
+var addresses = map[chat.Region]string{"us-east": "8.8.8.8", "eu-west": "81.2.69.142", "ap-south": "49.36.0.1"}
+
+// member is one person with one client, and what it did and was shown.
+type member struct {
+	name   string
+	zone   chat.Zone
+	near   chat.Region
+	id     string
+	peers  []*member
+	client *meridian.Client
+
+	mu       sync.Mutex
+	sends    map[string]*history.Send // by client id
+	seq      map[string]int           // by recipient
+	view     map[string]bool
+	repeats  []string
+	newest   map[string]meridian.Message // from each sender
+	region   chat.Region                 // that serves now; empty: none
+	since    time.Time                   // when it began to
+	resets   int
+	connects int
+	refusals []error
+}
+
+// join signs a person up near a region and starts the client. The links between the regions may be new: a sign-up that finds
+// no majority is tried again.
+func join(t *testing.T, c *cluster.Cluster, name string, zone chat.Zone, near chat.Region) *member {
+	t.Helper()
+	m := &member{
+		name: name, zone: zone, near: near, sends: map[string]*history.Send{}, seq: map[string]int{},
+		view: map[string]bool{}, newest: map[string]meridian.Message{},
+	}
+	header := http.Header{"X-Forwarded-For": {addresses[near]}}
+	api := &meridian.API{BaseURL: c.URL(near), Header: header}
+	account, err := signUp(t.Context(), api, meridian.SignUp{Username: name, Password: password, DisplayName: "Display " + name, Zone: string(zone)})
+	if err != nil {
+		t.Fatalf("sign up %s: %v", name, err)
+	}
+	m.id = account.UserID
+	endpoints := []meridian.Endpoint{{Region: string(near), URL: c.URL(near)}}
+	for _, r := range c.Config.Regions {
+		if r.Name != near {
+			endpoints = append(endpoints, meridian.Endpoint{Region: string(r.Name), URL: c.URL(r.Name)})
+		}
+	}
+	m.client = meridian.New(meridian.Options{Endpoints: endpoints, Tokens: account.Tokens, Handle: m.handle, Header: header, ResetMessages: 1 << 20})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := m.client.Run(ctx); err != nil && ctx.Err() == nil {
+			t.Errorf("client of %s ended: %v", name, err)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return m
+}
+
+// signUp tries for as long as the refusal is one that may pass.
+func signUp(ctx context.Context, api *meridian.API, s meridian.SignUp) (account meridian.Account, err error) {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		account, err = api.SignUp(ctx, s)
+		var e *meridian.Error
+		if err == nil || !errors.As(err, &e) || !e.Retryable {
+			break
+		}
+	}
+	return account, err
+}
+
+func (m *member) handle(e meridian.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch e := e.(type) {
+	case meridian.Connected:
+		m.region, m.since = chat.Region(e.Region), time.Now()
+		m.connects++
+	case meridian.Disconnected:
+		m.region = ""
+	case meridian.Received:
+		if m.view[e.Message.ID] {
+			m.repeats = append(m.repeats, e.Message.ID)
+		}
+		m.view[e.Message.ID] = true
+		if old := m.newest[e.Message.Sender.ID]; meridian.CompareMessageIDs(old.ID, e.Message.ID) < 0 {
+			m.newest[e.Message.Sender.ID] = e.Message
+		}
+	case meridian.Acked:
+		m.view[e.MessageID] = true
+		if s := m.sends[e.ClientID]; s != nil {
+			s.Outcome, s.AckedID = history.Acked, e.MessageID
+		}
+	case meridian.Aliased:
+		delete(m.view, e.From)
+		m.view[e.To] = true
+		if s := m.sends[e.ClientID]; s != nil {
+			s.AckedID = e.To
+		}
+	case meridian.Failed:
+		if s := m.sends[e.ClientID]; s != nil {
+			s.Outcome = history.Failed
+		}
+		m.refusals = append(m.refusals, e.Err)
+	case meridian.Reset:
+		m.resets++
+		m.view = map[string]bool{}
+	case meridian.Refused:
+		m.refusals = append(m.refusals, e.Err)
+	}
+}
+
+// write sends one message to somebody; now and then it answers the newest one from there.
+func (m *member) write(to *member, random *rand.Rand) error {
+	m.mu.Lock()
+	m.seq[to.id]++
+	s := &history.Send{
+		ClientID: meridian.NewClientID(), Sender: m.id, Recipient: to.id, Seq: m.seq[to.id],
+		Text: fmt.Sprintf("%s → %s #%d %s", m.name, to.name, m.seq[to.id], strings.Repeat("ж", random.IntN(60))),
+	}
+	out := meridian.Outgoing{ClientID: s.ClientID, ToUser: to.name, Text: s.Text}
+	if parent, ok := m.newest[to.id]; ok && random.IntN(10) == 0 {
+		out.ReplyTo, s.ReplyTo = parent.ID, parent.ClientID
+	}
+	m.sends[s.ClientID] = s
+	m.mu.Unlock()
+	_, err := m.client.Send(out)
+	return err
+}
+
+// served gives which region serves the member, and since when.
+func (m *member) served() (chat.Region, time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.region, m.since
+}
+
+// waitUntil polls a condition; it fails the test after limit.
+func waitUntil(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v", what, limit)
+		}
+	}
+}
