@@ -36,6 +36,7 @@ var mayImport = map[string]string{
 	"sim":              "chat residency replication config proto router/decide region-node store/embedded",
 	"web":              "",
 	"sdk":              "",
+	"test":             "chat config store/embedded sdk",
 	"cmd": "chat proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
 		"region-node store/embedded sim web sdk",
 }
