@@ -1,0 +1,96 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"meridian/chat"
+	"meridian/sim/memstore"
+)
+
+// roundTrips are measured round trips in ms between five places on earth; a world takes the first few.
+var roundTrips = [5][5]float64{
+	{5.5, 69.7, 191.1, 115.3, 149.6},
+	{69.7, 3.2, 125.6, 178.4, 202.4},
+	{191.1, 125.6, 3.2, 301.4, 133.8},
+	{115.3, 178.4, 301.4, 3.3, 258.6},
+	{149.6, 202.4, 133.8, 258.6, 2.8},
+}
+
+var regionNames = [5]chat.Region{"a-east", "b-west", "c-south", "d-brazil", "e-japan"}
+
+// user is a person.
+type user struct {
+	name string
+	id   chat.UserID
+	zone chat.Zone
+}
+
+func (u *user) owner() chat.Owner { return chat.Owner{ID: u.id, Zone: u.zone, Name: u.name} }
+
+// build makes the regions, zones, links, people and their devices.
+func (w *world) build() {
+	n := 3 + w.rng.IntN(3)
+	regions := slices.Clone(regionNames[:n])
+	w.topology = chat.Topology{Regions: regions, Zones: map[chat.Zone]chat.ZoneSpec{
+		"world": {Name: "world", Regions: regions, Policy: chat.PolicyCopy, Ack: chat.AckRegion},
+		"pair":  {Name: "pair", Regions: regions[:2], Policy: chat.PolicyCopy, Ack: chat.AckZone},
+		"solo":  {Name: "solo", Regions: regions[1:2], Policy: chat.PolicyCopy, Ack: chat.AckRegion},
+		"deny":  {Name: "deny", Regions: regions[n-1:], Policy: chat.PolicyDeny, Transit: chat.TransitDeny, Ack: chat.AckRegion},
+	}}
+	for i, r := range regions {
+		nd := &node{w: w, index: i, region: r, tables: memstore.New(r, "n1")}
+		nd.skew = w.newSkew()
+		w.nodes = append(w.nodes, nd)
+	}
+	for i, a := range w.nodes {
+		for _, b := range w.nodes[i+1:] {
+			delay := time.Duration(roundTrips[a.index][b.index] / 2 * float64(time.Millisecond))
+			l := &link{w: w, ends: [2]*node{a, b}, delay: delay}
+			w.links = append(w.links, l)
+		}
+	}
+	people := 8 + w.rng.IntN(9)
+	for i := range people {
+		zone := chat.Zone("world")
+		switch i % 6 {
+		case 1:
+			zone = "pair"
+		case 3:
+			zone = "solo"
+		case 4:
+			zone = "deny"
+		}
+		w.users = append(w.users, &user{name: fmt.Sprintf("user%d", i), id: chat.UserID(w.uuid(0x10)), zone: zone})
+	}
+	for i, u := range w.users {
+		w.addClient(u)
+		if i%3 == 0 {
+			w.addClient(u)
+		}
+	}
+	for _, nd := range w.nodes {
+		nd.boot()
+	}
+	for _, l := range w.links {
+		l.dial()
+	}
+	w.after(w.mood.faultEvery, w.fault)
+}
+
+func (w *world) newSkew() time.Duration {
+	if w.mood.skew == 0 {
+		return 0
+	}
+	return w.between(-w.mood.skew, w.mood.skew)
+}
+
+func (w *world) node(r chat.Region) *node {
+	for _, n := range w.nodes {
+		if n.region == r {
+			return n
+		}
+	}
+	return nil
+}

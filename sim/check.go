@@ -1,0 +1,205 @@
+package sim
+
+import (
+	"fmt"
+	"reflect"
+
+	"meridian/chat"
+)
+
+// atRest says that nothing is under way any more.
+func (w *world) atRest() bool { return w.unrest() == "" }
+
+// unrest names the first thing that is still under way.
+func (w *world) unrest() string {
+	healedAt := chat.HLCFromTime(start.Add(w.busy))
+	for _, n := range w.nodes {
+		for _, p := range n.core.Peers() {
+			if !p.Ready || p.Backlog > 0 || p.WindowOps > 0 {
+				return fmt.Sprintf("%s has not brought everything to %s: %+v", n.region, p.Region, p)
+			}
+		}
+		if k := n.core.Submits(); k > 0 {
+			return fmt.Sprintf("%s has %d submits not answered", n.region, k)
+		}
+		if m := n.core.Marks(n.clock()); m.Global <= healedAt.Add(maxBehind) {
+			return fmt.Sprintf("global time of %s stands at %s", n.region, m.Global.Time())
+		}
+	}
+	for _, c := range w.clients {
+		switch {
+		case c.session == nil || c.awaiting:
+			return c.name + " is not connected"
+		case len(c.outbox) > 0:
+			return fmt.Sprintf("%s waits for acks of %d, first %s", c.name, len(c.outbox), c.outbox[0])
+		case c.missing() != "":
+			return c.missing()
+		}
+	}
+	return ""
+}
+
+// missing names a message of the mailbox that the device does not show, "" if there is none.
+func (c *client) missing() string {
+	for _, row := range c.mailbox() {
+		if _, ok := c.view[row.ID]; !ok {
+			return fmt.Sprintf("%s does not show %s, %s", c.name, row.ID, c.w.byClient[row.Client])
+		}
+	}
+	return ""
+}
+
+// mailbox is what the device's own region would show.
+func (c *client) mailbox() []chat.MessageRow {
+	var rows []chat.MessageRow
+	t := c.endpoints[c.at].tables
+	for _, conv := range t.Conversations(c.user.id, chat.NoMessage, everything) {
+		for _, row := range t.Messages(c.user.id, conv.ID, chat.NoMessage, everything) {
+			if row.AliasOf == chat.NoMessage {
+				rows = append(rows, row)
+			}
+		}
+	}
+	return rows
+}
+
+// check asks for every promise, in a world at rest.
+func (w *world) check() {
+	final := w.checkMailboxes()
+	w.checkOrder(final)
+	w.checkViews()
+	w.checkAlike()
+	w.checkResidency()
+}
+
+// checkMailboxes: every acknowledged send once in every mailbox that must have it, under one id; nothing else.
+func (w *world) checkMailboxes() map[*send]chat.MessageID {
+	final := map[*send]chat.MessageID{}
+	for _, n := range w.nodes {
+		seen := map[*send]map[chat.UserID]int{}
+		for _, row := range n.tables.AllMessages() {
+			s := w.byClient[row.Client]
+			if s == nil || row.Sender != s.from.user.id || row.Conversation != s.conversation || row.Owner != s.from.user.id && row.Owner != s.to.id {
+				w.violate(PromiseInvented, "%s holds message %s of nobody", n.region, row.ID)
+				continue
+			}
+			if row.AliasOf != chat.NoMessage {
+				continue
+			}
+			if string(row.Body) != s.body || row.ReplyTo != s.replyTo {
+				w.violate(PromiseInvented, "%s holds %s with another content", n.region, s)
+			}
+			if seen[s] == nil {
+				seen[s] = map[chat.UserID]int{}
+			}
+			seen[s][row.Owner]++
+			if id, ok := final[s]; ok && id != row.ID {
+				w.violate(PromiseOrder, "%s is %s in one mailbox and %s in %s", s, id, row.ID, n.region)
+			}
+			final[s] = row.ID
+		}
+		for _, s := range w.history {
+			for _, owner := range []*user{s.from.user, s.to} {
+				want := 0
+				if w.topology.InZone(n.region, owner.zone) && s.region {
+					want = 1
+				}
+				if have := seen[s][owner.id]; have != want && (s.region || s.failed != "") {
+					w.violate(PromiseOnce, "%s is %d times in the mailbox of %s in %s, want %d; acknowledged as %s", s, have, owner.name, n.region, want, s.id)
+				}
+			}
+		}
+	}
+	return final
+}
+
+// checkOrder: a device's messages keep their order, and a reply stands after what it answers.
+func (w *world) checkOrder(final map[*send]chat.MessageID) {
+	last := map[*client]*send{}
+	aliasOf := map[chat.MessageID]chat.MessageID{}
+	for _, n := range w.nodes {
+		for _, row := range n.tables.AllMessages() {
+			if row.AliasOf != chat.NoMessage {
+				aliasOf[row.ID] = row.AliasOf
+			}
+		}
+	}
+	for _, s := range w.history {
+		id, ok := final[s]
+		if !ok {
+			continue
+		}
+		if before := last[s.from]; before != nil && final[before].Compare(id) >= 0 {
+			w.violate(PromiseOrder, "%s (%s) stands before %s (%s), which was written first", s, id, before, final[before])
+		}
+		last[s.from] = s
+		parent := s.replyTo
+		if to, ok := aliasOf[parent]; ok {
+			parent = to
+		}
+		if parent != chat.NoMessage && parent.Compare(id) >= 0 {
+			w.violate(PromiseOrder, "%s stands before what it answers", s)
+		}
+	}
+}
+
+// checkViews: what a device has shown, live and after resumes, is its mailbox.
+func (w *world) checkViews() {
+	for _, c := range w.clients {
+		if m := c.missing(); m != "" {
+			w.violate(PromiseNoGap, "%s", m)
+		}
+		if have, want := len(c.view), len(c.mailbox()); have > want {
+			w.violate(PromiseOnce, "%s shows %d messages, its mailbox has %d", c.name, have, want)
+		}
+	}
+}
+
+// checkAlike: the regions of a zone hold the same about its people.
+func (w *world) checkAlike() {
+	for _, u := range w.users {
+		var first *node
+		for _, n := range w.nodes {
+			if !w.topology.InZone(n.region, u.zone) {
+				continue
+			}
+			if first == nil {
+				first = n
+				continue
+			}
+			if a, b := first.about(u), n.about(u); !reflect.DeepEqual(a, b) {
+				w.violate(PromiseConverge, "%s and %s differ about %s:\n%+v\n%+v", first.region, n.region, u.name, a, b)
+			}
+		}
+	}
+}
+
+// about gathers what a node holds of a person and what does not depend on arrival.
+func (n *node) about(u *user) []any {
+	t := n.tables
+	list := []any{t.Contacts(u.id, chat.NoUser, everything), t.Blocks(u.id), t.Conversations(u.id, chat.NoMessage, everything), t.AccountOf(u.id)}
+	for _, conv := range t.Conversations(u.id, chat.NoMessage, everything) {
+		list = append(list, t.Marks(u.id, conv.ID), t.Messages(u.id, conv.ID, chat.NoMessage, everything))
+	}
+	return list
+}
+
+// checkResidency: nothing kept for, or written by, people of a deny zone lies outside it.
+func (w *world) checkResidency() {
+	for _, n := range w.nodes {
+		for _, u := range w.users {
+			inside := w.topology.InZone(n.region, u.zone)
+			if inside {
+				continue
+			}
+			if len(n.tables.Conversations(u.id, chat.NoMessage, 1)) > 0 || n.tables.AccountOf(u.id).ID != chat.NoUser || len(n.tables.Inbox(u.id, 0, ^chat.HLC(0), 1)) > 0 {
+				w.violate(PromiseResidency, "%s holds rows of %s of zone %s", n.region, u.name, u.zone)
+			}
+		}
+		for _, row := range n.tables.AllMessages() {
+			if s := w.byClient[row.Client]; s != nil && s.from.user.zone == "deny" && !w.topology.InZone(n.region, "deny") {
+				w.violate(PromiseResidency, "%s holds a text of %s of zone deny", n.region, s.from.name)
+			}
+		}
+	}
+}

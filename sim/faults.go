@@ -1,0 +1,108 @@
+package sim
+
+import "time"
+
+// fault lets one thing go wrong, and plans the next.
+func (w *world) fault() {
+	if w.healed {
+		return
+	}
+	n := w.nodes[w.rng.IntN(len(w.nodes))]
+	l := w.links[w.rng.IntN(len(w.links))]
+	switch w.rng.IntN(10) {
+	case 0, 1:
+		w.crashFor(n, w.between(200*time.Millisecond, 8*time.Second))
+	case 2:
+		w.faults["connection lost"]++
+		w.note("world", "connection lost: %s~%s", l.ends[0].region, l.ends[1].region)
+		l.lose()
+	case 3, 4:
+		w.cutFor(l, true, w.between(500*time.Millisecond, 12*time.Second))
+	case 5, 6:
+		w.cutFor(l, false, w.between(500*time.Millisecond, 12*time.Second))
+	case 7:
+		w.faults["pause"]++
+		w.note("world", "pause: %s", n.region)
+		n.paused = w.now + w.between(100*time.Millisecond, 3*time.Second)
+	case 9:
+		w.stall(n, w.between(time.Second, 4*time.Second))
+	case 8:
+		w.faults["clock jump"]++
+		n.skew = w.newSkew()
+		w.note("world", "clock of %s now off by %s", n.region, n.skew)
+	}
+	w.after(w.between(w.mood.faultEvery/2, w.mood.faultEvery*3/2), w.fault)
+}
+
+// maxBehind is how far a clock may be behind after a restart.
+const maxBehind = 400 * time.Millisecond
+
+// stall stops a disk; sometimes the machine then goes down, and comes back at once with its clock behind.
+func (w *world) stall(n *node, d time.Duration) {
+	w.faults["disk stall"]++
+	w.note("world", "disk of %s stalls for %s", n.region, d)
+	n.stalled = w.now + d
+	if w.chance(0.5) {
+		w.after(w.between(d/2, d), func() {
+			if !w.healed {
+				w.crashFor(n, w.between(10*time.Millisecond, 60*time.Millisecond))
+				n.skew = -maxBehind
+				n.stalled = 0
+			}
+		})
+	}
+}
+
+func (w *world) crashFor(n *node, d time.Duration) {
+	if !n.up {
+		return
+	}
+	w.faults["crash"]++
+	n.crash()
+	w.after(d, func() {
+		if !n.up {
+			n.boot()
+		}
+	})
+}
+
+// cutFor cuts a path one way or both; the connection over it ends when somebody notices.
+func (w *world) cutFor(l *link, both bool, d time.Duration) {
+	dir := w.rng.IntN(2)
+	if both {
+		w.faults["cut both ways"]++
+	} else {
+		w.faults["cut one way"]++
+	}
+	w.note("world", "cut %s~%s, both %v, for %s", l.ends[0].region, l.ends[1].region, both, d)
+	set := func(cut bool) {
+		l.block(dir, cut)
+		if both {
+			l.block(1-dir, cut)
+		}
+	}
+	set(true)
+	gen := l.gen
+	w.after(w.between(time.Second, 4*time.Second), func() {
+		if l.gen == gen && (l.cut[0] || l.cut[1]) {
+			l.lose()
+		}
+	})
+	w.after(d, func() { set(false) })
+}
+
+// heal ends all faults: what is down starts, what is cut is joined.
+func (w *world) heal() {
+	w.healed = true
+	w.note("world", "healed")
+	for _, n := range w.nodes {
+		n.paused = w.now
+		if !n.up {
+			n.boot()
+		}
+	}
+	for _, l := range w.links {
+		l.block(0, false)
+		l.block(1, false)
+	}
+}

@@ -1,0 +1,220 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"meridian/chat"
+	"meridian/replication"
+	"meridian/residency"
+)
+
+// pageRows is small, so that reads are often cut off in the middle.
+const pageRows = 4
+
+// session is one socket, as its node sees it.
+type session struct {
+	node    *node
+	client  *client
+	gen     int // of the client's connection
+	open    bool
+	reader  *replication.Reader
+	reading bool
+	again   bool
+	last    [2]time.Duration // when the last frame to the server, to the client arrives
+}
+
+// history is what a client reads over REST when it starts anew.
+type history struct{ rows []chat.MessageRow }
+
+// hello opens a session on the node, where a client resumes from its cursor.
+func (n *node) hello(c *client, gen int) {
+	s := &session{node: n, client: c, gen: gen, open: true}
+	id := n.tables.Identity()
+	m := n.marks()
+	fresh := true
+	if c.cursor != "" {
+		cur, err := replication.ParseCursor(c.cursor)
+		if err != nil {
+			n.w.violate(PromiseProtocol, "cursor %q: %v", c.cursor, err)
+			return
+		}
+		s.reader, fresh = replication.Resume(cur, id, m, n.floor())
+	} else {
+		s.reader = replication.NewReader(id, m)
+	}
+	n.sessions = append(n.sessions, s)
+	n.w.note(n.name(), "hello of %s, anew %v, local %d global %d", c.name, fresh, m.Local-chat.HLCFromTime(start), m.Global-min(m.Global, chat.HLCFromTime(start)))
+	cursor := s.reader.Cursor().String()
+	s.push(func() { c.welcome(s, fresh, cursor) })
+	s.polling()
+}
+
+// polling reads again now and then, in case a hint got lost.
+func (s *session) polling() {
+	if !s.open {
+		return
+	}
+	s.read()
+	s.node.later(s.node.w.between(500*time.Millisecond, 1500*time.Millisecond), s.polling)
+}
+
+// poke has the sessions of these owners read.
+func (n *node) poke(owners []chat.UserID) {
+	for _, s := range n.sessions {
+		if s.open && slices.Contains(owners, s.client.user.id) && !n.w.chance(0.1) {
+			s.read()
+		}
+	}
+}
+
+// read takes the marks, and a little later reads the log: in this order, or what becomes visible in between is lost.
+func (s *session) read() {
+	if s.reading {
+		s.again = true
+		return
+	}
+	n := s.node
+	after, upTo, ok := s.reader.Query(n.marks())
+	if !ok {
+		return
+	}
+	s.reading, s.again = true, false
+	n.later(n.w.between(0, 8*time.Millisecond), func() {
+		s.reading = false
+		if !s.open {
+			return
+		}
+		rows := n.tables.Inbox(s.client.user.id, after, upTo, pageRows)
+		complete := len(rows) < pageRows
+		for _, e := range s.reader.Page(rows, complete) {
+			s.deliver(e)
+		}
+		if s.again || !complete {
+			s.read()
+		}
+	})
+}
+
+// deliver turns an inbox entry into the client's event.
+func (s *session) deliver(e replication.Entry) {
+	c, cursor := s.client, e.Cursor.String()
+	switch e.Row.Kind {
+	case chat.InboxMessage:
+		row, ok := s.node.tables.Message(e.Row.Owner, e.Row.Conversation, e.Row.Ref)
+		if !ok {
+			s.node.w.violate(PromiseOnce, "%s: inbox of %s names message %s, which is not in the mailbox", s.node.region, c.user.name, e.Row.Ref)
+			return
+		}
+		s.push(func() { c.message(row, cursor) })
+	case chat.InboxAlias:
+		s.push(func() { c.alias(e.Row.Op, e.Row.Ref, cursor) })
+	default:
+		s.push(func() { c.keep(cursor) })
+	}
+}
+
+// push sends a frame to the client; frames arrive in order, or not at all when the socket ends.
+func (s *session) push(do func()) {
+	w, c := s.node.w, s.client
+	at := max(s.last[1], w.now+c.wire(s.node)+w.between(0, 10*time.Millisecond))
+	s.last[1] = at
+	gen := s.gen
+	w.after(at-w.now, func() {
+		if c.gen == gen {
+			do()
+		}
+	})
+}
+
+// pull brings a frame of the client to the node.
+func (s *session) pull(do func()) {
+	w := s.node.w
+	at := max(s.last[0], w.now+s.client.wire(s.node)+w.between(0, 10*time.Millisecond))
+	s.last[0] = at
+	s.node.later(at-w.now, func() {
+		if s.open {
+			do()
+		}
+	})
+}
+
+// drop ends the session; the client notices after d.
+func (s *session) drop(d time.Duration) {
+	s.open = false
+	c, gen := s.client, s.gen
+	s.node.w.after(d, func() { c.lost(gen) })
+}
+
+func (s *session) close() {
+	s.open = false
+	s.node.sessions = slices.DeleteFunc(s.node.sessions, func(x *session) bool { return x == s })
+}
+
+// send submits a client's message and sends back the acks.
+func (s *session) send(m *send, previous chat.ClientID, lastAcked chat.MessageID) {
+	n, c := s.node, s.client
+	in := replication.Submit{
+		Op: chat.Op{
+			Kind: chat.OpMessage, Author: c.user.owner(), Owners: []chat.Owner{c.user.owner(), m.to.owner()},
+			Client: m.client, Conversation: m.conversation, ReplyTo: m.replyTo, Body: []byte(m.body),
+		},
+		Previous: previous,
+		Known:    n.tables.Retries(c.user.id, m.client),
+	}
+	for _, id := range []chat.MessageID{m.replyTo, lastAcked} {
+		if id != chat.NoMessage {
+			in.After = append(in.After, id)
+		}
+	}
+	if previous != chat.NoClient {
+		in.PreviousKnown = n.tables.Retries(c.user.id, previous)
+	}
+	n.submit(in, func(sub replication.Submitted) {
+		if sub.Err != nil {
+			err := sub.Err
+			s.reply(func() { c.refused(m, err) })
+			return
+		}
+		n.w.ops++
+		n.w.proveDurable(n, m, sub.Op.ID, sub.ZoneDurable)
+		s.reply(func() { c.acked(m, sub.Op.ID, chat.AckRegion) })
+		if sub.ZoneDurable {
+			s.reply(func() { c.acked(m, sub.Op.ID, chat.AckZone) })
+		}
+	}, func() {
+		n.w.proveDurable(n, m, chat.NoMessage, true)
+		s.reply(func() { c.acked(m, chat.NoMessage, chat.AckZone) })
+	})
+}
+
+// proveDurable checks an ack in the moment in which it is given.
+func (w *world) proveDurable(n *node, m *send, id chat.MessageID, zone bool) {
+	rows := n.tables.Retries(m.from.user.id, m.client)
+	if id != chat.NoMessage && !slices.ContainsFunc(rows, func(r chat.RetryRow) bool { return r.ID == id }) {
+		w.violate(PromiseDurable, "%s acknowledged %s as %s, which is not on its disk", n.region, m, id)
+	}
+	if have := w.durableIn(m.from.user.zone, m); zone && have < 2 {
+		w.violate(PromiseDurable, "%s gave a zone ack for %s, which is durable in %d region of zone %s", n.region, m, have, m.from.user.zone)
+	}
+}
+
+func (s *session) reply(do func()) {
+	if s.open {
+		s.push(do)
+	}
+}
+
+// other submits an op that is not a message; nobody waits for it, and it may fail.
+func (s *session) other(op chat.Op, with *user) {
+	op.Author = s.client.user.owner()
+	op.Owners = []chat.Owner{op.Author}
+	if residency.Write(s.node.w.topology, op.Author.Zone, with.zone).Allowed() {
+		op.Owners = append(op.Owners, with.owner())
+	}
+	s.node.submit(replication.Submit{Op: op}, func(sub replication.Submitted) {
+		if sub.Err == nil {
+			s.node.w.ops++
+		}
+	}, nil)
+}

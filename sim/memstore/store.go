@@ -1,0 +1,219 @@
+package memstore
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"meridian/chat"
+)
+
+// Store makes a chat.Store of Tables. What Commit has not reported is lost by Abandon; what it has reported stays in the
+// Tables, which can be opened again.
+type Store struct {
+	mu      sync.Mutex
+	t       *Tables
+	closed  bool
+	pending sync.WaitGroup
+	queue   chan struct{} // holds one token: commits become durable in the order of the calls
+	commits []commit
+}
+
+type commit struct {
+	batch *chat.Batch
+	done  func(error)
+}
+
+var _ chat.Store = (*Store)(nil)
+
+// Open gives a store over t.
+func Open(t *Tables) *Store { return &Store{t: t, queue: make(chan struct{}, 1)} }
+
+var errClosed = &chat.Error{Code: chat.CodeRegionDegraded, Op: "memstore", Message: "the store is closed"}
+
+// Commit is as of chat.Store.
+func (s *Store) Commit(b *chat.Batch, done func(error)) {
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.commits = append(s.commits, commit{clone(b), done})
+		s.pending.Add(1)
+	}
+	s.mu.Unlock()
+	if closed {
+		go done(errClosed)
+		return
+	}
+	go s.sync()
+}
+
+// sync makes the oldest commit durable.
+func (s *Store) sync() {
+	defer s.pending.Done()
+	s.queue <- struct{}{}
+	s.mu.Lock()
+	c := s.commits[0]
+	s.commits = s.commits[1:]
+	var err error
+	if s.closed {
+		err = errClosed
+	} else {
+		s.t.Apply(c.batch)
+	}
+	s.mu.Unlock()
+	<-s.queue
+	c.done(err)
+}
+
+// clone copies what the caller may change after done.
+func clone(b *chat.Batch) *chat.Batch {
+	c := *b
+	c.Log = slices.Clone(b.Log)
+	for i := range c.Log {
+		c.Log[i].Op.Body = slices.Clone(c.Log[i].Op.Body)
+	}
+	c.Messages = slices.Clone(b.Messages)
+	for i := range c.Messages {
+		c.Messages[i].Body = slices.Clone(c.Messages[i].Body)
+	}
+	return &c
+}
+
+// read runs f over the tables.
+func read[V any](ctx context.Context, s *Store, f func(t *Tables) V) (V, error) {
+	var none V
+	if err := ctx.Err(); err != nil {
+		return none, &chat.Error{Code: chat.CodeRegionDegraded, Op: "memstore", Message: "the request ended", Cause: err}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return none, errClosed
+	}
+	return f(s.t), nil
+}
+
+// found carries a row and whether it is there.
+type found[V any] struct {
+	row V
+	ok  bool
+}
+
+func get[V any](ctx context.Context, s *Store, f func(t *Tables) (V, bool)) (V, bool, error) {
+	r, err := read(ctx, s, func(t *Tables) found[V] {
+		row, ok := f(t)
+		return found[V]{row, ok}
+	})
+	return r.row, r.ok, err
+}
+
+// Identity is as of chat.Store.
+func (s *Store) Identity(ctx context.Context) (chat.Identity, error) {
+	return read(ctx, s, (*Tables).Identity)
+}
+
+// NewIncarnation is as of chat.Store.
+func (s *Store) NewIncarnation(ctx context.Context) (chat.Identity, error) {
+	return read(ctx, s, (*Tables).NewIncarnation)
+}
+
+// Sweep keeps everything.
+func (s *Store) Sweep(ctx context.Context, _ chat.HLC) (int, error) {
+	return read(ctx, s, func(*Tables) int { return 0 })
+}
+
+// Checkpoint is refused: there is no directory to write.
+func (s *Store) Checkpoint(context.Context, string) error {
+	return &chat.Error{Code: chat.CodeInvalid, Op: "memstore.Checkpoint", Message: "a store in memory has no checkpoint"}
+}
+
+// Close waits for commits under way.
+func (s *Store) Close() error {
+	s.pending.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return nil
+}
+
+// Abandon drops the commits that were not reported.
+func (s *Store) Abandon() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+}
+
+// ReadLog is as of chat.Log.
+func (s *Store) ReadLog(ctx context.Context, stream chat.StreamID, after, upTo uint64, to chat.Region, limit int) ([]chat.Op, error) {
+	return read(ctx, s, func(t *Tables) []chat.Op { return t.ReadLog(stream, after, upTo, to, limit) })
+}
+
+// Positions is as of chat.Log.
+func (s *Store) Positions(ctx context.Context, stream chat.StreamID) (map[chat.Region]uint64, error) {
+	return read(ctx, s, func(t *Tables) map[chat.Region]uint64 { return t.Positions(stream) })
+}
+
+// Applied is as of chat.Log.
+func (s *Store) Applied(ctx context.Context) ([]chat.AppliedRow, error) {
+	return read(ctx, s, (*Tables).Applied)
+}
+
+// DeadLetters is as of chat.Log.
+func (s *Store) DeadLetters(ctx context.Context, limit int) ([]chat.DeadLetterRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.DeadLetterRow { return t.DeadLetters(limit) })
+}
+
+// Messages is as of chat.Mailboxes.
+func (s *Store) Messages(ctx context.Context, owner chat.UserID, conversation chat.ConversationID, before chat.MessageID, limit int) ([]chat.MessageRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.MessageRow { return t.Messages(owner, conversation, before, limit) })
+}
+
+// Message is as of chat.Mailboxes.
+func (s *Store) Message(ctx context.Context, owner chat.UserID, conversation chat.ConversationID, id chat.MessageID) (chat.MessageRow, bool, error) {
+	return get(ctx, s, func(t *Tables) (chat.MessageRow, bool) { return t.Message(owner, conversation, id) })
+}
+
+// Inbox is as of chat.Mailboxes.
+func (s *Store) Inbox(ctx context.Context, owner chat.UserID, after, upTo chat.HLC, limit int) ([]chat.InboxRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.InboxRow { return t.Inbox(owner, after, upTo, limit) })
+}
+
+// InboxFloor is 0: nothing expires.
+func (s *Store) InboxFloor(ctx context.Context) (chat.HLC, error) {
+	return read(ctx, s, func(t *Tables) chat.HLC { return t.floor })
+}
+
+// Retries is as of chat.Mailboxes.
+func (s *Store) Retries(ctx context.Context, sender chat.UserID, client chat.ClientID) ([]chat.RetryRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.RetryRow { return t.Retries(sender, client) })
+}
+
+// Marks is as of chat.Mailboxes.
+func (s *Store) Marks(ctx context.Context, owner chat.UserID, conversation chat.ConversationID) ([]chat.MarkRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.MarkRow { return t.Marks(owner, conversation) })
+}
+
+// Conversations is as of chat.Mailboxes.
+func (s *Store) Conversations(ctx context.Context, owner chat.UserID, before chat.MessageID, limit int) ([]chat.ConversationRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.ConversationRow { return t.Conversations(owner, before, limit) })
+}
+
+// Conversation is as of chat.Mailboxes.
+func (s *Store) Conversation(ctx context.Context, owner chat.UserID, id chat.ConversationID) (chat.ConversationRow, bool, error) {
+	return get(ctx, s, func(t *Tables) (chat.ConversationRow, bool) { return t.Conversation(owner, id) })
+}
+
+// Contacts is as of chat.Mailboxes.
+func (s *Store) Contacts(ctx context.Context, owner, after chat.UserID, limit int) ([]chat.ContactRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.ContactRow { return t.Contacts(owner, after, limit) })
+}
+
+// Contact is as of chat.Mailboxes.
+func (s *Store) Contact(ctx context.Context, owner, other chat.UserID) ([]chat.ContactRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.ContactRow { return t.Contact(owner, other) })
+}
+
+// Blocks is as of chat.Mailboxes.
+func (s *Store) Blocks(ctx context.Context, owner chat.UserID) ([]chat.BlockRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.BlockRow { return t.Blocks(owner) })
+}

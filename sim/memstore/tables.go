@@ -1,0 +1,209 @@
+// Package memstore is a chat.Store in memory, deterministic and without a disk, for simulations and tests.
+package memstore
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"meridian/chat"
+)
+
+// Tables holds what is durable. It is not safe for concurrent use; Store is.
+type Tables struct {
+	id            chat.Identity
+	log           map[chat.StreamID][]chat.Op
+	messages      map[mailbox]map[chat.MessageID]chat.MessageRow
+	inbox         map[chat.UserID][]chat.InboxRow
+	retries       map[send][]chat.RetryRow
+	marks         map[mailbox]map[markKey]chat.MessageID
+	conversations map[chat.UserID]map[chat.ConversationID]chat.ConversationRow
+	contacts      map[chat.UserID]map[contactKey]chat.ContactRow
+	blocks        map[chat.UserID]map[blockKey]chat.BlockRow
+	accounts      map[chat.UserID]chat.Account
+	sessions      map[chat.UserID]map[chat.SessionID]chat.Session
+	claims        map[chat.ClaimKey]chat.Claim
+	applied       map[chat.StreamID]chat.AppliedRow
+	positions     map[chat.StreamID]map[chat.Region]uint64
+	dead          map[deadKey]chat.DeadLetterRow
+	keys          map[keyKey]chat.KeyRow
+	floor         chat.HLC
+}
+
+type (
+	mailbox struct {
+		owner        chat.UserID
+		conversation chat.ConversationID
+	}
+	send struct {
+		sender chat.UserID
+		client chat.ClientID
+	}
+	markKey struct {
+		user chat.UserID
+		kind chat.MarkKind
+	}
+	contactKey struct {
+		other  chat.UserID
+		theirs bool
+	}
+	blockKey struct {
+		other chat.UserID
+		time  chat.HLC
+	}
+	deadKey struct {
+		stream chat.StreamID
+		seq    uint64
+		op     chat.MessageID
+	}
+	keyKey struct {
+		author chat.UserID
+		zone   chat.Zone
+	}
+)
+
+// New makes the empty tables of a node.
+func New(region chat.Region, node chat.NodeID) *Tables {
+	return &Tables{
+		id:            chat.Identity{Region: region, Node: node, Incarnation: 1},
+		log:           map[chat.StreamID][]chat.Op{},
+		messages:      map[mailbox]map[chat.MessageID]chat.MessageRow{},
+		inbox:         map[chat.UserID][]chat.InboxRow{},
+		retries:       map[send][]chat.RetryRow{},
+		marks:         map[mailbox]map[markKey]chat.MessageID{},
+		conversations: map[chat.UserID]map[chat.ConversationID]chat.ConversationRow{},
+		contacts:      map[chat.UserID]map[contactKey]chat.ContactRow{},
+		blocks:        map[chat.UserID]map[blockKey]chat.BlockRow{},
+		accounts:      map[chat.UserID]chat.Account{},
+		sessions:      map[chat.UserID]map[chat.SessionID]chat.Session{},
+		claims:        map[chat.ClaimKey]chat.Claim{},
+		applied:       map[chat.StreamID]chat.AppliedRow{},
+		positions:     map[chat.StreamID]map[chat.Region]uint64{},
+		dead:          map[deadKey]chat.DeadLetterRow{},
+		keys:          map[keyKey]chat.KeyRow{},
+	}
+}
+
+// inner gives the map under k, made when it is not there.
+func inner[K, L comparable, V any](m map[K]map[L]V, k K) map[L]V {
+	in, ok := m[k]
+	if !ok {
+		in = map[L]V{}
+		m[k] = in
+	}
+	return in
+}
+
+// insert puts v into a sorted list; an equal element is replaced.
+func insert[V any](list []V, v V, compare func(a, b V) int) []V {
+	i, found := slices.BinarySearchFunc(list, v, compare)
+	if found {
+		list[i] = v
+		return list
+	}
+	return slices.Insert(list, i, v)
+}
+
+// Apply makes a batch durable. Applying it again, or after later batches, changes nothing.
+func (t *Tables) Apply(b *chat.Batch) {
+	for _, row := range b.Log {
+		t.log[row.Op.Stream] = insert(t.log[row.Op.Stream], row.Op, func(a, b chat.Op) int { return cmp.Compare(a.Seq, b.Seq) })
+	}
+	for _, row := range b.Messages {
+		t.applyMessage(row)
+	}
+	for _, row := range b.Inbox {
+		t.inbox[row.Owner] = insert(t.inbox[row.Owner], row, compareInbox)
+	}
+	for _, row := range b.Retries {
+		k := send{row.Sender, row.Client}
+		t.retries[k] = insert(t.retries[k], row, compareRetry)
+	}
+	t.applyPeople(b)
+	for _, row := range b.Applied {
+		if old := t.applied[row.Stream]; row.Seq >= old.Seq {
+			row.Watermark = max(row.Watermark, old.Watermark)
+			t.applied[row.Stream] = row
+		}
+	}
+	for _, row := range b.Positions {
+		m := inner(t.positions, row.Stream)
+		m[row.To] = max(m[row.To], row.Seq)
+	}
+	for _, row := range b.DeadLetters {
+		t.dead[deadKey{row.Stream, row.Seq, row.Op}] = row
+	}
+	t.id.HighWater = max(t.id.HighWater, b.HighWater)
+}
+
+// applyMessage keeps an alias over a message, and the smallest target over others, whatever came first.
+func (t *Tables) applyMessage(row chat.MessageRow) {
+	m := inner(t.messages, mailbox{row.Owner, row.Conversation})
+	if old, ok := m[row.ID]; ok && old.AliasOf != chat.NoMessage {
+		if row.AliasOf == chat.NoMessage || old.AliasOf.Compare(row.AliasOf) < 0 {
+			return
+		}
+	}
+	m[row.ID] = row
+}
+
+// applyPeople merges what is about people: the larger version, time or position wins.
+func (t *Tables) applyPeople(b *chat.Batch) {
+	for _, row := range b.Marks {
+		m := inner(t.marks, mailbox{row.Owner, row.Conversation})
+		k := markKey{row.User, row.Kind}
+		if m[k].Compare(row.UpTo) < 0 {
+			m[k] = row.UpTo
+		}
+	}
+	for _, row := range b.Conversations {
+		m := inner(t.conversations, row.Owner)
+		if old, ok := m[row.ID]; ok {
+			if old.Last.Compare(row.Last) < 0 {
+				old.Last = row.Last
+			}
+			old.Answered = old.Answered || row.Answered
+			row = old
+		}
+		m[row.ID] = row
+	}
+	for _, row := range b.Contacts {
+		m := inner(t.contacts, row.Owner)
+		k := contactKey{row.Other.ID, row.Theirs}
+		if old, ok := m[k]; !ok || row.Version > old.Version {
+			m[k] = row
+		}
+	}
+	for _, row := range b.Blocks {
+		inner(t.blocks, row.Owner)[blockKey{row.Other.ID, row.Time}] = row
+	}
+	for _, a := range b.Accounts {
+		if old, ok := t.accounts[a.ID]; !ok || a.Version > old.Version {
+			t.accounts[a.ID] = a
+		}
+	}
+	for _, s := range b.Sessions {
+		m := inner(t.sessions, s.User)
+		if old, ok := m[s.ID]; ok {
+			revoked := old.Revoked || s.Revoked
+			if old.Version > s.Version {
+				s = old
+			}
+			s.Revoked = revoked
+		}
+		m[s.ID] = s
+	}
+	for _, cl := range b.Claims {
+		if old, ok := t.claims[cl.Key]; !ok || old.Pending || cl.Version < old.Version {
+			t.claims[cl.Key] = cl
+		}
+	}
+}
+
+func compareInbox(a, b chat.InboxRow) int {
+	return cmp.Or(cmp.Compare(a.Arrival, b.Arrival), a.Op.Compare(b.Op))
+}
+
+func compareRetry(a, b chat.RetryRow) int {
+	return cmp.Or(a.ID.Compare(b.ID), bytes.Compare(a.Conversation[:], b.Conversation[:]), bytes.Compare(a.BodyHash[:], b.BodyHash[:]))
+}

@@ -1,0 +1,296 @@
+package sim
+
+import (
+	"math"
+	"time"
+
+	"meridian/chat"
+	"meridian/replication"
+	"meridian/sim/memstore"
+)
+
+// node is one region's process: the real core, a store, and the shells around them.
+type node struct {
+	w      *world
+	index  int
+	region chat.Region
+	tables *memstore.Tables // what is durable
+	core   *replication.Core
+
+	up      bool
+	life    int // counts boots
+	skew    time.Duration
+	paused  time.Duration // until then nothing of the process runs
+	stalled time.Duration // until then the disk syncs nothing
+	// Marks and watermarks ever given out, in whatever life: nothing may be stamped at or below them.
+	givenLocal, toldWatermark chat.HLC
+	unsynced                  []*commit
+	sessions                  []*session
+	tokens                    map[uint64]func(replication.Submitted)
+	zoned                     map[uint64]func()
+	token                     uint64
+	// lastWrite is the latest write of this life.
+	lastWrite uint64
+}
+
+// commit is a batch on its way to the disk.
+type commit struct {
+	batch *chat.Batch
+	gone  bool
+}
+
+func (n *node) name() string { return string(n.region) }
+
+// clock is the node's own reading of the time.
+func (n *node) clock() time.Time { return start.Add(n.w.now + n.skew) }
+
+// boot starts the process on what is durable.
+func (n *node) boot() {
+	n.life++
+	n.up = true
+	n.sessions, n.unsynced, n.lastWrite = nil, nil, 0
+	n.tokens, n.zoned = map[uint64]func(replication.Submitted){}, map[uint64]func(){}
+	id := n.tables.Identity()
+	n.core = replication.New(replication.Config{
+		Self: n.region, Node: "n1", Topology: n.w.topology, MaxDrift: 500 * time.Millisecond, Watermark: 250 * time.Millisecond,
+		Resend: 3 * time.Second, WindowOps: 24, WindowBytes: 64 << 10, TailOps: 30, BatchOps: 6, BatchBytes: 4 << 10, InFlight: 200,
+	}, replication.Restored{
+		Identity:  id,
+		Positions: n.tables.Positions(chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation}),
+		Applied:   n.tables.Applied(),
+	})
+	n.w.note(n.name(), "boot, last seq %d", id.LastSeq)
+	n.later(0, n.ticking)
+}
+
+func (n *node) ticking() {
+	n.step(replication.Tick{})
+	n.later(50*time.Millisecond, n.ticking)
+}
+
+// later has do happen in this life of the process, after a pause if there is one.
+func (n *node) later(d time.Duration, do func()) {
+	life := n.life
+	var run func()
+	run = func() {
+		switch {
+		case n.life != life || !n.up:
+		case n.w.now < n.paused:
+			n.w.after(n.paused-n.w.now, run)
+		default:
+			do()
+		}
+	}
+	n.w.after(d, run)
+}
+
+// crash ends the process: writes that are not synced are lost, or reached the disk without anybody hearing of it.
+func (n *node) crash() {
+	n.up = false
+	kept := 0
+	for _, c := range n.unsynced {
+		if !c.gone && n.w.chance(n.w.mood.partialLoss) {
+			n.tables.Apply(c.batch)
+			kept++
+		}
+		c.gone = true
+	}
+	n.w.note(n.name(), "crash, %d unsynced writes, %d reached the disk", len(n.unsynced), kept)
+	n.unsynced = nil
+	for _, s := range n.sessions {
+		s.drop(n.w.between(10*time.Millisecond, 6*time.Second))
+	}
+	n.sessions = nil
+	for _, l := range n.w.links {
+		l.endDown(n)
+	}
+}
+
+// step gives the core an input and does what it asks for.
+func (n *node) step(in replication.Input) {
+	for _, out := range n.core.Step(n.clock(), in) {
+		switch out := out.(type) {
+		case replication.Write:
+			n.commit(out)
+		case replication.Send:
+			n.toldWatermark = max(n.toldWatermark, out.Frame.Watermark)
+			n.w.sendFrame(n, out)
+		case replication.ReadLog:
+			n.readLog(out)
+		case replication.Submitted:
+			done := n.tokens[out.Token]
+			delete(n.tokens, out.Token)
+			if done == nil {
+				n.w.violate(PromiseProtocol, "%s answered token %d twice", n.region, out.Token)
+				return
+			}
+			done(out)
+		case replication.ZoneAcked:
+			for _, t := range out.Tokens {
+				if done := n.zoned[t]; done != nil {
+					delete(n.zoned, t)
+					done()
+				}
+			}
+		case replication.Visible:
+			n.poke(out.Owners)
+		case replication.Alarm:
+			n.w.note(n.name(), "alarm %s from %s: %s", out.Code, out.Peer, out.Detail)
+			if n.unexpected(out.Code) {
+				n.w.violate(PromiseProtocol, "%s: alarm %s about %s: %s", n.region, out.Code, out.Peer, out.Detail)
+			}
+		}
+	}
+}
+
+// unexpected says that no honest world with these faults may raise the alarm.
+func (n *node) unexpected(code chat.Code) bool {
+	return code != chat.CodeClockSkew && code != chat.CodeRegionDegraded && code != chat.CodeUnknownOutcome
+}
+
+// commit writes a batch, in the time and with the luck of this world.
+func (n *node) commit(out replication.Write) {
+	w := n.w
+	c := &commit{batch: out.Batch}
+	n.proveNew(out)
+	n.unsynced = append(n.unsynced, c)
+	took := w.between(time.Millisecond, 6*time.Millisecond)
+	if w.chance(w.mood.slowWrites) {
+		took = w.between(50*time.Millisecond, w.mood.slowest)
+	}
+	took += max(0, n.stalled-w.now)
+	apply := func() {
+		if !c.gone {
+			c.gone = true
+			n.tables.Apply(out.Batch)
+			n.sweepUnsynced()
+		}
+	}
+	if !w.healed && w.chance(w.mood.badWrites) {
+		if w.chance(0.4) {
+			w.faults["write fails"]++
+			n.later(took, func() {
+				c.gone = true
+				n.sweepUnsynced()
+				w.note(n.name(), "write %d fails", out.ID)
+				n.step(replication.Written{Write: out.ID, Err: &chat.Error{Code: chat.CodeRegionDegraded, Op: "sim.Commit"}})
+				if w.chance(0.1) { // a failing disk often takes the process with it
+					n.later(w.between(0, 600*time.Millisecond), func() { w.crashFor(n, w.between(50*time.Millisecond, time.Second)) })
+				}
+			})
+			return
+		}
+		w.faults["write of unknown outcome"]++
+		if w.chance(0.5) { // it applies late, perhaps after the same write was given again
+			life := n.life
+			w.after(took+w.between(0, 400*time.Millisecond), func() {
+				if n.life == life {
+					apply()
+				}
+			})
+		} else {
+			c.gone = true
+		}
+		n.later(took, func() {
+			w.note(n.name(), "write %d: outcome unknown", out.ID)
+			n.step(replication.Written{Write: out.ID, Err: &chat.Error{Code: chat.CodeUnknownOutcome, Op: "sim.Commit"}})
+		})
+		return
+	}
+	life := n.life
+	w.after(took, func() {
+		if n.life != life || !n.up {
+			return
+		}
+		apply()
+		n.later(0, func() { n.step(replication.Written{Write: out.ID}) })
+	})
+}
+
+// proveNew checks that nothing new is stamped at or below what was given out as complete, before or after a restart.
+func (n *node) proveNew(out replication.Write) {
+	if out.ID <= n.lastWrite {
+		return // given again
+	}
+	n.lastWrite = out.ID
+	for i := range out.Batch.Inbox {
+		if at := out.Batch.Inbox[i].Arrival; at <= n.givenLocal {
+			n.w.violate(PromiseNoGap, "%s stamps an arrival %s below a local mark it gave", n.region, n.givenLocal.Time().Sub(at.Time()))
+		}
+	}
+	for i := range out.Batch.Log {
+		if at := out.Batch.Log[i].Op.Time; at <= n.toldWatermark {
+			n.w.violate(PromiseNoGap, "%s stamps an op %s below a watermark it told", n.region, n.toldWatermark.Time().Sub(at.Time()))
+		}
+	}
+}
+
+// marks takes the core's marks, and remembers that they were given out.
+func (n *node) marks() replication.Marks {
+	m := n.core.Marks(n.clock())
+	n.givenLocal = max(n.givenLocal, m.Local)
+	return m
+}
+
+func (n *node) sweepUnsynced() {
+	for len(n.unsynced) > 0 && n.unsynced[0].gone {
+		n.unsynced = n.unsynced[1:]
+	}
+}
+
+func (n *node) readLog(out replication.ReadLog) {
+	stream := n.core.Stream()
+	n.later(n.w.between(time.Millisecond, 8*time.Millisecond), func() {
+		ops := n.tables.ReadLog(stream, out.After, out.UpTo, out.Peer, out.Limit)
+		upTo := out.UpTo
+		if len(ops) == out.Limit {
+			upTo = ops[len(ops)-1].Seq
+		}
+		n.step(replication.LogRead{Peer: out.Peer, After: out.After, UpTo: upTo, Ops: ops})
+	})
+}
+
+// received brings a frame: the stored retry rows are read first, and may be a little old when the core sees them.
+func (n *node) received(peer chat.Region, f replication.Frame) {
+	known := map[int][]chat.RetryRow{}
+	for i := range f.Ops {
+		if f.Ops[i].Kind == chat.OpMessage {
+			if rows := n.tables.Retries(f.Ops[i].Author.ID, f.Ops[i].Client); len(rows) > 0 {
+				known[i] = rows
+			}
+		}
+	}
+	n.step(replication.Received{Peer: peer, Frame: f, Known: known})
+}
+
+// submit gives the core an op; done is told the answer, zoned (if set) the zone's.
+func (n *node) submit(in replication.Submit, done func(replication.Submitted), zoned func()) {
+	n.token++
+	in.Token = n.token
+	n.tokens[in.Token] = done
+	if zoned != nil {
+		n.zoned[in.Token] = zoned
+	}
+	n.step(in)
+}
+
+// durableIn counts the regions of zone where the send is durable as owner's message, or as an alias of it.
+func (w *world) durableIn(zone chat.Zone, s *send) int {
+	count := 0
+	for _, n := range w.nodes {
+		if w.topology.InZone(n.region, zone) && len(n.tables.Retries(s.from.user.id, s.client)) > 0 {
+			count++
+		}
+	}
+	return count
+}
+
+// floor is where the node's inbox logs are said to begin.
+func (n *node) floor() chat.HLC {
+	if n.w.mood.retention == 0 {
+		return 0
+	}
+	return chat.HLCFromTime(n.clock().Add(-n.w.mood.retention))
+}
+
+const everything = math.MaxInt
