@@ -1,0 +1,343 @@
+// Package router is the geo router's process: the live table, the health monitor that feeds it, GeoDNS, discovery and an
+// HTTP server around them. All of them, and `meridian explain`, ask the one decision of router/decide.
+package router
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"meridian/chat"
+	"meridian/config"
+	"meridian/router/decide"
+	"meridian/router/discovery"
+	"meridian/router/dns"
+	"meridian/router/geo"
+	"meridian/router/health"
+	"meridian/router/table"
+)
+
+// Region is where a region is reached.
+type Region struct {
+	Name chat.Region
+	// URL is the base that clients use; the router probes its /readyz. Admin is the base of /v1/peers.
+	URL   string
+	Admin string
+	// Addresses are what GeoDNS answers.
+	Addresses []netip.Addr
+}
+
+// Options make a Router.
+type Options struct {
+	Config *config.Config
+	// Regions says where the regions are; nil takes it from Config (see RegionsOf).
+	Regions []Region
+	// Key signs discovery's answers.
+	Key ed25519.PrivateKey
+	// TokenZone and BucketZones are discovery's; see discovery.Options.
+	TokenZone   func(token string) (chat.Zone, error)
+	BucketZones func(ctx context.Context, bucket uint16) ([]chat.Zone, error)
+	// Handlers are served beside the router's own, by pattern of http.ServeMux: the web client, "GET /metrics".
+	Handlers map[string]http.Handler
+	// Simulate accepts simulated addresses. FreePorts takes a free port where the configured one is taken.
+	Simulate  bool
+	FreePorts bool
+	// Count, if set, counts an event by name; Log defaults to silence.
+	Count func(name string)
+	Log   *slog.Logger
+}
+
+// Router is one router. Make it with New, bind it with Listen, then Run.
+type Router struct {
+	opts      Options
+	live      *table.Live
+	hosts     []chat.ZoneSpec
+	topology  atomic.Pointer[chat.Topology]
+	monitor   *health.Monitor
+	discovery http.Handler
+	dns       *dns.Server // nil when the configuration has no router.dns
+	listener  net.Listener
+
+	reload sync.Mutex
+	cfg    *config.Config // the last that was taken
+}
+
+// New loads the address data and prepares everything but sockets. The error has CodeInvalid and names the key or file.
+func New(opts Options) (*Router, error) {
+	if opts.Count == nil {
+		opts.Count = func(string) {}
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Regions == nil {
+		regions, err := RegionsOf(opts.Config)
+		if err != nil {
+			return nil, err
+		}
+		opts.Regions = regions
+	}
+	r := &Router{opts: opts, cfg: opts.Config}
+	model, data, err := load(opts.Config)
+	if err != nil {
+		return nil, err
+	}
+	topology := opts.Config.Topology()
+	r.topology.Store(&topology)
+	var names []dns.Host
+	r.hosts, names = hostsOf(opts.Config)
+	r.live = table.New(model, data, r.hosts)
+	trusted, err := discovery.ParsePrefixes(opts.Config.Network.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	r.discovery = discovery.New(discovery.Options{
+		Decide: r.live.Decide, URL: r.url, Zone: r.zone, TokenZone: opts.TokenZone, BucketZones: opts.BucketZones,
+		TrustedProxies: trusted, Simulate: opts.Simulate, Origins: opts.Config.Network.AllowedOrigins, Key: opts.Key, Count: opts.Count,
+	})
+	r.monitor = health.NewMonitor(health.Options{
+		Regions: opts.Config.Regions, Limits: opts.Config.Router.Health, Targets: r.targets(), OnStates: r.take, Count: opts.Count,
+	})
+	if opts.Config.Router.DNS == "" {
+		return r, nil
+	}
+	r.dns, err = dns.New(dns.Options{
+		Table: r.live, Domain: opts.Config.Router.Domain, Hosts: names, Regions: r.dnsRegions(), NameServers: nameServers(opts.Config),
+		TTL: opts.Config.Router.TTL, AnswerRegions: opts.Config.Router.AnswerRegions, Count: opts.Count,
+	})
+	return r, err
+}
+
+func load(cfg *config.Config) (*decide.Model, *geo.Data, error) {
+	world, err := geo.World()
+	if err != nil {
+		return nil, nil, err
+	}
+	model, err := decide.NewModel(cfg, world)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := geo.Load(cfg.Router.GeoFiles)
+	return model, data, err
+}
+
+// Listen binds the HTTP port and, when the configuration has one, the DNS port (UDP and TCP alike). The error has
+// CodeInvalid and names the address.
+func (r *Router) Listen() error {
+	addr := r.opts.Config.Router.HTTP
+	l, err := net.Listen("tcp", addr)
+	if host, _, splitErr := net.SplitHostPort(addr); err != nil && splitErr == nil && r.opts.FreePorts {
+		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return &chat.Error{Code: chat.CodeInvalid, Op: "router.Listen", Message: "router.http: cannot listen on " + addr, Cause: err}
+	}
+	if r.dns != nil {
+		if err := r.dns.Listen(r.opts.Config.Router.DNS, r.opts.FreePorts); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	r.listener = l
+	return nil
+}
+
+// HTTPAddr gives the bound HTTP address, host:port; "" before Listen.
+func (r *Router) HTTPAddr() string {
+	if r.listener == nil {
+		return ""
+	}
+	return r.listener.Addr().String()
+}
+
+// DNSAddr gives the bound DNS address, host:port; "" before Listen and without DNS.
+func (r *Router) DNSAddr() string {
+	if r.dns == nil {
+		return ""
+	}
+	return r.dns.Addr()
+}
+
+// Table gives the live table.
+func (r *Router) Table() *table.Live { return r.live }
+
+// Discovery gives the handler of GET /v1/route, for region nodes to mount too.
+func (r *Router) Discovery() http.Handler { return r.discovery }
+
+// Run serves until ctx ends, then stops everything and returns nil; or it returns the first error.
+func (r *Router) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	server := &http.Server{
+		Handler: r.mux(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+	}
+	var wg sync.WaitGroup
+	failed := make(chan error, 2)
+	wg.Go(func() { r.monitor.Run(ctx) })
+	wg.Go(func() { r.watch(ctx) })
+	if r.dns != nil {
+		wg.Go(func() { failed <- r.dns.Run(ctx) })
+	}
+	wg.Go(func() {
+		if err := server.Serve(r.listener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	})
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	cancel()
+	stop, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer done()
+	if server.Shutdown(stop) != nil { // somebody holds on to a request
+		err = errors.Join(err, server.Close())
+	}
+	wg.Wait()
+	return err
+}
+
+// take puts new states into the table.
+func (r *Router) take(states decide.States) {
+	before := r.live.States()
+	if !r.live.SetStates(states) {
+		return
+	}
+	for _, name := range r.live.Model().Regions() {
+		if old, now := before[name], states[name]; old.Health != now.Health || old.Draining != now.Draining || old.Forced != now.Forced {
+			r.opts.Count(CountStateChanges)
+			r.opts.Log.Info("a region's state changed", "region", name, "health", now.Health, "draining", now.Draining, "forced", now.Forced, "why", now.Why)
+		}
+	}
+}
+
+// The names that a Router counts itself.
+const (
+	CountStateChanges   = "router_state_changes"
+	CountReloads        = "router_reloads"
+	CountReloadFailures = "router_reload_failures"
+)
+
+// Reload takes new rules, biases, zones and address files while serving. The regions, their places in the order and the
+// zones' hosts must be as they were, because names and probes hang on them. After an error, which has CodeInvalid and
+// names the key or file, everything stays as it was.
+func (r *Router) Reload(cfg *config.Config) error {
+	r.reload.Lock()
+	defer r.reload.Unlock()
+	err := r.replace(cfg)
+	if err != nil {
+		r.opts.Count(CountReloadFailures)
+		return err
+	}
+	r.opts.Count(CountReloads)
+	return nil
+}
+
+func (r *Router) replace(cfg *config.Config) error {
+	same := slices.EqualFunc(cfg.Regions, r.cfg.Regions, func(a, b config.Region) bool { return a.Name == b.Name })
+	hosts, names := hostsOf(cfg)
+	_, oldNames := hostsOf(r.cfg)
+	if !same || !slices.Equal(names, oldNames) {
+		return &chat.Error{Code: chat.CodeInvalid, Op: "router.Reload", Message: "regions or zones' hosts have changed: this needs a restart"}
+	}
+	model, data, err := load(cfg)
+	if err != nil {
+		return err
+	}
+	topology := cfg.Topology()
+	r.topology.Store(&topology)
+	r.live.Replace(model, data, hosts)
+	r.cfg = cfg
+	return nil
+}
+
+func (r *Router) url(name chat.Region) string {
+	for _, region := range r.opts.Regions {
+		if region.Name == name {
+			return region.URL
+		}
+	}
+	return ""
+}
+
+func (r *Router) zone(name chat.Zone) (chat.ZoneSpec, bool) { return r.topology.Load().Zone(name) }
+
+func (r *Router) targets() []health.Target {
+	out := make([]health.Target, len(r.opts.Regions))
+	for i, region := range r.opts.Regions {
+		out[i] = health.Target{Region: region.Name, Ready: strings.TrimSuffix(region.URL, "/"), Admin: strings.TrimSuffix(region.Admin, "/")}
+	}
+	return out
+}
+
+func (r *Router) dnsRegions() []dns.Region {
+	out := make([]dns.Region, len(r.opts.Regions))
+	for i, region := range r.opts.Regions {
+		out[i] = dns.Region{Name: region.Name, Addresses: region.Addresses, URL: region.URL}
+	}
+	return out
+}
+
+// RegionsOf reads from the configuration where the regions are: the URL defaults to http://<http>, the addresses to the
+// host of http. The error has CodeInvalid and names the key.
+func RegionsOf(cfg *config.Config) ([]Region, error) {
+	out := make([]Region, len(cfg.Regions))
+	for i, c := range cfg.Regions {
+		r := Region{Name: c.Name, URL: c.URL, Admin: "http://" + c.Admin}
+		if r.URL == "" {
+			r.URL = "http://" + c.HTTP
+		}
+		list := c.Addresses
+		if host, _, err := net.SplitHostPort(c.HTTP); len(list) == 0 && err == nil {
+			if a, err := netip.ParseAddr(host); err == nil && !a.IsUnspecified() {
+				list = []string{host}
+			}
+		}
+		for _, s := range list {
+			a, err := netip.ParseAddr(s)
+			if err != nil {
+				return nil, &chat.Error{Code: chat.CodeInvalid, Op: "router.RegionsOf", Message: fmt.Sprintf("regions.%s.addresses: %q is not an IP address", c.Name, s)}
+			}
+			r.Addresses = append(r.Addresses, a.Unmap())
+		}
+		out[i] = r
+	}
+	return out, nil
+}
+
+// hostsOf gives the zones with a host of their own, and their names for DNS by the same numbers.
+func hostsOf(cfg *config.Config) ([]chat.ZoneSpec, []dns.Host) {
+	var zones []chat.ZoneSpec
+	var names []dns.Host
+	topology := cfg.Topology()
+	for _, z := range cfg.Zones {
+		if z.Host == "" {
+			continue
+		}
+		spec, _ := topology.Zone(z.Name)
+		zones = append(zones, spec)
+		names = append(names, dns.Host{Name: z.Host, Number: len(zones)})
+	}
+	return zones, names
+}
+
+// nameServers names this router, with its address where the configuration binds one.
+func nameServers(cfg *config.Config) []dns.NameServer {
+	ns := dns.NameServer{Name: "ns." + cfg.Router.Domain}
+	if host, _, err := net.SplitHostPort(cfg.Router.DNS); err == nil {
+		if a, err := netip.ParseAddr(host); err == nil && !a.IsUnspecified() {
+			ns.Addresses = []netip.Addr{a}
+		}
+	}
+	return []dns.NameServer{ns}
+}

@@ -1,0 +1,73 @@
+package router
+
+import (
+	"context"
+	"os"
+	"slices"
+	"time"
+
+	"meridian/config"
+)
+
+// watchEvery is how often the address files are looked at.
+const watchEvery = 10 * time.Second
+
+// watch reloads when an address file has changed and has then kept still for one look, so that one that is being written
+// is not read by half.
+func (r *Router) watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	w := watcher{taken: stamps(r.config().Router.GeoFiles)}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		cfg := r.config()
+		if !w.look(stamps(cfg.Router.GeoFiles)) {
+			continue
+		}
+		if err := r.Reload(cfg); err != nil {
+			r.opts.Log.Error("an address file changed but cannot be used; the old data stays", "error", err)
+			continue
+		}
+		r.opts.Log.Info("address files reloaded", "data", r.live.Data().Edition())
+	}
+}
+
+func (r *Router) config() *config.Config {
+	r.reload.Lock()
+	defer r.reload.Unlock()
+	return r.cfg
+}
+
+// stamp tells whether a file has changed; the zero stamp is that of a file that is not there.
+type stamp struct {
+	size    int64
+	changed time.Time
+}
+
+func stamps(files []string) []stamp {
+	out := make([]stamp, len(files))
+	for i, f := range files {
+		if info, err := os.Stat(f); err == nil {
+			out[i] = stamp{info.Size(), info.ModTime()}
+		}
+	}
+	return out
+}
+
+// watcher remembers what was loaded and what was seen at the last look.
+type watcher struct{ taken, seen []stamp }
+
+// look says that now differs from what was loaded and is as it was at the last look; then it counts as loaded.
+func (w *watcher) look(now []stamp) bool {
+	still := slices.Equal(now, w.seen)
+	w.seen = now
+	if !still || slices.Equal(now, w.taken) {
+		return false
+	}
+	w.taken = now
+	return true
+}
