@@ -120,7 +120,7 @@ func (w *world) start(r chat.Region, change func(*Options)) *node {
 	n := &node{region: r, addr: w.peers[r], metrics: &counter{}}
 	o := Options{
 		Region: r, Node: "n1", Incarnation: 1, Identity: identity, Listener: w.listeners[r], Peers: peers, Network: w.network,
-		DeadAfter: 300 * time.Millisecond, DialTimeout: 2 * time.Second, Metrics: n.metrics,
+		DeadAfter: 20 * time.Second, DialTimeout: 2 * time.Second, Metrics: n.metrics,
 		Handlers: Handlers{
 			OnUp:   func(peer chat.Region) { n.note("up " + string(peer)) },
 			OnDown: func(peer chat.Region) { n.note("down " + string(peer)) },

@@ -1,0 +1,208 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"meridian/chat"
+	pb "meridian/proto"
+)
+
+// pool is the authority as what an identity believes.
+func (a *Authority) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
+// rogue connects to region us-east with a good certificate of eu-west, and leaves the rest to the test.
+func rogue(t *testing.T, w *world) (*websocket.Conn, *tls.Conn) {
+	t.Helper()
+	identity, err := w.authority.IssueRegion("eu-west")
+	must(t, err)
+	raw, err := net.Dial("tcp", w.peers["us-east"])
+	must(t, err)
+	secured := tls.Client(raw, identity.tlsConfig(func(_ chat.Region, err error) error { return err }))
+	dialer := websocket.Dialer{
+		NetDialTLSContext: func(context.Context, string, string) (net.Conn, error) { return secured, nil },
+		Subprotocols:      []string{subprotocol},
+	}
+	ws, _, err := dialer.Dial("wss://us-east"+backbonePath, http.Header{})
+	must(t, err)
+	t.Cleanup(func() { _ = ws.Close() }) // the other side has closed it already, mostly
+	must(t, ws.SetReadDeadline(time.Now().Add(10*time.Second)))
+	return ws, secured
+}
+
+func helloFrame(region string, lowest, highest uint32) []byte {
+	return encodeFrame(&pb.Frame{Kind: &pb.Frame_Hello{Hello: &pb.Hello{
+		Region: []byte(region), Node: []byte("n1"), Incarnation: 1, ProtocolMin: lowest, ProtocolMax: highest,
+	}}})
+}
+
+func send(t *testing.T, ws *websocket.Conn, b []byte) {
+	t.Helper()
+	must(t, ws.WriteMessage(websocket.BinaryMessage, b))
+}
+
+// expectClose reads until the other side closes, and checks the code.
+func expectClose(t *testing.T, ws *websocket.Conn, code int) {
+	t.Helper()
+	for {
+		if _, _, err := ws.ReadMessage(); err != nil {
+			var closed *websocket.CloseError
+			if !errors.As(err, &closed) || closed.Code != code {
+				t.Errorf("ended with %v, want close code %d", err, code)
+			}
+			return
+		}
+	}
+}
+
+// TestForgedHelloIsRefused: the region is what the certificate proves; a hello that claims another, or that has no version in
+// common, or that is none, ends the connection with its reason and is counted.
+func TestForgedHelloIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		hello  []byte
+		end    End
+		metric string
+	}{
+		"another region":    {helloFrame("ap-south", 1, 1), EndIdentity, "reason hello"},
+		"a version to come": {helloFrame("eu-west", ProtocolMax+1, ProtocolMax+5), EndVersion, "reason version"},
+		"an old version":    {helloFrame("eu-west", 0, ProtocolMin-1), EndVersion, "reason version"},
+		"versions crossed":  {helloFrame("eu-west", 9, 1), EndVersion, "reason version"},
+		"not a hello":       {encodeFrame(&pb.Frame{Kind: &pb.Frame_Ping{Ping: &pb.Ping{}}}), EndMalformed, ""},
+		"nothing":           {nil, EndMalformed, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil, "eu-west", "us-east")
+			b := w.start("us-east", nil)
+			ws, _ := rogue(t, w)
+			send(t, ws, c.hello)
+			expectClose(t, ws, c.end.closeCode())
+			eventually(t, "counted", func() bool { return strings.Contains(b.metrics.String(), c.metric) })
+			if len(b.seen()) > 0 {
+				t.Errorf("let in: %q", b.seen())
+			}
+		})
+	}
+}
+
+// TestBrokenFramesEndTheLink: whatever an authenticated peer sends that is no frame in its place ends the connection with the
+// reason, costs no more than that, and is counted.
+func TestBrokenFramesEndTheLink(t *testing.T) {
+	relay := func(ops ...[]byte) []byte {
+		return encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: 1, Ops: ops}}})
+	}
+	field := func(number protowire.Number, b []byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, number, protowire.BytesType), b)
+	}
+	open := encodeFrame(&pb.Frame{Kind: &pb.Frame_StreamOpen{StreamOpen: &pb.StreamOpen{Id: 1}}})
+	data := encodeFrame(&pb.Frame{Kind: &pb.Frame_StreamData{StreamData: &pb.StreamData{Id: 1, Message: make([]byte, 200_000)}}})
+	for name, c := range map[string]struct {
+		packet []byte
+		end    End
+	}{
+		"rubbish":                    {[]byte("rubbish"), EndMalformed},
+		"a field that is no frame":   {field(2, nil), EndMalformed},
+		"a frame cut off":            {relay([]byte("x"))[:5], EndMalformed},
+		"an op that is none":         {relay([]byte("rubbish")), EndMalformed},
+		"too many ops":               {relay(make([][]byte, MaxFrameOps+1)...), EndMalformed},
+		"millions of empty ops":      {relay(make([][]byte, 2_000_000)...), EndMalformed},
+		"a frame of the future":      {field(1, field(99, nil)), EndUnknownFrame},
+		"an empty frame":             {field(1, nil), EndUnknownFrame},
+		"a second hello":             {helloFrame("eu-west", 1, 1), EndMalformed},
+		"a stream of the wrong side": {encodeFrame(&pb.Frame{Kind: &pb.Frame_StreamOpen{StreamOpen: &pb.StreamOpen{Id: 2}}}), EndMalformed},
+		"a stream twice":             {append(append([]byte(nil), open...), open...), EndMalformed},
+		"more than the window":       {append(append(append([]byte(nil), open...), data...), data...), EndCredit},
+		"too much credit": {append(append([]byte(nil), open...), encodeFrame(&pb.Frame{Kind: &pb.Frame_StreamCredit{
+			StreamCredit: &pb.StreamCredit{Id: 1, Bytes: 1},
+		}})...), EndCredit},
+		"too large": {make([]byte, MaxFrameBytes+1), EndTooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil, "eu-west", "us-east")
+			b := w.start("us-east", func(o *Options) {
+				o.Handlers.OnStream = func(_ chat.Region, s Stream, _ string, _ []byte) { <-s.Done() }
+			})
+			ws, _ := rogue(t, w)
+			send(t, ws, helloFrame("eu-west", 1, 1))
+			b.waitUp(t, "eu-west", true)
+			_ = ws.WriteMessage(websocket.BinaryMessage, c.packet) // the other side may close before it has all
+			want := MetricClosed + " peer eu-west reason " + string(c.end)
+			eventually(t, want, func() bool { return strings.Contains(b.metrics.String(), want) })
+			if c.end != EndTooLarge { // there unread bytes may cost the close frame
+				expectClose(t, ws, c.end.closeCode())
+			}
+			if b.received() > 0 {
+				t.Error("a broken frame was handed on")
+			}
+		})
+	}
+}
+
+// TestCompressedMessagesAreRefused: compression is not agreed on, so a message that says it is compressed is a breach and
+// nothing is inflated; neither is a text message taken.
+func TestCompressedMessagesAreRefused(t *testing.T) {
+	masked := func(first byte, payload []byte) []byte { // one client frame with a mask of zeros
+		b := binary.BigEndian.AppendUint16([]byte{first, 0x80 | 126}, uint16(len(payload)))
+		return append(append(b, 0, 0, 0, 0), payload...)
+	}
+	bomb := bytes.Repeat([]byte{0xff}, 1000)
+	for name, message := range map[string][]byte{"compressed": masked(0x80|0x40|0x02, bomb), "text": masked(0x80|0x01, bomb)} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil, "eu-west", "us-east")
+			b := w.start("us-east", nil)
+			ws, secured := rogue(t, w)
+			send(t, ws, helloFrame("eu-west", 1, 1))
+			b.waitUp(t, "eu-west", true)
+			_, err := secured.Write(message)
+			must(t, err)
+			want := MetricClosed + " peer eu-west reason " + string(EndMalformed)
+			eventually(t, want, func() bool { return strings.Contains(b.metrics.String(), want) })
+		})
+	}
+}
+
+// TestNewConnectionReplacesOld: when a region connects anew, the old connection ends first, and the handlers hear of both.
+func TestNewConnectionReplacesOld(t *testing.T) {
+	w := newWorld(t, nil, "eu-west", "us-east")
+	b := w.start("us-east", nil)
+	first, _ := rogue(t, w)
+	send(t, first, helloFrame("eu-west", 1, 1))
+	b.waitUp(t, "eu-west", true)
+	second, _ := rogue(t, w)
+	send(t, second, helloFrame("eu-west", 1, 1))
+	expectClose(t, first, EndReplaced.closeCode())
+	eventually(t, "up, down, up", func() bool { return strings.Join(b.seen(), " ") == "up eu-west down eu-west up eu-west" })
+}
+
+// FuzzPacket: no bytes make the reading of a packet panic, and every error has its reason.
+func FuzzPacket(f *testing.F) {
+	f.Add(helloFrame("eu-west", 1, 1))
+	f.Add(encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: 1, Ops: [][]byte{OpCodec{}.Append(nil, &chat.Op{Seq: 1})}}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		err := eachFrame(b, func(frame *pb.Frame) error {
+			if r := frame.GetRelay(); r != nil {
+				_, err := decodeRelay(r)
+				return err
+			}
+			return nil
+		})
+		if end := (*endError)(nil); err != nil && (!errors.As(err, &end) || end.end == "") {
+			t.Fatalf("error without a reason: %v", err)
+		}
+	})
+}
