@@ -3,6 +3,7 @@
 
 import { Rest, RestError } from '../protocol/rest';
 import { userIdOf } from '../protocol/types';
+import { namePrefix } from '../protocol/usernames';
 import type { Endpoint, ErrorFrame, HelloFrame, Route, ServerFrame, Tokens, WelcomeFrame } from '../protocol/types';
 import * as accounts from '../store/accounts';
 import type { Account } from '../store/accounts';
@@ -13,7 +14,7 @@ import { applyEvent } from './events';
 import { History } from './history';
 import { Link } from './link';
 import { People } from './people';
-import { Routing, namePrefix } from './routing';
+import { Routing } from './routing';
 import { Sender } from './sender';
 import { Session } from './session';
 import { createChatStore, initialState } from './state';

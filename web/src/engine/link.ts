@@ -18,7 +18,7 @@ import { Heartbeat } from './heartbeat';
 export const limits = {
   connect_ms: 1_500,
   welcome_ms: 3_000,
-  /** The two above grow to this once every region has failed: the network may just be slow. */
+  /** The two above grow to this once every region had its chance: the network may just be slow. */
   patient_ms: 10_000,
   /** Before another region is tried, so that those of a dead region do not all come at once. */
   spread_ms: 1_000,
@@ -152,7 +152,8 @@ export class Link {
 
   private attempt(endpoint: Endpoint): Attempt {
     const { clock } = this.options;
-    const patient = this.options.endpoints.exhausted();
+    const { endpoints } = this.options;
+    const patient = endpoints.exhausted() || this.failures >= endpoints.all().length;
     const open = this.options.open ?? ((url: string) => new WebSocket(url, subprotocol) as unknown as SocketLike);
     const attempt: Attempt = { endpoint, socket: open(socketURL(endpoint.url)), stage: 'opening', cancelTimer: () => {} };
     const limit = (ms: number): (() => void) =>

@@ -53,7 +53,9 @@ export class Routing {
    */
   async askForSignIn(ask: { zone?: string; name?: string }): Promise<void> {
     try {
-      this.take(await this.asker(undefined).route({ as: this.options.as(), ...ask, anonymous: true }));
+      const route = await this.asker(undefined).route({ as: this.options.as(), ...ask, anonymous: true });
+      this.options.onRoute(route);
+      this.endpoints.replace(signInEndpoints(route));
     } catch {
       if (this.endpoints.all().length === 0) this.endpoints.replace([{ region: '', url: this.options.origin }]);
     }
@@ -73,12 +75,13 @@ export class Routing {
 }
 
 /**
- * namePrefix gives the first four hexadecimal digits of the hash of a normalised username. Browsers hash on secure
- * origins only; without it the sign-in tries one region after the other.
+ * signInEndpoints gives where a password may go. Several zones may hold names of the asked hash: a region that serves all
+ * of them is right whichever it is, and only without one are all of them tried.
  */
-export async function namePrefix(username: string): Promise<string | undefined> {
-  if (!globalThis.crypto?.subtle) return undefined;
-  const normal = new TextEncoder().encode(username.normalize('NFKC').toLowerCase());
-  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', normal));
-  return Array.from(hash.slice(0, 2), (byte) => byte.toString(16).padStart(2, '0')).join('');
+export function signInEndpoints(route: Route): Endpoint[] {
+  const zones = route.zones ?? [];
+  const union = new Map(zones.flatMap(({ endpoints }) => endpoints).map((endpoint) => [endpoint.url, endpoint]));
+  const common = [...union.values()].filter(({ url }) => zones.every((zone) => zone.endpoints.some((other) => other.url === url)));
+  if (common.length > 0) return common;
+  return union.size > 0 ? [...union.values()] : route.endpoints;
 }

@@ -86,6 +86,8 @@ export interface Route {
   reasons: string[];
   expires?: string;
   signature?: string;
+  /** For a question about a name: a route for each zone in which such names live. */
+  zones?: Route[];
 }
 
 export interface ErrorBody {
