@@ -22,7 +22,7 @@ func (w *world) unrest() string {
 		if k := n.core.Submits(); k > 0 {
 			return fmt.Sprintf("%s has %d submits not answered", n.region, k)
 		}
-		if m := n.core.Marks(n.clock()); m.Global <= healedAt.Add(maxBehind) {
+		if m := n.core.Marks(n.clock()); m.Global <= healedAt.Add(2*w.mood.skew) {
 			return fmt.Sprintf("global time of %s stands at %s", n.region, m.Global.Time())
 		}
 	}

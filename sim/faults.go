@@ -23,7 +23,7 @@ func (w *world) fault() {
 	case 7:
 		w.faults["pause"]++
 		w.note("world", "pause: %s", n.region)
-		n.paused = w.now + w.between(100*time.Millisecond, 3*time.Second)
+		n.paused = max(n.paused, w.now+w.between(100*time.Millisecond, 3*time.Second))
 	case 9:
 		w.stall(n, w.between(time.Second, 4*time.Second))
 	case 8:
@@ -34,8 +34,8 @@ func (w *world) fault() {
 	w.after(w.between(w.mood.faultEvery/2, w.mood.faultEvery*3/2), w.fault)
 }
 
-// maxBehind is how far a clock may be behind after a restart.
-const maxBehind = 400 * time.Millisecond
+// clockBack is how far behind a machine's clock may be when it starts, until somebody corrects it.
+const clockBack = 1500 * time.Millisecond
 
 // stall stops a disk; sometimes the machine then goes down, and comes back at once with its clock behind.
 func (w *world) stall(n *node, d time.Duration) {
@@ -46,8 +46,9 @@ func (w *world) stall(n *node, d time.Duration) {
 		w.after(w.between(d/2, d), func() {
 			if !w.healed {
 				w.crashFor(n, w.between(10*time.Millisecond, 60*time.Millisecond))
-				n.skew = -maxBehind
 				n.stalled = 0
+				n.skew = -clockBack
+				w.after(w.between(time.Second, 2*time.Second), func() { n.skew = w.newSkew() })
 			}
 		})
 	}
@@ -96,7 +97,6 @@ func (w *world) heal() {
 	w.healed = true
 	w.note("world", "healed")
 	for _, n := range w.nodes {
-		n.paused = w.now
 		if !n.up {
 			n.boot()
 		}

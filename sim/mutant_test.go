@@ -51,6 +51,7 @@ var mutants = []mutant{
 	{"a failure after doubt settles", "writes.go", []string{"(w.doubtful || chat.CodeOf(in.Err) == chat.CodeUnknownOutcome)", "chat.CodeOf(in.Err) == chat.CodeUnknownOutcome"}},
 	{"unknown outcome taken for failed", "writes.go", []string{"	if in.Err != nil && (w.doubtful", "	if false && (w.doubtful"}},
 	{"a restart forgets the high-water mark", "core.go", []string{"	c.clock.Restore(id.HighWater)\n", ""}},
+	{"a log read overtaken by an ack is sent whole", "sender.go", []string{"ops[0].Seq <= p.sent {", "ops[0].Seq == 0 {"}},
 	{"failed sequences are told to peers", "own.go", []string{"		if o.failed {\n			continue\n		}\n		l.settled = o.op.Seq\n", "		l.settled = o.op.Seq\n		if o.failed {\n			continue\n		}\n"}},
 	{"resume from the sender's memory", "sender.go", []string{"	p.rewind(now, upTo)\n	p.sentAt", "	p.rewind(now, max(upTo, p.sent))\n	p.sentAt"}},
 	{"the sender's residency is not asked", "submit.go", []string{"if d := residency.Write(c.cfg.Topology, op.Author.Zone, owner.Zone); !d.Allowed() {", "if d := residency.Write(c.cfg.Topology, op.Author.Zone, owner.Zone); false {"}},

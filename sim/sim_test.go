@@ -41,16 +41,3 @@ func TestSameSeedSameTrace(t *testing.T) {
 		t.Fatalf("seeds 7 and 8 gave the same trace %s", a)
 	}
 }
-
-// Seeds that found a defect stay.
-func TestOldFinds(t *testing.T) {
-	for seed, found := range map[uint64]string{
-		6:   "a definite failure settled a write whose first try had been stored",
-		123: "a log read that was overtaken by an ack went out below its frame's range",
-		124: "the same",
-	} {
-		if res := Run(Options{Seeds: 1, FirstSeed: seed}); len(res.Violations) > 0 {
-			t.Errorf("found before: %s; now: %v", found, res.Violations[0])
-		}
-	}
-}
