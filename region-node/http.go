@@ -1,12 +1,14 @@
 package regionnode
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 
+	"meridian/chat"
 	"meridian/region-node/edge"
 	"meridian/region-node/wire"
 )
@@ -107,4 +109,9 @@ func (n *Node) originAllowed(origin string) bool {
 		}
 	}
 	return false
+}
+
+// ZonesOfBucket gives the zones in which usernames of a bucket live, from this region's directory.
+func (n *Node) ZonesOfBucket(ctx context.Context, bucket uint16) ([]chat.Zone, error) {
+	return n.store.ZonesOfBucket(ctx, bucket)
 }

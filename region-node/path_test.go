@@ -21,7 +21,9 @@ func TestMessageCrossesRegions(t *testing.T) {
 	if got["id"] != ack["message_id"] || got["body"].(map[string]any)["text"] != "bonjour" || got["sender"].(map[string]any)["username"] != "newyork_user" {
 		t.Fatalf("message %v for ack %v", got, ack)
 	}
-	a.expect("receipt", func(f map[string]any) bool { return f["kind"] == "delivered" && f["message_id"] == ack["message_id"] && f["user"] == paris.id })
+	a.expect("receipt", func(f map[string]any) bool {
+		return f["kind"] == "delivered" && f["message_id"] == ack["message_id"] && f["user"] == paris.id
+	})
 	b.send(map[string]any{"t": "read", "conversation_id": got["conversation_id"], "message_id": got["id"]})
 	a.expect("receipt", func(f map[string]any) bool { return f["kind"] == "read" && f["message_id"] == ack["message_id"] })
 	reply := b.say("newyork_user", "hello", "region")

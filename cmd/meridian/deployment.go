@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"meridian/chat"
+	"meridian/config"
+	"meridian/observe"
+	"meridian/region-node"
+	"meridian/replication/link"
+	"meridian/residency/seal"
+	"meridian/router/decide"
+	"meridian/router/geo"
+	"meridian/store/embedded"
+	"meridian/web"
+)
+
+// deployment is what all processes of one deployment build from its configuration.
+type deployment struct {
+	cfg      *config.Config
+	topology chat.Topology
+	secrets  *secrets
+	model    *decide.Model
+	data     *geo.Data
+	network  link.Network
+	log      *slog.Logger
+	web      http.Handler
+	// peers are the backbone addresses; simulate is true under `up` only.
+	peers    map[chat.Region]string
+	simulate bool
+}
+
+// newDeployment loads keys and address data. cfg must be valid and its addresses final.
+func newDeployment(cfg *config.Config, logTo io.Writer, simulate bool) (*deployment, error) {
+	d := &deployment{cfg: cfg, topology: cfg.Topology(), simulate: simulate, peers: make(map[chat.Region]string)}
+	d.log = observe.NewLogger(logTo, observe.Telemetry(cfg.Telemetry))
+	var err error
+	if d.secrets, err = loadSecrets(cfg); err != nil {
+		return nil, err
+	}
+	world, err := geo.World()
+	if err != nil {
+		return nil, err
+	}
+	if d.model, err = decide.NewModel(cfg, world); err != nil {
+		return nil, err
+	}
+	if d.data, err = geo.Load(cfg.Router.GeoFiles); err != nil {
+		return nil, err
+	}
+	for _, r := range cfg.Regions {
+		d.peers[r.Name] = r.Backbone
+	}
+	d.web = web.Handler(web.Options{ConnectOrigins: d.connectOrigins, Version: version})
+	d.network = d.buildNetwork()
+	return d, nil
+}
+
+// connectOrigins lists what the page may connect to: every region, or the page's own rules would block failover.
+func (d *deployment) connectOrigins() []string {
+	var out []string
+	for _, r := range d.cfg.Regions {
+		out = append(out, r.BaseURL(), "ws"+r.BaseURL()[len("http"):])
+	}
+	return out
+}
+
+// listeners are one region's.
+type listeners struct{ http, admin, backbone net.Listener }
+
+func (l listeners) close() {
+	for _, one := range []net.Listener{l.http, l.admin, l.backbone} {
+		if one != nil {
+			_ = one.Close()
+		}
+	}
+}
+
+// startRegion opens the region's store and serves it on ls. On an error the listeners are closed.
+func (d *deployment) startRegion(ctx context.Context, region chat.Region, ls listeners) (*regionnode.Node, error) {
+	store, err := d.openStore(region)
+	if err != nil {
+		ls.close()
+		return nil, err
+	}
+	node, err := d.newNode(ctx, region, store, ls)
+	if err != nil {
+		ls.close()
+		_ = store.Close() // the first error is the one to tell
+		return nil, err
+	}
+	if err := node.Start(); err != nil {
+		ls.close()
+		_ = store.Close()
+		return nil, err
+	}
+	return node, nil
+}
+
+// nodeID is the one node of a region on the embedded store.
+const nodeID chat.NodeID = "n1"
+
+func (d *deployment) openStore(region chat.Region) (chat.Store, error) {
+	l, r := d.cfg.Limits, d.cfg.Retention
+	dir := filepath.Join(d.cfg.DataDir, string(region))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	store, err := embedded.Open(embedded.Options{
+		Dir: dir, Region: region, Node: nodeID, Codec: link.OpCodec{},
+		CacheBytes: l.StoreCacheBytes, MemTableBytes: l.StoreMemTableBytes, ReserveBytes: l.StoreReserveBytes,
+		Retention: embedded.Retention{Inbox: r.InboxLog, OpLog: r.OpLog, Retries: r.Retries}, Log: d.log.With("region", region),
+	})
+	if err != nil || !d.cfg.Security.Sealed() {
+		return store, err
+	}
+	masters := make(map[chat.Zone][seal.KeyBytes]byte) // a region holds the keys of the zones that it serves, and no others
+	for _, zone := range d.zonesOf(region) {
+		masters[zone] = d.secrets.zoneKeys[zone]
+	}
+	sealer, err := seal.New(store, masters, rand.Reader)
+	if err != nil {
+		_ = store.Close() // the first error is the one to tell
+		return nil, err
+	}
+	return seal.Wrap(store, sealer), nil
+}
+
+func (d *deployment) newNode(ctx context.Context, region chat.Region, store chat.Store, ls listeners) (*regionnode.Node, error) {
+	log := d.log.With("region", region)
+	tracer, err := observe.NewTracer(observe.Telemetry(d.cfg.Telemetry), region, log)
+	if err != nil {
+		return nil, err
+	}
+	identity, err := link.LoadIdentity(d.secrets.dir, region)
+	if err != nil {
+		return nil, err
+	}
+	return regionnode.New(ctx, regionnode.Options{
+		Config: d.cfg, Region: region, Store: store, Keys: d.secrets.keys.Only(d.zonesOf(region)...), DirectoryKey: d.secrets.directoryKey,
+		AdminToken: d.secrets.adminToken, HTTP: ls.http, Admin: ls.admin, Backbone: ls.backbone,
+		Peers: d.peersOf(region), Identity: identity, Network: d.network, Route: d.routeHandler, Web: d.web,
+		Endpoints: d.endpoints, Country: d.country, Simulate: d.simulate, Now: time.Now, Log: log,
+		Metrics: observe.NewMetrics(region), Tracer: tracer,
+	})
+}
+
+func (d *deployment) zonesOf(region chat.Region) []chat.Zone {
+	var zones []chat.Zone
+	for _, z := range d.cfg.Zones {
+		if d.topology.InZone(region, z.Name) {
+			zones = append(zones, z.Name)
+		}
+	}
+	return zones
+}
+
+func (d *deployment) peersOf(region chat.Region) map[chat.Region]string {
+	peers := make(map[chat.Region]string)
+	for r, addr := range d.peers {
+		if r != region {
+			peers[r] = addr
+		}
+	}
+	return peers
+}
+
+// country gives the country of an address, for the rule of home zones.
+func (d *deployment) country(addr netip.Addr) string {
+	place, _ := d.data.Lookup(addr)
+	return place.Country
+}
+
+// states gives the other regions as node sees them: the links are its probes.
+func (d *deployment) states(node *regionnode.Node) decide.States {
+	states := make(decide.States)
+	for r, p := range node.Peers() {
+		state := decide.State{Health: decide.HealthUp, Why: "the backbone link is up"}
+		if !p.Up {
+			state = decide.State{Health: decide.HealthDown, Why: "the backbone link is down"}
+		}
+		states[r] = state
+	}
+	return states
+}
+
+// endpoints ranks the regions for a person of zone at addr, by the same decision that DNS and explain give.
+func (d *deployment) endpoints(node *regionnode.Node, zone chat.Zone, addr netip.Addr) []chat.Endpoint {
+	in := decide.Input{Address: addr, States: d.states(node)}
+	in.Place, in.Prefix = d.data.Lookup(addr)
+	if spec, ok := d.topology.Zone(zone); ok {
+		in.Zone = &spec
+	}
+	decision, err := d.model.Decide(in)
+	candidates := decision.Usable()
+	if err != nil { // the zone's regions seem to be down; they are still the only right ones
+		candidates = decision.Regions
+	}
+	var out []chat.Endpoint
+	for _, c := range candidates {
+		if err != nil && !d.topology.InZone(c.Region, zone) {
+			continue
+		}
+		r, _ := d.cfg.Region(c.Region)
+		out = append(out, chat.Endpoint{Region: c.Region, URL: r.BaseURL(), RTTms: c.RTTms})
+	}
+	return out
+}

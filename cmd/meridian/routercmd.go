@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"meridian/chat"
+	"meridian/config"
+	"meridian/observe"
+	"meridian/region-node"
+	"meridian/region-node/auth"
+	"meridian/router"
+	"meridian/router/decide"
+	"meridian/router/discovery"
+	"meridian/router/table"
+)
+
+// routerProcess is a running router.
+type routerProcess struct {
+	router *router.Router
+	stop   context.CancelFunc
+	done   chan error
+}
+
+// startRouter serves GeoDNS, discovery and the web client. freePorts moves it to free ports where its own are taken.
+func (d *deployment) startRouter(freePorts bool) (*routerProcess, error) {
+	metrics := observe.NewMetrics("router")
+	handlers := map[string]http.Handler{"/": d.web, "GET /metrics": metrics.Handler()}
+	if d.simulate {
+		handlers["GET /v1/up.json"] = http.HandlerFunc(regionnode.ServeUpInfo)
+	}
+	r, err := router.New(router.Options{
+		Config: d.cfg, Key: d.secrets.routeKey, TokenZone: d.tokenZone, BucketZones: d.bucketZones,
+		Handlers: handlers, Simulate: d.simulate, FreePorts: freePorts, Log: d.log.With("part", "router"), Metrics: metrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Listen(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &routerProcess{router: r, stop: cancel, done: make(chan error, 1)}
+	go func() { p.done <- r.Run(ctx) }()
+	return p, nil
+}
+
+func (p *routerProcess) httpAddr() string { return p.router.HTTPAddr() }
+func (p *routerProcess) dnsAddr() string  { return p.router.DNSAddr() }
+
+func (p *routerProcess) close() error {
+	p.stop()
+	return <-p.done
+}
+
+// tokenZone gives the home zone of a valid access token.
+func (d *deployment) tokenZone(token string) (chat.Zone, error) {
+	claims, err := auth.NewVerifier(d.cfg.Name, d.secrets.keys, time.Now).Verify(token, auth.Access)
+	return claims.Zone, err
+}
+
+// bucketTimeout bounds asking one region for the zones of a bucket of names.
+const bucketTimeout = time.Second
+
+// bucketZones asks the regions, one after another, in which zones the names of a bucket live: the directory is in all of them.
+func (d *deployment) bucketZones(ctx context.Context, bucket uint16) ([]chat.Zone, error) {
+	var last error
+	for _, r := range d.cfg.Regions {
+		zones, err := askBucket(ctx, r.BaseURL(), bucket)
+		if err == nil {
+			return zones, nil
+		}
+		last = err
+	}
+	return nil, &chat.Error{Code: chat.CodeRegionDegraded, Op: "meridian.bucketZones", Message: "no region answers for names", Cause: last}
+}
+
+func askBucket(ctx context.Context, base string, bucket uint16) ([]chat.Zone, error) {
+	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/v1/route?name=%04x", base, bucket), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answers %s", base, resp.Status)
+	}
+	var route discovery.Route
+	if err := json.NewDecoder(resp.Body).Decode(&route); err != nil {
+		return nil, err
+	}
+	zones := make([]chat.Zone, 0, len(route.Zones))
+	for _, z := range route.Zones {
+		zones = append(zones, z.Zone)
+	}
+	return zones, nil
+}
+
+// routeHandler is GET /v1/route on a region node: the same decision, by what this node sees of the others.
+func (d *deployment) routeHandler(node *regionnode.Node) http.Handler {
+	trusted, err := discovery.ParsePrefixes(d.cfg.Network.TrustedProxies)
+	if err != nil {
+		d.log.Error("trusted proxies are ignored", "err", err) // the configuration was checked: this does not happen
+	}
+	return discovery.New(discovery.Options{
+		Decide: func(q table.Query) (decide.Decision, error) {
+			in := decide.Input{Address: q.Address, Zone: q.Zone, Simulated: q.Simulated, States: d.states(node)}
+			in.Place, in.Prefix = d.data.Lookup(q.Address)
+			return d.model.Decide(in)
+		},
+		URL: func(r chat.Region) string {
+			region, _ := d.cfg.Region(r)
+			return region.BaseURL()
+		},
+		Zone: d.topology.Zone, TokenZone: d.tokenZone, BucketZones: node.ZonesOfBucket, TrustedProxies: trusted,
+		Simulate: d.simulate, Origins: d.origins(), Key: d.secrets.routeKey,
+	})
+}
+
+// origins are the browser origins that may ask across origins.
+func (d *deployment) origins() []string {
+	origins := append([]string{"http://" + d.cfg.Router.HTTP}, d.cfg.Network.AllowedOrigins...)
+	for _, r := range d.cfg.Regions {
+		origins = append(origins, r.BaseURL())
+	}
+	return origins
+}
+
+// routerCommand runs the router as a process of its own.
+func routerCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use: "router", Short: "Run the geo router from a configuration file", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return failed(runRouter(cmd.Context(), file, cmd.OutOrStdout(), cmd.ErrOrStderr()))
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "configuration file of the deployment")
+	_ = cmd.MarkFlagRequired("config") // the flag exists
+	return cmd
+}
+
+func runRouter(ctx context.Context, file string, stdout, stderr io.Writer) error {
+	cfg, err := config.Load(file)
+	if err != nil {
+		return err
+	}
+	d, err := newDeployment(cfg, stderr, false)
+	if err != nil {
+		return err
+	}
+	p, err := d.startRouter(false)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "ready router http=%s dns=%s\n", p.httpAddr(), p.dnsAddr())
+	select {
+	case <-ctx.Done():
+		return p.close()
+	case err := <-p.done:
+		return err
+	}
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"meridian/chat"
+	"meridian/config"
+	"meridian/region-node/auth"
+	"meridian/replication/link"
+	"meridian/residency/seal"
+)
+
+// secrets are the deployment's key files, made at first start.
+type secrets struct {
+	dir          string
+	keys         *auth.Keyring
+	directoryKey auth.DirectoryKey
+	routeKey     ed25519.PrivateKey
+	adminToken   string
+	zoneKeys     map[chat.Zone][seal.KeyBytes]byte
+}
+
+const keyBytes = 32
+
+// loadSecrets opens or makes everything that a whole deployment needs: one directory serves all regions of a local `up`; for
+// separate machines each region gets the files of its own zones, and the public halves of the others.
+func loadSecrets(cfg *config.Config) (*secrets, error) {
+	s := &secrets{dir: cfg.SecretsPath(), zoneKeys: make(map[chat.Zone][seal.KeyBytes]byte)}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, err
+	}
+	zones := make([]chat.Zone, 0, len(cfg.Zones))
+	for _, z := range cfg.Zones {
+		zones = append(zones, z.Name)
+		key, err := seal.LoadOrCreateZoneKey(filepath.Join(s.dir, "zone-"+string(z.Name)+".seal"))
+		if err != nil {
+			return nil, err
+		}
+		s.zoneKeys[z.Name] = key
+	}
+	var err error
+	if s.keys, err = auth.LoadOrCreateZoneKeys(s.dir, zones); err != nil {
+		return nil, err
+	}
+	directory, err := secretFile(filepath.Join(s.dir, "directory.key"))
+	if err != nil {
+		return nil, err
+	}
+	copy(s.directoryKey[:], directory)
+	seed, err := secretFile(filepath.Join(s.dir, "route.key"))
+	if err != nil {
+		return nil, err
+	}
+	s.routeKey = ed25519.NewKeyFromSeed(seed)
+	token, err := secretFile(filepath.Join(s.dir, "admin.token"))
+	if err != nil {
+		return nil, err
+	}
+	s.adminToken = hex.EncodeToString(token)
+	return s, s.issueCertificates(cfg)
+}
+
+func (s *secrets) issueCertificates(cfg *config.Config) error {
+	authority, err := link.LoadOrCreateAuthority(s.dir, cfg.Name)
+	if err != nil {
+		return err
+	}
+	for _, r := range cfg.Regions {
+		if _, err := authority.IssueRegion(r.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// secretFile reads keyBytes random bytes, in hex, from path; the first caller makes them. Two processes that start together
+// agree: the file appears whole, and the first one stays.
+func secretFile(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := createSecret(path); err != nil {
+			return nil, err
+		}
+		text, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	key, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(key) != keyBytes {
+		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "meridian.secretFile", Message: path + " must hold 64 hex digits"}
+	}
+	return key, nil
+}
+
+func createSecret(path string) error {
+	key := make([]byte, keyBytes)
+	if _, err := rand.Read(key); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".secret-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if _, err := f.WriteString(hex.EncodeToString(key) + "\n"); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}

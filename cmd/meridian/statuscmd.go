@@ -1,0 +1,167 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// problem is something an operator should look at, with the runbook that helps. Worse ones have a higher rank.
+type problem struct {
+	Rank    int    `json:"rank"`
+	Text    string `json:"text"`
+	Runbook string `json:"runbook"`
+}
+
+// statusReport is what `status --json` prints.
+type statusReport struct {
+	Problems []problem     `json:"problems"`
+	Regions  []regionState `json:"regions"`
+}
+
+// watchEvery is how often status -w looks again.
+const watchEvery = time.Second
+
+func statusCommand() *cobra.Command {
+	var data string
+	var asJSON, watch bool
+	cmd := &cobra.Command{
+		Use: "status", Short: "One screen: problems first, then every region", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for {
+				report, err := readStatus(cmd, data)
+				if err != nil {
+					return err
+				}
+				switch {
+				case asJSON:
+					if err := printJSON(cmd.OutOrStdout(), report); err != nil {
+						return err
+					}
+				case watch:
+					fmt.Fprint(cmd.OutOrStdout(), "\x1b[H\x1b[2J")
+					report.print(cmd.OutOrStdout())
+				default:
+					report.print(cmd.OutOrStdout())
+				}
+				if !watch {
+					return report.exit()
+				}
+				select {
+				case <-cmd.Context().Done():
+					return nil
+				case <-time.After(watchEvery):
+				}
+			}
+		},
+	}
+	cmd.Flags().StringVar(&data, "data", "data", "directory of the local deployment")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "look again every second")
+	return cmd
+}
+
+func readStatus(cmd *cobra.Command, data string) (statusReport, error) {
+	r, err := findUp(data)
+	if err != nil {
+		return statusReport{}, err
+	}
+	var report statusReport
+	if err := r.call(cmd.Context(), "GET", "/v1/control/status", &report.Regions); err != nil {
+		return report, failed(err)
+	}
+	report.Problems = findProblems(report.Regions)
+	return report, nil
+}
+
+// lagProblem is the relay lag from which an operator should look.
+const lagProblem = 5 * time.Second
+
+func findProblems(regions []regionState) []problem {
+	problems := []problem{}
+	dead := make(map[string]bool)
+	for _, r := range regions {
+		if !r.Running {
+			dead[string(r.Region)] = true
+			problems = append(problems, problem{100, fmt.Sprintf("region %s is down", r.Region), "runbooks/region-failover.md"})
+		}
+	}
+	for _, r := range regions {
+		if r.Status == nil {
+			continue
+		}
+		if !r.Status.Ready {
+			problems = append(problems, problem{90, fmt.Sprintf("region %s is not ready: %s", r.Region, r.Status.NotReady), "runbooks/region-failover.md"})
+		}
+		if r.Status.DeadLetters > 0 {
+			problems = append(problems, problem{70, fmt.Sprintf("region %s holds %d dead letters", r.Region, r.Status.DeadLetters), "runbooks/region-return.md"})
+		}
+		for peer, p := range r.Status.Peers {
+			if !p.Up && !dead[string(peer)] {
+				problems = append(problems, problem{60, fmt.Sprintf("%s cannot reach %s: %s", r.Region, peer, p.LastError), "runbooks/region-return.md"})
+			}
+		}
+		for peer, s := range r.Status.Streams.To {
+			if lag := time.Duration(s.LagSeconds * float64(time.Second)); lag > lagProblem && !dead[string(peer)] {
+				problems = append(problems, problem{50, fmt.Sprintf("%s has %d ops for %s, the oldest %s old", r.Region, s.Depth, peer, lag.Round(time.Second)), "runbooks/region-return.md"})
+			}
+		}
+	}
+	slices.SortStableFunc(problems, func(a, b problem) int {
+		return cmp.Or(cmp.Compare(b.Rank, a.Rank), strings.Compare(a.Text, b.Text))
+	})
+	return problems
+}
+
+// exit tells scripts: 3 when anything is wrong.
+func (r statusReport) exit() error {
+	if len(r.Problems) > 0 {
+		return &exitError{code: exitDegraded}
+	}
+	return nil
+}
+
+func (r statusReport) print(w io.Writer) {
+	if len(r.Problems) == 0 {
+		fmt.Fprintln(w, "All regions serve; nothing waits.")
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "! %s\n    -> %s\n", p.Text, p.Runbook)
+	}
+	fmt.Fprintf(w, "\n%-10s %-8s %8s %7s  %-42s %s\n", "REGION", "STATE", "UP", "SOCKETS", "LINKS (rtt ms, ops waiting, lag)", "ZONES (max level)")
+	for _, s := range r.Regions {
+		if s.Status == nil {
+			fmt.Fprintf(w, "%-10s %-8s\n", s.Region, "DEAD")
+			continue
+		}
+		fmt.Fprintf(w, "%-10s %-8s %8s %7d  %-42s %s\n", s.Region, map[bool]string{true: "serving", false: "SICK"}[s.Status.Ready], s.Status.UpFor, s.Status.Sockets, s.links(), s.zones())
+	}
+}
+
+func (s regionState) links() string {
+	var out []string
+	for peer, p := range s.Status.Peers {
+		if !p.Up {
+			out = append(out, string(peer)+" DOWN")
+			continue
+		}
+		to := s.Status.Streams.To[peer]
+		out = append(out, fmt.Sprintf("%s %.0f/%d/%.1fs", peer, p.RTTms, to.Depth, to.LagSeconds))
+	}
+	slices.Sort(out)
+	return strings.Join(out, "  ")
+}
+
+func (s regionState) zones() string {
+	var out []string
+	for zone, rpo := range s.Status.Zones {
+		out = append(out, fmt.Sprintf("%s(%s)", zone, rpo.MaxLevel))
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}

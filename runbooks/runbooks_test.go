@@ -1,0 +1,180 @@
+//go:build process
+
+package runbooks_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// step is one command of a runbook, with what its output must show.
+type step struct {
+	command string
+	expect  []string
+	never   []string
+	until   string // run it again until the output shows this
+	within  time.Duration
+}
+
+// readSteps gives the commands of a runbook's console fences, in order.
+func readSteps(t *testing.T, file string) []step {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var steps []step
+	fenced := false
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "```console":
+			fenced = true
+		case line == "```":
+			fenced = false
+		case !fenced:
+		case strings.HasPrefix(line, "$ meridian "):
+			steps = append(steps, step{command: strings.TrimPrefix(line, "$ meridian "), within: 30 * time.Second})
+		default:
+			addExpectation(t, &steps[len(steps)-1], line)
+		}
+	}
+	if len(steps) == 0 {
+		t.Fatalf("%s has no commands", file)
+	}
+	return steps
+}
+
+func addExpectation(t *testing.T, s *step, line string) {
+	t.Helper()
+	key, value, ok := strings.Cut(line, ": ")
+	if !ok {
+		t.Fatalf("%q is neither a command nor an expectation", line)
+	}
+	switch key {
+	case "expect":
+		s.expect = append(s.expect, value)
+	case "expect-not":
+		s.never = append(s.never, value)
+	case "until":
+		s.until = value
+	case "within":
+		within, err := time.ParseDuration(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.within = within
+	default:
+		t.Fatalf("unknown expectation %q", key)
+	}
+}
+
+// Every command of the failover and return runbooks does, against a live deployment that lost a region, what the runbook says.
+func TestProcessRunbooks(t *testing.T) {
+	binary, err := filepath.Abs("../bin/meridian")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := startUp(t, binary)
+	run := func(command string) string {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, binary, append(strings.Fields(command), "--data", data)...)
+		out, _ := cmd.CombinedOutput() // status exits with 3 while there are problems: the output is what counts
+		return string(out)
+	}
+	run("region kill eu-west")
+	waitFor(t, "routing to leave the region", 15*time.Second, func() bool {
+		return !strings.Contains(run("explain ip 81.2.69.142"), "answer         eu-west")
+	})
+	for _, file := range []string{"region-failover.md", "region-return.md"} {
+		started := time.Now()
+		for _, s := range readSteps(t, file) {
+			if s.command == "region kill eu-west" {
+				continue // the undo of a rehearsal
+			}
+			check(t, file, s, run)
+		}
+		t.Logf("%s: %s", file, time.Since(started).Round(100*time.Millisecond))
+	}
+}
+
+func check(t *testing.T, file string, s step, run func(string) string) {
+	t.Helper()
+	var out string
+	if s.until != "" {
+		waitFor(t, file+": "+s.command+" to show "+s.until, s.within, func() bool {
+			out = run(s.command)
+			return strings.Contains(out, s.until)
+		})
+		return
+	}
+	out = run(s.command)
+	for _, want := range s.expect {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s: meridian %s does not show %q:\n%s", file, s.command, want, out)
+		}
+	}
+	for _, never := range s.never {
+		if strings.Contains(out, never) {
+			t.Errorf("%s: meridian %s shows %q:\n%s", file, s.command, never, out)
+		}
+	}
+}
+
+func waitFor(t *testing.T, what string, within time.Duration, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in %s: %s", within, what)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// startUp starts a deployment of its own and waits until it serves.
+func startUp(t *testing.T, binary string) (data string) {
+	t.Helper()
+	data = t.TempDir()
+	cmd := exec.Command(binary, "up", "--ready-json", "--data", data)
+	cmd.Stderr = os.Stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("up did not end cleanly: %v", err)
+		}
+	})
+	ready := make(chan error, 1)
+	go func() {
+		line, err := bufio.NewReader(stdout).ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(line, &struct{}{})
+		}
+		ready <- err
+	}()
+	select {
+	case err := <-ready:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("up is not ready in 30 s")
+	}
+	return data
+}
