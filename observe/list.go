@@ -121,6 +121,7 @@ func routerMetrics() []Metric {
 		{Name: "route_decisions_total", Kind: Counter, Help: "Route decisions, by what decided.", Labels: []string{"reason"}},
 		{Name: "region_up", Kind: Gauge, Help: "1 while the probes find a region healthy.", Labels: []string{"target"}},
 		{Name: "probes_total", Kind: Counter, Help: "Health probes, by outcome ok or failed.", Labels: []string{"target", "outcome"}},
+		{Name: "router_reloads_total", Kind: Counter, Help: "Reloads of the router's rules and address files, by outcome taken or refused.", Labels: []string{"outcome"}},
 		{Name: "geo_data_age_seconds", Kind: Gauge, Help: "Age of the address data in use."},
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"meridian/router/dns"
 	"meridian/router/geo"
 	"meridian/router/health"
+	"meridian/router/meter"
 	"meridian/router/table"
 )
 
@@ -52,9 +53,9 @@ type Options struct {
 	// Simulate accepts simulated addresses. FreePorts takes a free port where the configured one is taken.
 	Simulate  bool
 	FreePorts bool
-	// Count, if set, counts an event by name; Log defaults to silence.
-	Count func(name string)
-	Log   *slog.Logger
+	// Metrics may be nil; Log defaults to silence.
+	Metrics meter.Metrics
+	Log     *slog.Logger
 }
 
 // Router is one router. Make it with New, bind it with Listen, then Run.
@@ -74,9 +75,7 @@ type Router struct {
 
 // New loads the address data and prepares everything but sockets. The error has CodeInvalid and names the key or file.
 func New(opts Options) (*Router, error) {
-	if opts.Count == nil {
-		opts.Count = func(string) {}
-	}
+	opts.Metrics = meter.Or(opts.Metrics)
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
@@ -103,17 +102,17 @@ func New(opts Options) (*Router, error) {
 	}
 	r.discovery = discovery.New(discovery.Options{
 		Decide: r.live.Decide, URL: r.url, Zone: r.zone, TokenZone: opts.TokenZone, BucketZones: opts.BucketZones,
-		TrustedProxies: trusted, Simulate: opts.Simulate, Origins: opts.Config.Network.AllowedOrigins, Key: opts.Key, Count: opts.Count,
+		TrustedProxies: trusted, Simulate: opts.Simulate, Origins: opts.Config.Network.AllowedOrigins, Key: opts.Key, Metrics: opts.Metrics,
 	})
 	r.monitor = health.NewMonitor(health.Options{
-		Regions: opts.Config.Regions, Limits: opts.Config.Router.Health, Targets: r.targets(), OnStates: r.take, Count: opts.Count,
+		Regions: opts.Config.Regions, Limits: opts.Config.Router.Health, Targets: r.targets(), OnStates: r.take, Metrics: opts.Metrics,
 	})
 	if opts.Config.Router.DNS == "" {
 		return r, nil
 	}
 	r.dns, err = dns.New(dns.Options{
 		Table: r.live, Domain: opts.Config.Router.Domain, Hosts: names, Regions: r.dnsRegions(), NameServers: nameServers(opts.Config),
-		TTL: opts.Config.Router.TTL, AnswerRegions: opts.Config.Router.AnswerRegions, Count: opts.Count,
+		TTL: opts.Config.Router.TTL, AnswerRegions: opts.Config.Router.AnswerRegions, Metrics: opts.Metrics,
 	})
 	return r, err
 }
@@ -209,24 +208,24 @@ func (r *Router) Run(ctx context.Context) error {
 
 // take puts new states into the table.
 func (r *Router) take(states decide.States) {
+	for name, s := range states {
+		up := 1.0
+		if s.Health == decide.HealthDown {
+			up = 0
+		}
+		r.opts.Metrics.Set("region_up", up, string(name))
+	}
+	r.opts.Metrics.Set("geo_data_age_seconds", time.Since(r.live.Data().Sources()[0].Built).Seconds())
 	before := r.live.States()
 	if !r.live.SetStates(states) {
 		return
 	}
 	for _, name := range r.live.Model().Regions() {
 		if old, now := before[name], states[name]; old.Health != now.Health || old.Draining != now.Draining || old.Forced != now.Forced {
-			r.opts.Count(CountStateChanges)
 			r.opts.Log.Info("a region's state changed", "region", name, "health", now.Health, "draining", now.Draining, "forced", now.Forced, "why", now.Why)
 		}
 	}
 }
-
-// The names that a Router counts itself.
-const (
-	CountStateChanges   = "router_state_changes"
-	CountReloads        = "router_reloads"
-	CountReloadFailures = "router_reload_failures"
-)
 
 // Reload takes new rules, biases, zones and address files while serving. The regions, their places in the order and the
 // zones' hosts must be as they were, because names and probes hang on them. After an error, which has CodeInvalid and
@@ -234,12 +233,11 @@ const (
 func (r *Router) Reload(cfg *config.Config) error {
 	r.reload.Lock()
 	defer r.reload.Unlock()
-	err := r.replace(cfg)
-	if err != nil {
-		r.opts.Count(CountReloadFailures)
+	if err := r.replace(cfg); err != nil {
+		r.opts.Metrics.Count("router_reloads_total", "refused")
 		return err
 	}
-	r.opts.Count(CountReloads)
+	r.opts.Metrics.Count("router_reloads_total", "taken")
 	return nil
 }
 

@@ -290,6 +290,22 @@ func writeMMDB(t *testing.T, file, code, city string, lat, lon float64) {
 	}
 }
 
+// reloads counts reloads by outcome.
+type reloads struct{ taken, refused *atomic.Int32 }
+
+func (c *reloads) Count(name string, labels ...string) {
+	if name != "router_reloads_total" {
+		return
+	}
+	if labels[0] == "taken" {
+		c.taken.Add(1)
+	} else {
+		c.refused.Add(1)
+	}
+}
+func (c *reloads) Set(string, float64, ...string)     {}
+func (c *reloads) Observe(string, float64, ...string) {}
+
 // A reload changes answers while serving, and one that fails (a corrupt file, other regions) leaves everything as it was.
 func TestReload(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "city.mmdb")
@@ -300,14 +316,7 @@ func TestReload(t *testing.T) {
 	}
 	writeMMDB(t, file, "IN", "Mumbai", 19, 72.8)
 	var taken, refused atomic.Int32
-	r := start(t, Options{Config: cfg, Count: func(name string) {
-		switch name {
-		case CountReloads:
-			taken.Add(1)
-		case CountReloadFailures:
-			refused.Add(1)
-		}
-	}})
+	r := start(t, Options{Config: cfg, Metrics: &reloads{taken: &taken, refused: &refused}})
 	at := func(want chat.Region) {
 		t.Helper()
 		e, err := r.Explain(netip.MustParseAddr("81.2.69.142"), "", "")

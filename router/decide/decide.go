@@ -39,17 +39,20 @@ type Generations struct {
 
 // Decision is the answer with its reasons.
 type Decision struct {
-	Address   string         `json:"address"`
-	Prefix    string         `json:"prefix"`
-	Simulated bool           `json:"simulated,omitempty"`
-	Place     Place          `json:"place"`
-	Zone      chat.Zone      `json:"zone,omitempty"`
-	Transit   chat.Transit   `json:"transit,omitempty"`
-	Host      chat.Zone      `json:"host_zone,omitempty"`
-	Point     string         `json:"network_point,omitempty"`
-	PointKm   float64        `json:"network_point_km"`
-	Rule      string         `json:"country_rule,omitempty"`
-	Region    chat.Region    `json:"region"` // "" when no region may serve
+	Address   string       `json:"address"`
+	Prefix    string       `json:"prefix"`
+	Simulated bool         `json:"simulated,omitempty"`
+	Place     Place        `json:"place"`
+	Zone      chat.Zone    `json:"zone,omitempty"`
+	Transit   chat.Transit `json:"transit,omitempty"`
+	Host      chat.Zone    `json:"host_zone,omitempty"`
+	Point     string       `json:"network_point,omitempty"`
+	PointKm   float64      `json:"network_point_km"`
+	Rule      string       `json:"country_rule,omitempty"`
+	Region    chat.Region  `json:"region"` // "" when no region may serve
+	// DecidedBy is the strongest reason that kept the best-placed region from the first place: residency, rule, drain,
+	// health, load or hold; with none, nearest, or no_data; unreachable where no region may serve.
+	DecidedBy string         `json:"decided_by"`
 	Regions   []Candidate    `json:"regions"`
 	Reasons   []string       `json:"reasons"`
 	Held      Held           `json:"-"`
@@ -57,6 +60,7 @@ type Decision struct {
 	Error     chat.Code      `json:"error,omitempty"`
 	usable    int            // Regions[:usable] may serve
 	states    States         // for the texts
+	tied      bool           // the home zone's region won a tie
 	zone      *chat.ZoneSpec // the one that restricts or is served
 }
 
@@ -91,11 +95,39 @@ func (m *Model) Decide(in Input) (Decision, error) {
 	m.hold(&d, in.Held)
 	m.explainOrder(&d, best)
 	if d.usable == 0 {
-		d.Error = chat.CodeZoneUnreachable
+		d.Error, d.DecidedBy = chat.CodeZoneUnreachable, "unreachable"
 		return d, &chat.Error{Code: chat.CodeZoneUnreachable, Op: "decide.Decide", Message: strings.Join(d.Reasons, "; ")}
 	}
-	d.Region = d.Regions[0].Region
+	d.Region, d.DecidedBy = d.Regions[0].Region, d.decidedBy(ranking)
 	return d, nil
+}
+
+func (d *Decision) decidedBy(ranking Ranking) string {
+	// Without the never rule, which puts its regions last, the best-placed region would be this one.
+	best := slices.MinFunc(ranking.Order, func(a, b Candidate) int {
+		a.ExcludedBy, b.ExcludedBy = "", ""
+		return compare(a, b)
+	})
+	first := d.Regions[0]
+	if best.Region != first.Region {
+		at := slices.IndexFunc(d.Regions, func(c Candidate) bool { return c.Region == best.Region })
+		switch {
+		case d.Regions[at].ExcludedBy != "":
+			return string(d.Regions[at].ExcludedBy)
+		case d.states[best.Region].Shed > 0:
+			return "load"
+		case d.tied:
+			return string(ByResidency)
+		}
+		return "hold"
+	}
+	switch {
+	case first.rank > 0:
+		return string(ByRule)
+	case d.Place.Level == LevelNone:
+		return "no_data"
+	}
+	return "nearest"
 }
 
 // Indexes gives the numbers of the regions that a never rule leaves, best first: what Board.Pick wants.
@@ -161,6 +193,7 @@ func (m *Model) breakTie(d *Decision, board *Board, in Input) {
 	for i, c := range d.Regions[:d.usable] {
 		if c.rank == d.Regions[0].rank && in.Zone.Has(c.Region) && c.ScoreMs <= d.Regions[0].ScoreMs+TieMs {
 			moveToFront(d.Regions, i)
+			d.tied = true
 			return
 		}
 	}

@@ -137,27 +137,31 @@ func TestOrderOfReasons(t *testing.T) {
 		want   []chat.Region
 		code   chat.Code
 		reason string
+		by     string
 	}{
-		{"no token", decide.Input{}, []chat.Region{"us-east", "eu-west", "ap-south"}, "", "nearest: us-east"},
-		{"deny zone far away", decide.Input{Zone: &zoneIn}, []chat.Region{"ap-south"}, "", "zone in forbids transit"},
-		{"deny zone draining still serves", decide.Input{Zone: &zoneIn, States: decide.States{"ap-south": {Draining: true}}}, []chat.Region{"ap-south"}, "", "draining"},
-		{"deny zone down", decide.Input{Zone: &zoneIn, States: down("ap-south")}, nil, chat.CodeZoneUnreachable, "no region of zone in may serve"},
-		{"deny zone taken out", decide.Input{Zone: &zoneIn, States: decide.States{"ap-south": {Forced: decide.HealthDown}}}, nil, chat.CodeZoneUnreachable, "taken out by the operator"},
-		{"host of a down zone goes by geography", decide.Input{Host: &zoneIn, States: down("ap-south")}, []chat.Region{"ap-south"}, "", "goes by geography"},
-		{"allow zone: the nearest forwards", decide.Input{Zone: &zoneEU}, []chat.Region{"us-east", "eu-west", "ap-south"}, "", "us-east forwards to it"},
-		{"host of an allow zone", decide.Input{Host: &zoneEU}, []chat.Region{"eu-west"}, "", "names only its regions"},
-		{"drain", decide.Input{States: decide.States{"us-east": {Draining: true}}}, []chat.Region{"eu-west", "ap-south"}, "", "drain: us-east is draining"},
-		{"down", decide.Input{States: down("us-east")}, []chat.Region{"eu-west", "ap-south"}, "", "health: us-east is down: 3 of 3"},
-		{"drain before down", decide.Input{States: decide.States{"us-east": {Draining: true}, "eu-west": {Health: decide.HealthDown}, "ap-south": {Health: decide.HealthDown}}}, []chat.Region{"us-east"}, "", "is draining, so they are answered"},
-		{"forced up", decide.Input{States: decide.States{"us-east": {Health: decide.HealthDown, Forced: decide.HealthUp}}}, []chat.Region{"us-east", "eu-west", "ap-south"}, "", ""},
-		{"all down", decide.Input{States: down("us-east", "eu-west", "ap-south")}, []chat.Region{"us-east", "eu-west", "ap-south"}, "", "goes by geography"},
-		{"all down, one by the operator", decide.Input{States: decide.States{"us-east": {Forced: decide.HealthDown}, "eu-west": {Health: decide.HealthDown}, "ap-south": {Health: decide.HealthDown}}}, []chat.Region{"eu-west", "ap-south"}, "", "goes by geography"},
-		{"overloaded", decide.Input{States: decide.States{"us-east": {Load: 0.97, Shed: 1}}}, []chat.Region{"eu-west", "ap-south", "us-east"}, "", "load: us-east is at 97 %"},
+		{"no token", decide.Input{}, []chat.Region{"us-east", "eu-west", "ap-south"}, "", "nearest: us-east", "nearest"},
+		{"deny zone far away", decide.Input{Zone: &zoneIn}, []chat.Region{"ap-south"}, "", "zone in forbids transit", "residency"},
+		{"deny zone draining still serves", decide.Input{Zone: &zoneIn, States: decide.States{"ap-south": {Draining: true}}}, []chat.Region{"ap-south"}, "", "draining", "residency"},
+		{"deny zone down", decide.Input{Zone: &zoneIn, States: down("ap-south")}, nil, chat.CodeZoneUnreachable, "no region of zone in may serve", "unreachable"},
+		{"deny zone taken out", decide.Input{Zone: &zoneIn, States: decide.States{"ap-south": {Forced: decide.HealthDown}}}, nil, chat.CodeZoneUnreachable, "taken out by the operator", "unreachable"},
+		{"host of a down zone goes by geography", decide.Input{Host: &zoneIn, States: down("ap-south")}, []chat.Region{"ap-south"}, "", "goes by geography", "residency"},
+		{"allow zone: the nearest forwards", decide.Input{Zone: &zoneEU}, []chat.Region{"us-east", "eu-west", "ap-south"}, "", "us-east forwards to it", "nearest"},
+		{"host of an allow zone", decide.Input{Host: &zoneEU}, []chat.Region{"eu-west"}, "", "names only its regions", "residency"},
+		{"drain", decide.Input{States: decide.States{"us-east": {Draining: true}}}, []chat.Region{"eu-west", "ap-south"}, "", "drain: us-east is draining", "drain"},
+		{"down", decide.Input{States: down("us-east")}, []chat.Region{"eu-west", "ap-south"}, "", "health: us-east is down: 3 of 3", "health"},
+		{"drain before down", decide.Input{States: decide.States{"us-east": {Draining: true}, "eu-west": {Health: decide.HealthDown}, "ap-south": {Health: decide.HealthDown}}}, []chat.Region{"us-east"}, "", "is draining, so they are answered", "nearest"},
+		{"forced up", decide.Input{States: decide.States{"us-east": {Health: decide.HealthDown, Forced: decide.HealthUp}}}, []chat.Region{"us-east", "eu-west", "ap-south"}, "", "", "nearest"},
+		{"all down", decide.Input{States: down("us-east", "eu-west", "ap-south")}, []chat.Region{"us-east", "eu-west", "ap-south"}, "", "goes by geography", "nearest"},
+		{"all down, one by the operator", decide.Input{States: decide.States{"us-east": {Forced: decide.HealthDown}, "eu-west": {Health: decide.HealthDown}, "ap-south": {Health: decide.HealthDown}}}, []chat.Region{"eu-west", "ap-south"}, "", "goes by geography", "drain"},
+		{"overloaded", decide.Input{States: decide.States{"us-east": {Load: 0.97, Shed: 1}}}, []chat.Region{"eu-west", "ap-south", "us-east"}, "", "load: us-east is at 97 %", "load"},
 	} {
 		c.in.Address, c.in.Place = client, boston
 		d, err := model(t, &config.Config{Regions: three}).Decide(c.in)
 		if !slices.Equal(usable(d), c.want) || chat.CodeOf(err) != c.code {
 			t.Errorf("%s: got %v, %v, want %v, %q\n%s", c.name, usable(d), err, c.want, c.code, d.Text())
+		}
+		if d.DecidedBy != c.by {
+			t.Errorf("%s: decided by %s, want %s", c.name, d.DecidedBy, c.by)
 		}
 		if len(d.Regions) != len(three) {
 			t.Errorf("%s: %d regions are accounted for, want all %d", c.name, len(d.Regions), len(three))
@@ -222,8 +226,8 @@ func TestTieGoesToTheHomeZone(t *testing.T) {
 		t.Errorf("without a zone: got %s, want a", d.Region)
 	}
 	in.Zone = &zone
-	if d, _ := m.Decide(in); d.Region != "b" {
-		t.Errorf("with b's zone: got %s, want b", d.Region)
+	if d, _ := m.Decide(in); d.Region != "b" || d.DecidedBy != "residency" {
+		t.Errorf("with b's zone: got %s by %s, want b", d.Region, d.DecidedBy)
 	}
 }
 

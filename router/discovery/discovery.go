@@ -17,6 +17,7 @@ import (
 
 	"meridian/chat"
 	"meridian/router/decide"
+	"meridian/router/meter"
 	"meridian/router/table"
 )
 
@@ -46,15 +47,9 @@ type Options struct {
 	TTL time.Duration
 	// Now defaults to time.Now.
 	Now func() time.Time
-	// Count, if set, counts an event by name.
-	Count func(name string)
+	// Metrics may be nil.
+	Metrics meter.Metrics
 }
-
-// The names that the handler counts.
-const (
-	CountRoutes      = "router_route_answers"
-	CountRouteErrors = "router_route_errors"
-)
 
 // Route is the answer. Reasons are for people and not signed.
 type Route struct {
@@ -82,9 +77,7 @@ func New(opts Options) http.Handler {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	if opts.Count == nil {
-		opts.Count = func(string) {}
-	}
+	opts.Metrics = meter.Or(opts.Metrics)
 	return &handler{opts}
 }
 
@@ -98,15 +91,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.MethodGet, http.MethodHead:
 	default:
 		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
-		h.fail(w, &chat.Error{Code: chat.CodeMethodNotAllowed, Message: "only GET"})
+		WriteError(w, &chat.Error{Code: chat.CodeMethodNotAllowed, Message: "only GET"})
 		return
 	}
 	route, err := h.route(r)
 	if err != nil {
-		h.fail(w, err)
+		WriteError(w, err)
 		return
 	}
-	h.Count(CountRoutes)
 	writeJSON(w, http.StatusOK, route)
 }
 
@@ -162,6 +154,7 @@ func (h *handler) forZone(q table.Query, zone chat.Zone) (Route, error) {
 		q.Zone = &spec
 	}
 	d, err := h.Decide(q)
+	h.Metrics.Count("route_decisions_total", d.DecidedBy)
 	if err != nil {
 		return Route{}, err
 	}
@@ -214,11 +207,6 @@ func (h *handler) byName(ctx context.Context, q table.Query, name string) (Route
 		route.Zones = append(route.Zones, one)
 	}
 	return route, nil
-}
-
-func (h *handler) fail(w http.ResponseWriter, err error) {
-	h.Count(CountRouteErrors)
-	WriteError(w, err)
 }
 
 // retryAfter is what a client is told to wait where the error does not say: by then the probes may know more.

@@ -47,19 +47,16 @@ var live = sync.OnceValue(func() *table.Live {
 })
 
 // tally counts events for a test.
-type tally struct {
-	mu sync.Mutex
-	n  map[string]int
-}
+type tally struct{ n map[string]int }
 
-func (t *tally) count(name string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.n == nil {
-		t.n = map[string]int{}
+func (c *tally) Count(name string, labels ...string) {
+	if c.n == nil {
+		c.n = map[string]int{}
 	}
-	t.n[name]++
+	c.n[strings.Join(append([]string{name}, labels...), " ")]++
 }
+func (c *tally) Set(string, float64, ...string)     {}
+func (c *tally) Observe(string, float64, ...string) {}
 
 func server(t testing.TB, change func(*Options)) *Server {
 	t.Helper()
@@ -371,26 +368,26 @@ func TestMalformed(t *testing.T) {
 		rcode int // -1: silence
 		count string
 	}{
-		{"nothing", nil, -1, CountMalformed},
-		{"eleven bytes", good[:11], -1, CountMalformed},
-		{"a response", edit(func(b []byte) { b[2] |= 0x80 }), -1, CountMalformed},
-		{"a header alone", good[:12], dns.RcodeFormatError, CountMalformed},
-		{"cut in the name", good[:20], dns.RcodeFormatError, CountMalformed},
-		{"cut before the class", good[:len(good)-2], dns.RcodeFormatError, CountMalformed},
-		{"two questions", edit(func(b []byte) { b[5] = 2 }), dns.RcodeFormatError, CountMalformed},
-		{"no question", append(good[:4:4], 0, 0, 0, 0, 0, 0, 0, 0), dns.RcodeFormatError, CountMalformed},
-		{"a name that points to itself", append(good[:12:12], 0xc0, 12, 0, 1, 0, 1), dns.RcodeFormatError, CountMalformed},
-		{"NOTIFY", edit(func(b []byte) { b[2] |= 4 << 3 }), dns.RcodeNotImplemented, CountRefused},
-		{"UPDATE", edit(func(b []byte) { b[2] |= 5 << 3 }), dns.RcodeNotImplemented, CountRefused},
+		{"nothing", nil, -1, metricMalformed},
+		{"eleven bytes", good[:11], -1, metricMalformed},
+		{"a response", edit(func(b []byte) { b[2] |= 0x80 }), -1, metricMalformed},
+		{"a header alone", good[:12], dns.RcodeFormatError, metricMalformed},
+		{"cut in the name", good[:20], dns.RcodeFormatError, metricMalformed},
+		{"cut before the class", good[:len(good)-2], dns.RcodeFormatError, metricMalformed},
+		{"two questions", edit(func(b []byte) { b[5] = 2 }), dns.RcodeFormatError, metricMalformed},
+		{"no question", append(good[:4:4], 0, 0, 0, 0, 0, 0, 0, 0), dns.RcodeFormatError, metricMalformed},
+		{"a name that points to itself", append(good[:12:12], 0xc0, 12, 0, 1, 0, 1), dns.RcodeFormatError, metricMalformed},
+		{"NOTIFY", edit(func(b []byte) { b[2] |= 4 << 3 }), dns.RcodeNotImplemented, "dns_queries_total other NOTIMP"},
+		{"UPDATE", edit(func(b []byte) { b[2] |= 5 << 3 }), dns.RcodeNotImplemented, "dns_queries_total other NOTIMP"},
 	} {
 		var n tally
-		s := server(t, func(o *Options) { o.Count = n.count })
+		s := server(t, func(o *Options) { o.Metrics = &n })
 		out := s.Respond(c.query, netip.MustParseAddr(london), false)
 		got := -1
 		if out != nil {
 			got = int(out[3] & 0x0f)
 		}
-		if got != c.rcode || n.n[c.count] != 1 || n.n[CountQueries] != 1 {
+		if got != c.rcode || n.n[c.count] != 1 || len(n.n) != 1 {
 			t.Errorf("%s: rcode %d, want %d; counts %v", c.name, got, c.rcode, n.n)
 		}
 	}

@@ -3,6 +3,7 @@ package dns
 import (
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -10,19 +11,7 @@ import (
 	"meridian/router/table"
 )
 
-// The names that a Server counts. Each query counts once under CountQueries and once under what became of it.
-const (
-	CountQueries   = "router_dns_queries"
-	CountAnswers   = "router_dns_answers"
-	CountNoData    = "router_dns_nodata"
-	CountNXDomain  = "router_dns_nxdomain"
-	CountRefused   = "router_dns_refused"
-	CountMalformed = "router_dns_malformed"
-	CountFailed    = "router_dns_failed"
-	// CountTruncated counts answers that did not fit, CountSubnets queries that carried a client subnet.
-	CountTruncated = "router_dns_truncated"
-	CountSubnets   = "router_dns_subnets"
-)
+const metricMalformed = "dns_malformed_total"
 
 const (
 	headerBytes = 12
@@ -30,34 +19,48 @@ const (
 	udpBytes = 1232
 )
 
-// Respond gives the answer to one query from an address, nil for silence. It never panics, whatever the bytes are.
+// Respond gives the answer to one query from an address, nil for silence. It never panics, whatever the bytes are. What
+// cannot be read is counted as malformed; all else by type and code.
 func (s *Server) Respond(query []byte, from netip.Addr, tcp bool) []byte {
-	s.opts.Count(CountQueries)
+	began := time.Now()
 	if len(query) < headerBytes || query[2]&0x80 != 0 { // too short to answer, or an answer itself
-		s.opts.Count(CountMalformed)
+		s.opts.Metrics.Count(metricMalformed)
 		return nil
 	}
 	q := new(dns.Msg)
 	if err := q.Unpack(query); err != nil {
-		s.opts.Count(CountMalformed)
+		s.opts.Metrics.Count(metricMalformed)
 		return headerOnly(query, dns.RcodeFormatError)
 	}
 	if q.Opcode != dns.OpcodeQuery {
-		s.opts.Count(CountRefused)
+		s.count("other", dns.RcodeNotImplemented)
 		return headerOnly(query, dns.RcodeNotImplemented)
 	}
 	a := &answer{msg: new(dns.Msg), tcp: tcp, client: from}
 	if !a.begin(query, q) {
-		s.opts.Count(CountMalformed)
+		s.opts.Metrics.Count(metricMalformed)
 		return headerOnly(query, dns.RcodeFormatError)
-	}
-	if a.subnet != nil {
-		s.opts.Count(CountSubnets)
 	}
 	if a.msg.Rcode == dns.RcodeSuccess {
 		s.resolve(a, q.Question[0])
 	}
-	return s.finish(a)
+	out := s.finish(a)
+	s.count(typeLabel(q.Question[0].Qtype), a.msg.Rcode)
+	s.opts.Metrics.Observe("dns_seconds", time.Since(began).Seconds())
+	return out
+}
+
+func (s *Server) count(kind string, rcode int) {
+	s.opts.Metrics.Count("dns_queries_total", kind, dns.RcodeToString[rcode])
+}
+
+// typeLabel names a type that is served; all others are one, so that askers cannot make labels.
+func typeLabel(kind uint16) string {
+	switch kind {
+	case dns.TypeA, dns.TypeAAAA, dns.TypeHTTPS, dns.TypeSRV, dns.TypeTXT, dns.TypeSOA, dns.TypeNS:
+		return dns.TypeToString[kind]
+	}
+	return "other"
 }
 
 // answer is one response in the making.
@@ -69,7 +72,6 @@ type answer struct {
 	opt     *dns.OPT // of the response; nil when the query has none
 	scope   int
 	maxSize int
-	count   string
 }
 
 // begin reads what stands around the question; false means FORMERR.
@@ -106,7 +108,7 @@ func (a *answer) begin(query []byte, q *dns.Msg) bool {
 		a.maxSize = min(max(int(in.UDPSize()), dns.MinMsgSize), udpBytes)
 	}
 	if in.Version() != 0 {
-		a.msg.Rcode, a.count, a.subnet = dns.RcodeBadVers, CountRefused, nil
+		a.msg.Rcode, a.subnet = dns.RcodeBadVers, nil
 		return true
 	}
 	if a.subnet != nil && a.subnet.bits > 0 {
@@ -118,29 +120,26 @@ func (a *answer) begin(query []byte, q *dns.Msg) bool {
 // resolve fills in the answer to one question.
 func (s *Server) resolve(a *answer, q dns.Question) {
 	if q.Qclass == dns.ClassCHAOS && q.Qtype == dns.TypeTXT && strings.EqualFold(q.Name, "version.bind.") {
-		a.count = CountAnswers
 		a.msg.Answer = []dns.RR{&dns.TXT{Hdr: dns.RR_Header{Name: q.Name, Rrtype: dns.TypeTXT, Class: dns.ClassCHAOS}, Txt: []string{"meridian"}}}
 		return
 	}
 	n, apex := s.find(q.Name)
 	if q.Qclass != dns.ClassINET || apex == "" || q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR {
-		a.msg.Rcode, a.count = dns.RcodeRefused, CountRefused
+		a.msg.Rcode = dns.RcodeRefused
 		return
 	}
 	a.msg.Authoritative = true
 	if n == nil {
-		a.msg.Rcode, a.count = dns.RcodeNameError, CountNXDomain
+		a.msg.Rcode = dns.RcodeNameError
 		a.msg.Ns = []dns.RR{s.soa(apex, apex)}
 		return
 	}
-	a.count = CountAnswers
 	if q.Qtype == dns.TypeANY { // RFC 8482: as little as possible
 		a.msg.Answer = []dns.RR{&dns.HINFO{Hdr: s.header(q.Name, dns.TypeHINFO), Cpu: "RFC8482"}}
 		return
 	}
 	s.records(a, n, q)
 	if len(a.msg.Answer) == 0 && a.msg.Rcode == dns.RcodeSuccess {
-		a.count = CountNoData
 		a.msg.Ns = []dns.RR{s.soa(apex, apex)}
 	}
 }
@@ -216,7 +215,7 @@ func (s *Server) why(a *answer, n *node, q dns.Question) {
 	}
 }
 
-func (a *answer) fail() { a.msg.Rcode, a.count = dns.RcodeServerFailure, CountFailed }
+func (a *answer) fail() { a.msg.Rcode = dns.RcodeServerFailure }
 
 // texts cuts strings to the 255 bytes that TXT holds in one.
 func texts(all ...string) []string {
@@ -232,7 +231,6 @@ func texts(all ...string) []string {
 
 // finish packs the response within the size that the asker can take.
 func (s *Server) finish(a *answer) []byte {
-	s.opts.Count(a.count)
 	if a.opt != nil {
 		if a.subnet != nil {
 			a.opt.Option = append(a.opt.Option, a.subnet.answer(a.scope))
@@ -240,12 +238,9 @@ func (s *Server) finish(a *answer) []byte {
 		a.msg.Extra = append(a.msg.Extra, a.opt)
 	}
 	a.msg.Truncate(a.maxSize)
-	if a.msg.Truncated {
-		s.opts.Count(CountTruncated)
-	}
 	out, err := a.msg.Pack()
-	if err != nil {
-		s.opts.Count(CountFailed)
+	if err != nil { // a name or address of ours that cannot be packed
+		a.fail()
 		return nil
 	}
 	return out

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/ipv6"
 
 	"meridian/chat"
+	"meridian/router/meter"
 )
 
 // The limits of the TCP side.
@@ -46,9 +47,7 @@ func New(opts Options) (*Server, error) {
 	if opts.AnswerRegions <= 0 {
 		opts.AnswerRegions = 1
 	}
-	if opts.Count == nil {
-		opts.Count = func(string) {}
-	}
+	opts.Metrics = meter.Or(opts.Metrics)
 	s := &Server{opts: opts}
 	if err := s.build(); err != nil {
 		return nil, err
@@ -180,7 +179,7 @@ func (s *Server) serveConn(conn net.Conn) {
 		}
 		n := int(binary.BigEndian.Uint16(buf))
 		if n > len(buf) {
-			s.opts.Count(CountMalformed)
+			s.opts.Metrics.Count(metricMalformed)
 			return
 		}
 		if _, err := io.ReadFull(conn, buf[:n]); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"meridian/chat"
+	"meridian/router/meter"
 	"meridian/router/table"
 )
 
@@ -47,8 +48,8 @@ type Options struct {
 	// AnswerRegions is how many regions an answer holds; default 1. More give clients a way out before the TTL ends, but
 	// some take the second at once.
 	AnswerRegions int
-	// Count, if set, counts an event by name.
-	Count func(name string)
+	// Metrics may be nil.
+	Metrics meter.Metrics
 }
 
 // kind says what a name is.

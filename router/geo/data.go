@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"net/netip"
 	"strings"
+	"time"
 
 	"meridian/chat"
 	"meridian/router/decide"
@@ -24,6 +25,8 @@ type Data struct {
 type Source struct {
 	Name    string `json:"name"`
 	Edition string `json:"edition"`
+	// Built is the day the data was made.
+	Built time.Time `json:"built"`
 	// Attribution is the notice owed where results are shown, with its link; "" for none known.
 	Attribution string `json:"attribution,omitempty"`
 	Places      int    `json:"places"`
@@ -174,8 +177,18 @@ func (c *compiler) embedded(packed []byte) (*ranges.Set, error) {
 		numbers[i+1] = c.number(c.countryPlace(code, embeddedName))
 	}
 	c.sources = append(c.sources, Source{
-		Name: embeddedName, Edition: f.Edition, Places: len(f.Names),
+		Name: embeddedName, Edition: f.Edition, Built: builtOf(f.Edition), Places: len(f.Names),
 		Attribution: decide.Attribution + " (" + decide.AttributionURL + ")",
 	})
 	return f.Set.Map(func(v uint32) uint32 { return numbers[v] }), nil
+}
+
+// builtOf reads the day from the embedded table's edition, like 2.3.2026060120; the zero time when it has another form.
+func builtOf(edition string) time.Time {
+	day := edition[strings.LastIndexByte(edition, '.')+1:]
+	built, err := time.Parse("20060102", day[:min(8, len(day))])
+	if err != nil {
+		return time.Time{}
+	}
+	return built
 }

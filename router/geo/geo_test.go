@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
@@ -62,7 +63,7 @@ func TestEmbeddedTable(t *testing.T) {
 	if p, _ := d.Lookup(netip.Addr{}); p.Level != decide.LevelNone {
 		t.Errorf("no address: got %+v", p)
 	}
-	if s := d.Sources(); len(s) != 1 || s[0].Attribution != "IP Geolocation by DB-IP (https://db-ip.com)" || s[0].Places < 240 {
+	if s := d.Sources(); len(s) != 1 || s[0].Attribution != "IP Geolocation by DB-IP (https://db-ip.com)" || s[0].Places < 240 || s[0].Built.Format(time.DateOnly) != "2026-06-01" {
 		t.Errorf("sources: %+v", s)
 	}
 }

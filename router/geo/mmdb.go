@@ -26,7 +26,8 @@ func (c *compiler) mmdb(file string) (*ranges.Set, error) {
 	if err != nil {
 		return nil, unusable(file, "is not an MMDB file, or damaged", err)
 	}
-	source := Source{Name: filepath.Base(file), Edition: edition(r.Metadata)}
+	built := time.Unix(int64(min(r.Metadata.BuildEpoch, math.MaxInt32)), 0).UTC()
+	source := Source{Name: filepath.Base(file), Edition: built.Format(time.DateOnly), Built: built}
 	if strings.HasPrefix(strings.ToUpper(r.Metadata.DatabaseType), "DBIP") {
 		source.Attribution = decide.Attribution + " (" + decide.AttributionURL + ")"
 	}
@@ -89,10 +90,6 @@ func (c *compiler) place(record map[string]any, source string) decide.Place {
 
 // round keeps a tenth of a degree, 11 km at most: more would split cities into many places that score alike.
 func round(x float64) float64 { return math.Round(x*10) / 10 }
-
-func edition(m maxminddb.Metadata) string {
-	return time.Unix(int64(min(m.BuildEpoch, math.MaxInt32)), 0).UTC().Format(time.DateOnly)
-}
 
 // at follows path through nested maps; nil when it leads nowhere.
 func at(record map[string]any, path ...string) any {

@@ -221,8 +221,7 @@ func TestBadReports(t *testing.T) {
 		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
 	} {
 		s := httptest.NewServer(answer)
-		counts := map[string]int{}
-		m := NewMonitor(Options{Regions: regions("a"), Count: func(n string) { counts[n]++ }})
+		m := NewMonitor(Options{Regions: regions("a")})
 		if r, err := m.report(context.Background(), Target{Region: "a", Admin: s.URL}); err == nil {
 			t.Errorf("%s: taken as %+v", name, r)
 		}

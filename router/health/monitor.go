@@ -14,6 +14,7 @@ import (
 	"meridian/chat"
 	"meridian/config"
 	"meridian/router/decide"
+	"meridian/router/meter"
 )
 
 // Target is where a region is probed: Ready is the base URL whose /readyz users depend on, Admin the one whose /v1/peers
@@ -31,16 +32,9 @@ type Options struct {
 	Targets []Target
 	// OnStates is told of the states after every round, from one goroutine.
 	OnStates func(decide.States)
-	// Count, if set, counts an event by name.
-	Count func(name string)
+	// Metrics may be nil.
+	Metrics meter.Metrics
 }
-
-// The names that a Monitor counts.
-const (
-	CountProbes        = "router_health_probes"
-	CountProbeFailures = "router_health_probe_failures"
-	CountVoteFailures  = "router_health_vote_failures"
-)
 
 // Monitor probes all regions every interval.
 type Monitor struct {
@@ -60,9 +54,7 @@ func NewMonitor(opts Options) *Monitor {
 	if opts.Limits.Timeout <= 0 {
 		opts.Limits.Timeout = time.Second
 	}
-	if opts.Count == nil {
-		opts.Count = func(string) {}
-	}
+	opts.Metrics = meter.Or(opts.Metrics)
 	return &Monitor{
 		opts: opts,
 		core: NewCore(opts.Regions, opts.Limits),
@@ -112,7 +104,6 @@ func (m *Monitor) round(ctx context.Context) Round {
 		wg.Go(func() {
 			report, err := m.report(ctx, t)
 			if err != nil {
-				m.opts.Count(CountVoteFailures)
 				return
 			}
 			mu.Lock()
@@ -125,12 +116,12 @@ func (m *Monitor) round(ctx context.Context) Round {
 }
 
 func (m *Monitor) probe(ctx context.Context, t Target) Probe {
-	m.opts.Count(CountProbes)
 	status, _, err := m.get(ctx, t.Ready+"/readyz")
 	if err == nil && status == http.StatusOK {
+		m.opts.Metrics.Count("probes_total", string(t.Region), "ok")
 		return Probe{OK: true}
 	}
-	m.opts.Count(CountProbeFailures)
+	m.opts.Metrics.Count("probes_total", string(t.Region), "failed")
 	switch {
 	case err == nil:
 		return Probe{Why: fmt.Sprintf("readyz answers %d", status)}
