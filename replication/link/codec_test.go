@@ -9,9 +9,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"meridian/chat"
+	pb "meridian/proto"
 )
 
 // drawValue fills v with arbitrary values, field by field, so that a field added to chat.Op is drawn without a change here.
@@ -75,6 +77,32 @@ func TestOpRoundTrip(t *testing.T) {
 		}
 		if diff := cmp.Diff(op, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("round trip (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestOpIsProtobuf: what is written by hand is what the generated code of backbone.proto reads, and the other way round.
+func TestOpIsProtobuf(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var op chat.Op
+		drawValue(t, reflect.ValueOf(&op).Elem(), "Op")
+		var m pb.Op
+		if err := proto.Unmarshal(OpCodec{}.Append(nil, &op), &m); err != nil {
+			t.Fatal(err)
+		}
+		if len(m.ProtoReflect().GetUnknown()) > 0 {
+			t.Fatalf("fields that backbone.proto does not have: %v", m.ProtoReflect().GetUnknown())
+		}
+		b, err := proto.Marshal(&m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := OpCodec{}.Decode(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(op, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("through the generated code (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -115,9 +115,12 @@ func tooManyFields(frame []byte) bool {
 func encodeRelay(f *replication.Frame) ([][]byte, error) {
 	relay := &pb.Relay{Kind: uint32(f.Kind), Stream: streamMessage(f.Stream), After: f.After, Reason: []byte(f.Reason)}
 	var pieces [][]byte
+	var all []byte // one piece of memory for many ops
 	size := 0
 	for i := range f.Ops {
-		op := appendOp(nil, &f.Ops[i], f.Stream)
+		begin := len(all)
+		all = appendOp(all, &f.Ops[i], f.Stream)
+		op := all[begin:len(all):len(all)]
 		if len(op) > MaxOpBytes {
 			return nil, &chat.Error{Code: chat.CodeTooLarge, Op: "link.SendRelay", Message: fmt.Sprintf("op %v has %d bytes", f.Ops[i].ID, len(op))}
 		}
