@@ -202,6 +202,33 @@ describe('resuming', () => {
   });
 });
 
+test('a quiet link keeps its cursor up to date', async () => {
+  const { socket } = await online({ cursor: 'c0' });
+  socket.receive({ t: 'pong', cursor: 'c5' });
+  await quiet();
+  expect((await storage.load()).cursor).toBe('c5');
+  socket.fail();
+  expect((await comeBack()).of('hello')[0]?.resume).toBe('c5');
+});
+
+test('a cursor that the server cannot read is given up, and the history read anew', async () => {
+  const { engine, socket } = await online({ cursor: 'broken' });
+  socket.receive({ t: 'message', cursor: 'broken too', message: message(1, 'old') });
+  socket.fail();
+  await clock.pass(1_000);
+  await quiet();
+  await dialer.last.accept();
+  dialer.last.receive({ t: 'error', code: 'invalid', message: 'resume: not a cursor', retryable: false, re: 'hello' });
+  dialer.last.fail(1008);
+  history = [message(7, 'from the mailbox')];
+  const next = await comeBack({ cursor: 'fresh' });
+  await clock.pass(100);
+  await quiet();
+  expect(next.of('hello')[0]).not.toHaveProperty('resume');
+  expect(rows(engine)).toEqual(['from the mailbox']);
+  expect((await storage.load()).cursor).toBe('fresh');
+});
+
 test('4001 brings a new token into the next hello', async () => {
   const { socket } = await online();
   const used = socket.of('hello')[0]?.token;

@@ -33,6 +33,9 @@ export interface SignIn {
 /** How often a client that had to leave its best region looks whether it is back. */
 const homecoming_ms = 30_000;
 
+/** How often at most the cursor of a quiet link is written to the disk. */
+const cursorEvery_ms = 20_000;
+
 /** What lives as long as somebody is signed in. */
 interface Life {
   account: Account;
@@ -45,7 +48,9 @@ interface Life {
   sender: Sender;
   conversations: Conversations;
   people: People;
+  /** Undefined: never connected. Empty: the server did not understand it, so what is stored may have gaps. */
   cursor: string | undefined;
+  cursorSavedAt: number;
   cancelHomecoming: () => void;
   ended: boolean;
 }
@@ -122,6 +127,10 @@ export class Engine {
   send(conversation_id: string, text: string): void {
     const peer = this.store.getState().conversations[conversation_id]?.peer.username;
     if (!this.life || !peer || text.trim() === '') return;
+    if (new TextEncoder().encode(text).length > this.store.getState().text_bytes) {
+      this.store.setState({ notice: 'This message is too long. Send it in parts.' });
+      return;
+    }
     void this.life.sender.send(conversation_id, peer, text);
     this.life.link.touch();
   }
@@ -190,7 +199,6 @@ export class Engine {
     life.link.start();
     // The remembered list may be of yesterday: move when the fresh one says so.
     if (known) void asked.then(() => life.link.move());
-    void life.people.load();
   }
 
   private createLife(account: Account, storage: Storage, loaded: Loaded): Life {
@@ -210,7 +218,7 @@ export class Engine {
     const people = new People({ store: this.store, writer, rest, conversations });
     const sender = new Sender({ clock, store: this.store, writer, transmit: (frame) => link.send(frame), refetch: conversations.refetch });
     return { account, session, storage, writer, rest, link, history, sender, conversations, people,
-      cursor: loaded.cursor, cancelHomecoming: () => {}, ended: false };
+      cursor: loaded.cursor, cursorSavedAt: 0, cancelHomecoming: () => {}, ended: false };
   }
 
   private createLink(session: Session): Link {
@@ -228,6 +236,7 @@ export class Engine {
       onWelcome: (frame) => this.welcomed(frame),
       onFrame: (frame) => this.received(frame),
       onRtt: (rtt_ms) => this.store.setState({ rtt_ms }),
+      onRefused: (frame) => this.helloRefused(frame),
       onUnauthorized: () => session.refused(),
       onLost: () => void this.reroute(),
     });
@@ -245,17 +254,21 @@ export class Engine {
     const life = this.life;
     if (!life) return;
     const { me } = this.store.getState();
-    this.store.setState({ max_level: frame.max_level, ...(me ? { me: { ...me, home_zone: frame.home_zone } } : {}) });
-    const resumed = life.cursor !== undefined && life.cursor !== '' && !frame.reset;
-    if (frame.reset) this.reset(life);
+    const text_bytes = frame.limits?.text_bytes;
+    this.store.setState({ max_level: frame.max_level, ...(text_bytes ? { text_bytes } : {}), ...(me ? { me: { ...me, home_zone: frame.home_zone } } : {}) });
+    const reset = frame.reset === true || life.cursor === '';
+    const resumed = life.cursor !== undefined && !reset;
+    if (reset) this.reset(life);
     if (!resumed) {
       // Everything up to here comes from the lists; what follows, as events.
       life.cursor = frame.cursor;
       void life.writer.add({ cursor: frame.cursor });
     }
-    life.sender.restart();
+    life.sender.restart(frame.limits?.client_outbox_ms);
     life.conversations.linked();
-    if (!me || me.pinned === undefined) void life.people.loadMe();
+    if (!resumed || !life.people.loaded) void life.people.load();
+    const { endpoints } = this.routing;
+    if (endpoints.all().every(({ region }) => region === '')) endpoints.replace(frame.endpoints); // no router answered yet
     this.watchForHome(life);
   }
 
@@ -292,9 +305,27 @@ export class Engine {
         if (user !== undefined) life.people.present(user, frame.state, frame.last_seen);
         return;
       }
+      case 'pong':
+        return this.caughtUp(life, frame.cursor);
       case 'error':
         return this.refused(life, frame);
     }
+  }
+
+  /** caughtUp takes the cursor of a quiet link: nothing came, but the log went on. It is not worth a write each time. */
+  private caughtUp(life: Life, cursor: string | undefined): void {
+    if (!cursor || cursor === life.cursor) return;
+    life.cursor = cursor;
+    const now = this.env.clock.now();
+    if (now - life.cursorSavedAt < cursorEvery_ms) return;
+    life.cursorSavedAt = now;
+    void life.writer.add({ cursor });
+  }
+
+  /** helloRefused gives up a cursor that the server cannot read: the next hello goes without, and starts anew. */
+  private helloRefused(frame: ErrorFrame): void {
+    const life = this.life;
+    if (life?.cursor && frame.code === 'invalid') life.cursor = '';
   }
 
   private refused(life: Life, frame: ErrorFrame): void {

@@ -15,8 +15,6 @@ export interface Effect {
   batch: Batch;
   /** Something came that only the server can complete, such as a message of an unknown conversation. */
   refetch?: boolean;
-  /** A message that somebody else wrote and that was not known before. */
-  arrived?: Message;
 }
 
 /** applyEvent gives the effect of an event. Its batch carries the event's cursor, so both reach the disk together. */
@@ -45,7 +43,7 @@ function applyMessage(state: ChatState, { message }: MessageFrame): Effect {
   const mine = message.sender.id === state.me?.user_id;
   const fresh = change.added.length > 0;
   const conversation = state.conversations[message.conversation_id];
-  if (!conversation) return { ...effect, refetch: true, ...(fresh && !mine ? { arrived: message } : {}) };
+  if (!conversation) return { ...effect, refetch: true };
 
   // A message that this list never held may still be an old one that comes again: the read mark knows.
   const unseen = fresh && !mine && !atOrBefore(message.id, conversation.read);
@@ -56,7 +54,6 @@ function applyMessage(state: ChatState, { message }: MessageFrame): Effect {
   };
   if (mine && conversation.state === 'request') changed.state = 'accepted'; // answering accepts
   withConversation(state, effect, changed);
-  if (unseen) effect.arrived = message;
   if (!mine && state.typing[message.conversation_id] !== undefined) {
     const { [message.conversation_id]: _, ...typing } = state.typing;
     effect.state.typing = typing;

@@ -34,6 +34,7 @@ beforeEach(() => {
     onWelcome: () => undefined,
     onFrame: (frame) => frames.push(frame),
     onRtt: (ms) => rtts.push(ms),
+    onRefused: () => undefined,
     onUnauthorized: () => unauthorized++,
     onLost: () => undefined,
   });

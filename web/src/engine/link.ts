@@ -52,6 +52,8 @@ export interface LinkOptions {
   onWelcome: (frame: WelcomeFrame) => void;
   onFrame: (frame: ServerFrame) => void;
   onRtt: (ms: number) => void;
+  /** The server answered hello with an error; a close follows. */
+  onRefused: (frame: ErrorFrame) => void;
   /** The server refused the token: the next hello needs another one. */
   onUnauthorized: () => void;
   /** All regions failed, or this one may not serve us: the list may be stale. */
@@ -188,13 +190,15 @@ export class Link {
       case 'ping':
         return attempt.socket.send('{"t":"pong"}');
       case 'pong':
-        return attempt.heartbeat?.answered();
+        attempt.heartbeat?.answered();
+        break;
       case 'goaway':
         return this.goaway(attempt, frame);
       case 'error':
         attempt.lastError = frame;
         break;
     }
+    if (attempt.stage === 'greeting' && frame.t === 'error') return this.options.onRefused(frame);
     // A leaving socket still says what it has: it may be what the new one starts after.
     if (attempt.stage === 'live') this.options.onFrame(frame);
   }

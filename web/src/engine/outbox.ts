@@ -13,6 +13,8 @@ export interface OutboxEntry {
   conversation_id: string;
   peer: string;
   text: string;
+  /** The newest message of the conversation when this was written. */
+  seen?: string;
   /** When it was written, in milliseconds since 1970. */
   written_at: number;
   /** The level acknowledged so far. */
@@ -26,7 +28,7 @@ export const outboxLimits = {
   window: 32,
   /** A send that nothing was heard about on a live link goes out again after this. */
   silent_ms: 15_000,
-  /** Older entries are not sent by themselves: the server may no longer know that it has them. */
+  /** Older entries are not sent by themselves: the server may no longer know that it has them. It may tell another age. */
   age_ms: 7 * 24 * 3_600_000,
 };
 
@@ -54,6 +56,7 @@ export function framesToSend(outbox: readonly OutboxEntry[], inFlight: ReadonlyS
         ...(previous ? { after: previous.client_id } : {}),
         to: { user: entry.peer },
         body: { text: entry.text },
+        ...(entry.seen ? { seen: entry.seen } : {}),
       });
     }
     previous = entry;
@@ -83,10 +86,10 @@ export function refuse(outbox: readonly OutboxEntry[], client_id: string, code: 
 }
 
 /** expire fails what is too old to be sent without asking. */
-export function expire(outbox: readonly OutboxEntry[], now: number): OutboxEntry[] {
+export function expire(outbox: readonly OutboxEntry[], now: number, age_ms = outboxLimits.age_ms): OutboxEntry[] {
   return outbox.map((entry) =>
-    !entry.failed && entry.level === 'none' && now - entry.written_at > outboxLimits.age_ms
-      ? { ...entry, failed: { code: 'too_old', message: 'Written more than a week ago. Send it now?' } }
+    !entry.failed && entry.level === 'none' && now - entry.written_at > age_ms
+      ? { ...entry, failed: { code: 'too_old', message: 'Written long ago. Send it now?' } }
       : entry,
   );
 }

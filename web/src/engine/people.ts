@@ -18,17 +18,14 @@ export interface PeopleOptions {
 }
 
 export class People {
+  loaded = false;
+
   constructor(private readonly options: PeopleOptions) {}
 
-  /** load gets contacts, blocks and the own profile. What does not answer now is asked again with the next sign-in. */
+  /** load gets contacts, blocks and the own profile. What does not answer now is asked again on the next link. */
   async load(): Promise<void> {
-    await Promise.allSettled([this.loadContacts(), this.loadBlocks(), this.loadMe()]);
-  }
-
-  async loadMe(): Promise<void> {
-    const { rest, store } = this.options;
-    const me = await rest.me().catch(() => undefined);
-    if (me) store.setState({ me: { ...store.getState().me, ...me, pinned: me.pinned ?? false } });
+    const answers = await Promise.allSettled([this.loadContacts(), this.loadBlocks(), this.loadMe()]);
+    this.loaded = answers.every(({ status }) => status === 'fulfilled');
   }
 
   present(user_id: string, state: PresenceState, last_seen: string | undefined): void {
@@ -82,6 +79,12 @@ export class People {
     }
     await this.loadBlocks();
     conversations.refetch();
+  }
+
+  private async loadMe(): Promise<void> {
+    const { rest, store } = this.options;
+    const me = await rest.me();
+    store.setState({ me: { ...store.getState().me, ...me, pinned: me.pinned ?? false } });
   }
 
   private async loadContacts(): Promise<void> {

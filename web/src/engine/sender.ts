@@ -33,12 +33,15 @@ export class Sender {
   /** send queues a text. It is on the disk before it is on the wire. */
   async send(conversation_id: string, peer: string, text: string): Promise<void> {
     const { store, clock, writer } = this.options;
+    const { conversations, timelines } = store.getState();
+    const seen = timelines[conversation_id]?.rows.at(-1)?.id ?? conversations[conversation_id]?.last_message?.id;
     const entry: OutboxEntry = {
       client_id: randomUUID(),
       seq: this.nextSeq(),
       conversation_id,
       peer,
       text,
+      ...(seen ? { seen } : {}),
       written_at: clock.now(),
       level: 'none',
     };
@@ -61,14 +64,14 @@ export class Sender {
   }
 
   /** restart sends everything again that is not yet safe: there is a new link, perhaps to another region. */
-  restart(): void {
+  restart(age_ms?: number): void {
     this.inFlight.clear();
     this.postponed.clear();
     this.cancelRetry?.();
     this.cancelRetry = undefined;
     const { store, clock, writer } = this.options;
     const before = store.getState().outbox;
-    const after = expire(before, clock.now());
+    const after = expire(before, clock.now(), age_ms);
     const changed = after.filter((entry, i) => entry !== before[i]);
     if (changed.length > 0) {
       this.set(after);

@@ -20,6 +20,8 @@ export interface ChatState {
   rtt_ms: number | undefined;
   /** The highest acknowledgement level of the home zone. */
   max_level: AckLevel;
+  /** How long a text may be. */
+  text_bytes: number;
   route: Route | undefined;
   /** Whether the server lets us say where in the world we are. */
   simulate: boolean;
@@ -48,6 +50,7 @@ export const initialState: ChatState = {
   link: { state: 'idle' },
   rtt_ms: undefined,
   max_level: 'zone',
+  text_bytes: 8 * 1024,
   route: undefined,
   simulate: false,
   city: undefined,

@@ -115,6 +115,8 @@ export interface SendFrame {
   to: { user: string } | { conversation: string };
   body: { text: string };
   reply_to?: string;
+  /** The newest message of the conversation that was known: the new one will stand after it. */
+  seen?: string;
 }
 
 export interface ReadFrame {
@@ -131,6 +133,8 @@ export interface TypingFrame {
 
 export interface PingFrame {
   t: 'ping' | 'pong';
+  /** In a pong from the server: how far this client has read, so that an idle one keeps up with the log. */
+  cursor?: string;
 }
 
 export type ClientFrame = HelloFrame | SendFrame | ReadFrame | TypingFrame | PingFrame;
@@ -147,7 +151,7 @@ export interface WelcomeFrame {
   cursor: string;
   reset?: boolean;
   endpoints?: Endpoint[];
-  limits?: Record<string, number>;
+  limits?: { text_bytes?: number; client_outbox_ms?: number };
   heartbeat_ms?: number;
 }
 
