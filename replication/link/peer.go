@@ -123,8 +123,10 @@ func (m *Mesh) dialLoop(p *peer) {
 		changed, redial := m.o.Network.Changed(), m.redialSignal() // before the attempt: what changes meanwhile counts
 		s, err := m.dial(p)
 		if err == nil {
-			limit = backoffMin
-			m.serve(s)
+			began := time.Now()
+			if m.serve(s); time.Since(began) > backoffMax { // a peer that takes every connection and drops it is no reason to hurry
+				limit = backoffMin
+			}
 		} else {
 			p.failed(err)
 			m.o.Log.Debug("backbone dial failed", "peer", p.region, "error", err)
