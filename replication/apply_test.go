@@ -25,6 +25,7 @@ var testTopology = chat.Topology{
 	Zones: map[chat.Zone]chat.ZoneSpec{
 		"world": {Name: "world", Regions: []chat.Region{"eu", "in", "us"}, Policy: chat.PolicyCopy},
 		"pair":  {Name: "pair", Regions: []chat.Region{"eu", "us"}, Policy: chat.PolicyCopy},
+		"solo":  {Name: "solo", Regions: []chat.Region{"eu"}, Policy: chat.PolicyCopy},
 		"deny":  {Name: "deny", Regions: []chat.Region{"in"}, Policy: chat.PolicyDeny, Transit: chat.TransitDeny},
 	},
 }

@@ -8,18 +8,17 @@ import (
 	"meridian/chat"
 )
 
-// Identity is as of chat.Store; LastSeq is what the log holds.
+// Identity is as of chat.Store.
 func (t *Tables) Identity() chat.Identity {
 	id := t.id
-	if ops := t.log[chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation}]; len(ops) > 0 {
-		id.LastSeq = ops[len(ops)-1].Seq
-	}
+	id.LastSeq = t.lastSeq
 	return id
 }
 
 // NewIncarnation starts a new life.
 func (t *Tables) NewIncarnation() chat.Identity {
 	t.id.Incarnation++
+	t.lastSeq = 0
 	return t.Identity()
 }
 

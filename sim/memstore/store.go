@@ -13,6 +13,8 @@ import (
 type Store struct {
 	mu      sync.Mutex
 	t       *Tables
+	keep    Retention
+	copies  map[string]*Tables
 	closed  bool
 	pending sync.WaitGroup
 	queue   chan struct{} // holds one token: commits become durable in the order of the calls
@@ -26,8 +28,10 @@ type commit struct {
 
 var _ chat.Store = (*Store)(nil)
 
-// Open gives a store over t.
-func Open(t *Tables) *Store { return &Store{t: t, queue: make(chan struct{}, 1)} }
+// Open gives a store over t, whose Sweep keeps things for so long.
+func Open(t *Tables, keep Retention) *Store {
+	return &Store{t: t, keep: keep, copies: map[string]*Tables{}, queue: make(chan struct{}, 1)}
+}
 
 var errClosed = &chat.Error{Code: chat.CodeRegionDegraded, Op: "memstore", Message: "the store is closed"}
 
@@ -57,12 +61,12 @@ func (s *Store) sync() {
 	var err error
 	if s.closed {
 		err = errClosed
-	} else {
+	} else if err = validate(c.batch); err == nil {
 		s.t.Apply(c.batch)
 	}
 	s.mu.Unlock()
+	c.done(err) // before the next one: callbacks come in the order of the commits
 	<-s.queue
-	c.done(err)
 }
 
 // clone copies what the caller may change after done.
@@ -117,14 +121,31 @@ func (s *Store) NewIncarnation(ctx context.Context) (chat.Identity, error) {
 	return read(ctx, s, (*Tables).NewIncarnation)
 }
 
-// Sweep keeps everything.
-func (s *Store) Sweep(ctx context.Context, _ chat.HLC) (int, error) {
-	return read(ctx, s, func(*Tables) int { return 0 })
+// Sweep is as of chat.Store; it counts rows.
+func (s *Store) Sweep(ctx context.Context, now chat.HLC) (int, error) {
+	return read(ctx, s, func(t *Tables) int { return t.Sweep(now, s.keep) })
 }
 
-// Checkpoint is refused: there is no directory to write.
-func (s *Store) Checkpoint(context.Context, string) error {
-	return &chat.Error{Code: chat.CodeInvalid, Op: "memstore.Checkpoint", Message: "a store in memory has no checkpoint"}
+// Checkpoint keeps a copy under the name dir; Copy gives it.
+func (s *Store) Checkpoint(ctx context.Context, dir string) error {
+	made, err := read(ctx, s, func(t *Tables) bool {
+		if _, ok := s.copies[dir]; ok {
+			return false
+		}
+		s.copies[dir] = t.Clone()
+		return true
+	})
+	if err == nil && !made {
+		err = &chat.Error{Code: chat.CodeInvalid, Op: "memstore.Checkpoint", Message: dir + " exists"}
+	}
+	return err
+}
+
+// Copy gives what Checkpoint kept under dir, or nil.
+func (s *Store) Copy(dir string) *Tables {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.copies[dir]
 }
 
 // Close waits for commits under way.
@@ -165,6 +186,9 @@ func (s *Store) DeadLetters(ctx context.Context, limit int) ([]chat.DeadLetterRo
 
 // Messages is as of chat.Mailboxes.
 func (s *Store) Messages(ctx context.Context, owner chat.UserID, conversation chat.ConversationID, before chat.MessageID, limit int) ([]chat.MessageRow, error) {
+	if limit < 1 || limit > 1000 {
+		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "memstore.Messages", Message: "the limit is 1 to 1000"}
+	}
 	return read(ctx, s, func(t *Tables) []chat.MessageRow { return t.Messages(owner, conversation, before, limit) })
 }
 

@@ -4,6 +4,7 @@ package memstore
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"slices"
 
 	"meridian/chat"
@@ -27,6 +28,7 @@ type Tables struct {
 	positions     map[chat.StreamID]map[chat.Region]uint64
 	dead          map[deadKey]chat.DeadLetterRow
 	keys          map[keyKey]chat.KeyRow
+	lastSeq       uint64 // of the current incarnation's log
 	floor         chat.HLC
 }
 
@@ -104,15 +106,25 @@ func insert[V any](list []V, v V, compare func(a, b V) int) []V {
 	return slices.Insert(list, i, v)
 }
 
+// own names the stream of the current incarnation.
+func (t *Tables) own() chat.StreamID {
+	return chat.StreamID{Region: t.id.Region, Node: t.id.Node, Incarnation: t.id.Incarnation}
+}
+
 // Apply makes a batch durable. Applying it again, or after later batches, changes nothing.
 func (t *Tables) Apply(b *chat.Batch) {
 	for _, row := range b.Log {
+		t.id.HighWater = max(t.id.HighWater, row.Op.Time)
+		if row.Op.Stream == t.own() {
+			t.lastSeq = max(t.lastSeq, row.Op.Seq)
+		}
 		t.log[row.Op.Stream] = insert(t.log[row.Op.Stream], row.Op, func(a, b chat.Op) int { return cmp.Compare(a.Seq, b.Seq) })
 	}
 	for _, row := range b.Messages {
 		t.applyMessage(row)
 	}
 	for _, row := range b.Inbox {
+		t.id.HighWater = max(t.id.HighWater, row.Arrival)
 		t.inbox[row.Owner] = insert(t.inbox[row.Owner], row, compareInbox)
 	}
 	for _, row := range b.Retries {
@@ -121,8 +133,7 @@ func (t *Tables) Apply(b *chat.Batch) {
 	}
 	t.applyPeople(b)
 	for _, row := range b.Applied {
-		if old := t.applied[row.Stream]; row.Seq >= old.Seq {
-			row.Watermark = max(row.Watermark, old.Watermark)
+		if old, ok := t.applied[row.Stream]; !ok || row.Seq > old.Seq || row.Seq == old.Seq && row.Watermark > old.Watermark {
 			t.applied[row.Stream] = row
 		}
 	}
@@ -139,8 +150,11 @@ func (t *Tables) Apply(b *chat.Batch) {
 // applyMessage keeps an alias over a message, and the smallest target over others, whatever came first.
 func (t *Tables) applyMessage(row chat.MessageRow) {
 	m := inner(t.messages, mailbox{row.Owner, row.Conversation})
-	if old, ok := m[row.ID]; ok && old.AliasOf != chat.NoMessage {
-		if row.AliasOf == chat.NoMessage || old.AliasOf.Compare(row.AliasOf) < 0 {
+	if old, ok := m[row.ID]; ok {
+		switch {
+		case old.AliasOf == row.AliasOf:
+			row = larger(row, old)
+		case row.AliasOf == chat.NoMessage, old.AliasOf != chat.NoMessage && old.AliasOf.Compare(row.AliasOf) < 0:
 			return
 		}
 	}
@@ -163,6 +177,9 @@ func (t *Tables) applyPeople(b *chat.Batch) {
 				old.Last = row.Last
 			}
 			old.Answered = old.Answered || row.Answered
+			if old.Peer != row.Peer {
+				old.Peer = larger(old.Peer, row.Peer)
+			}
 			row = old
 		}
 		m[row.ID] = row
@@ -170,15 +187,25 @@ func (t *Tables) applyPeople(b *chat.Batch) {
 	for _, row := range b.Contacts {
 		m := inner(t.contacts, row.Owner)
 		k := contactKey{row.Other.ID, row.Theirs}
-		if old, ok := m[k]; !ok || row.Version > old.Version {
+		old, ok := m[k]
+		switch {
+		case ok && old.Version == row.Version && old.Want != row.Want: // at equal times the end wins
+			if old.Want {
+				m[k] = row
+			}
+		case !ok || newer(row.Version, old.Version, row, old):
 			m[k] = row
 		}
 	}
 	for _, row := range b.Blocks {
-		inner(t.blocks, row.Owner)[blockKey{row.Other.ID, row.Time}] = row
+		m, k := inner(t.blocks, row.Owner), blockKey{row.Other.ID, row.Time}
+		if old, ok := m[k]; ok {
+			row = larger(row, old)
+		}
+		m[k] = row
 	}
 	for _, a := range b.Accounts {
-		if old, ok := t.accounts[a.ID]; !ok || a.Version > old.Version {
+		if old, ok := t.accounts[a.ID]; !ok || newer(a.Version, old.Version, a, old) {
 			t.accounts[a.ID] = a
 		}
 	}
@@ -186,7 +213,7 @@ func (t *Tables) applyPeople(b *chat.Batch) {
 		m := inner(t.sessions, s.User)
 		if old, ok := m[s.ID]; ok {
 			revoked := old.Revoked || s.Revoked
-			if old.Version > s.Version {
+			if newer(old.Version, s.Version, old, s) {
 				s = old
 			}
 			s.Revoked = revoked
@@ -198,6 +225,21 @@ func (t *Tables) applyPeople(b *chat.Batch) {
 			t.claims[cl.Key] = cl
 		}
 	}
+}
+
+// newer says whether a replaces b: the larger version does, at equal ones the larger value, so that order does not matter.
+func newer[V any](av, bv chat.HLC, a, b V) bool {
+	return av > bv || av == bv && text(a) > text(b)
+}
+
+func text(v any) string { return fmt.Sprintf("%+v", v) }
+
+// larger gives the larger of two values of one key, so that order does not matter.
+func larger[V any](a, b V) V {
+	if text(a) > text(b) {
+		return a
+	}
+	return b
 }
 
 func compareInbox(a, b chat.InboxRow) int {
