@@ -31,7 +31,7 @@ func newWorld(t *testing.T, topology chat.Topology) *world {
 		now: time.Unix(1_800_000_000, 0), down: map[chat.Region]bool{},
 	}
 	for _, r := range topology.Regions {
-		store := memstore.Open(memstore.New(r, "n1"))
+		store := memstore.Open(memstore.New(r, "n1"), memstore.Retention{})
 		t.Cleanup(func() { _ = store.Close() })
 		w.stores[r] = store
 		w.regions[r] = &Directory{

@@ -100,11 +100,13 @@ func TestDamagedKeysAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, damage := range map[string]func(dir string){
-		"empty key":    func(dir string) { write(t, keyPath(dir, "eu", 1, "key"), "") },
-		"no PEM":       func(dir string) { write(t, keyPath(dir, "eu", 1, "pub"), "hello") },
-		"PEM of zeros": func(dir string) { write(t, keyPath(dir, "eu", 1, "key"), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n") },
-		"other's pub":  func(dir string) { copyFile(t, keyPath(other, "eu", 1, "pub"), keyPath(dir, "eu", 1, "pub")) },
-		"pub for key":  func(dir string) { copyFile(t, keyPath(dir, "eu", 1, "pub"), keyPath(dir, "eu", 1, "key")) },
+		"empty key": func(dir string) { write(t, keyPath(dir, "eu", 1, "key"), "") },
+		"no PEM":    func(dir string) { write(t, keyPath(dir, "eu", 1, "pub"), "hello") },
+		"PEM of zeros": func(dir string) {
+			write(t, keyPath(dir, "eu", 1, "key"), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+		},
+		"other's pub": func(dir string) { copyFile(t, keyPath(other, "eu", 1, "pub"), keyPath(dir, "eu", 1, "pub")) },
+		"pub for key": func(dir string) { copyFile(t, keyPath(dir, "eu", 1, "pub"), keyPath(dir, "eu", 1, "key")) },
 	} {
 		dir := t.TempDir()
 		if _, err := LoadOrCreateZoneKeys(dir, []chat.Zone{"eu"}); err != nil {

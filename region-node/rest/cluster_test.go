@@ -88,7 +88,7 @@ func newCluster(t *testing.T, change func(*config.Config)) *cluster {
 
 func (c *cluster) newRegion(name chat.Region, topology chat.Topology, ring *auth.Keyring) *region {
 	r := &region{
-		c: c, name: name, store: memstore.Open(memstore.New(name, "n1")), metrics: &counts{n: map[string]int{}},
+		c: c, name: name, store: memstore.Open(memstore.New(name, "n1"), memstore.Retention{}), metrics: &counts{n: map[string]int{}},
 		answers: map[uint64]replication.Submitted{},
 	}
 	c.t.Cleanup(func() { _ = r.store.Close() })
