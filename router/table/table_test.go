@@ -129,6 +129,22 @@ func TestScopeIsTruthful(t *testing.T) {
 	}
 }
 
+// No scope of an IPv6 answer covers addresses that hold IPv4 addresses, which are answered by those.
+func TestScopeSparesIPv4InIPv6(t *testing.T) {
+	l := live(t, nil)
+	for _, s := range []string{"1000::1", "64:ff9b::1", "100::1", "2001:db8::1", "2003::1", "4000::1"} {
+		a := netip.MustParseAddr(s)
+		_, bits := answer(l, table.General, a)
+		p, err := a.Prefix(bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Addr() == netip.IPv6Unspecified() || p.Contains(netip.MustParseAddr("2002:808:808::1")) {
+			t.Errorf("%s: %s covers mapped or 6to4 addresses", s, p)
+		}
+	}
+}
+
 // Where the client's address cannot matter, the scope is 0, so that resolvers keep one answer for all.
 func TestScopeZeroWhenOneRegionIsLeft(t *testing.T) {
 	zone := chat.ZoneSpec{Name: "in", Regions: []chat.Region{"ap-south"}, Transit: chat.TransitDeny}
