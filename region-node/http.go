@@ -103,6 +103,9 @@ func (n *Node) originAllowed(origin string) bool {
 	if slices.Contains(c.Network.AllowedOrigins, "*") || slices.Contains(c.Network.AllowedOrigins, origin) {
 		return true
 	}
+	if origin == "http://"+c.Router.HTTP || origin == "https://"+c.Router.Domain {
+		return true // the one global name, under which the web client is served
+	}
 	for _, r := range c.Regions {
 		if r.BaseURL() == origin {
 			return true

@@ -28,8 +28,9 @@ type routerProcess struct {
 	done   chan error
 }
 
-// startRouter serves GeoDNS, discovery and the web client. freePorts moves it to free ports where its own are taken.
-func (d *deployment) startRouter(freePorts bool) (*routerProcess, error) {
+// bindRouter prepares GeoDNS, discovery and the web client and takes their ports; run serves. freePorts moves it to free ports
+// where its own are taken.
+func (d *deployment) bindRouter(freePorts bool) (*routerProcess, error) {
 	metrics := observe.NewMetrics("router")
 	handlers := map[string]http.Handler{"/": d.web, "GET /metrics": metrics.Handler()}
 	if d.simulate {
@@ -45,16 +46,23 @@ func (d *deployment) startRouter(freePorts bool) (*routerProcess, error) {
 	if err := r.Listen(); err != nil {
 		return nil, err
 	}
+	return &routerProcess{router: r, done: make(chan error, 1)}, nil
+}
+
+// run serves until close.
+func (p *routerProcess) run() {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &routerProcess{router: r, stop: cancel, done: make(chan error, 1)}
-	go func() { p.done <- r.Run(ctx) }()
-	return p, nil
+	p.stop = cancel
+	go func() { p.done <- p.router.Run(ctx) }()
 }
 
 func (p *routerProcess) httpAddr() string { return p.router.HTTPAddr() }
 func (p *routerProcess) dnsAddr() string  { return p.router.DNSAddr() }
 
 func (p *routerProcess) close() error {
+	if p.stop == nil {
+		p.run() // Run closes what Listen opened
+	}
 	p.stop()
 	return <-p.done
 }
@@ -130,7 +138,7 @@ func (d *deployment) routeHandler(node *regionnode.Node) http.Handler {
 
 // origins are the browser origins that may ask across origins.
 func (d *deployment) origins() []string {
-	origins := append([]string{"http://" + d.cfg.Router.HTTP}, d.cfg.Network.AllowedOrigins...)
+	origins := append(pageOrigins(d.cfg.Router.HTTP), d.cfg.Network.AllowedOrigins...)
 	for _, r := range d.cfg.Regions {
 		origins = append(origins, r.BaseURL())
 	}
@@ -160,10 +168,11 @@ func runRouter(ctx context.Context, file string, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	p, err := d.startRouter(false)
+	p, err := d.bindRouter(false)
 	if err != nil {
 		return err
 	}
+	p.run()
 	fmt.Fprintf(stdout, "ready router http=%s dns=%s\n", p.httpAddr(), p.dnsAddr())
 	select {
 	case <-ctx.Done():

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -126,6 +127,12 @@ func startUp(ctx context.Context, cfg *config.Config, logTo io.Writer) (*up, err
 		closeAll(bound)
 		return nil, err
 	}
+	// The router's address comes before the nodes: its pages are an origin that they let in.
+	if u.router, err = u.deployment.bindRouter(true); err != nil {
+		closeAll(bound)
+		return nil, err
+	}
+	cfg.Network.AllowedOrigins = append(cfg.Network.AllowedOrigins, pageOrigins(u.router.httpAddr())...)
 	for _, r := range cfg.Regions {
 		node, err := u.deployment.startRegion(ctx, r.Name, bound[r.Name])
 		delete(bound, r.Name)
@@ -141,6 +148,15 @@ func startUp(ctx context.Context, cfg *config.Config, logTo io.Writer) (*up, err
 		return nil, err
 	}
 	return u, u.waitReady(ctx)
+}
+
+// pageOrigins gives the origins under which a browser may have opened the web client at addr.
+func pageOrigins(addr string) []string {
+	origins := []string{"http://" + addr}
+	if host, port, err := net.SplitHostPort(addr); err == nil && host == "127.0.0.1" {
+		origins = append(origins, "http://localhost:"+port)
+	}
+	return origins
 }
 
 func closeAll(bound map[chat.Region]listeners) {
@@ -171,10 +187,7 @@ func bindRegion(r *config.Region) (ls listeners, err error) {
 
 // startFront starts the router with the web client, and the control listener.
 func (u *up) startFront() error {
-	var err error
-	if u.router, err = u.deployment.startRouter(true); err != nil {
-		return err
-	}
+	u.router.run()
 	u.ready.Router = readyRouter{HTTP: u.router.httpAddr(), DNS: u.router.dnsAddr()}
 	u.ready.Web = "http://" + u.router.httpAddr()
 	u.ready.AdminToken = u.deployment.secrets.adminToken
