@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"sync"
+	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -14,120 +13,17 @@ import (
 )
 
 const (
-	// maxGroup bounds the batches of one fsync, maxGroupBytes their size.
-	maxGroup      = 4096
-	maxGroupBytes = 8 << 20
-	// maxQueued bounds the batches that wait for the committer; beyond it Commit refuses at once.
-	maxQueued = 64 << 10
-	// lingerFrom is the size of a group after which the committer lets others run before it takes the next: under load
-	// the groups grow, and a lone writer waits for nobody. It yields rather than sleeps, since a sleep below a
-	// millisecond lasts about a millisecond.
-	lingerFrom   = 32
-	lingerYields = 8
-	// doneGroups bounds the groups whose callbacks have not been called yet.
-	doneGroups = 16
 	// spaceEvery is how often free space is looked up while writes come in.
 	spaceEvery = 100 * time.Millisecond
+	// spaceShare: every byte that is committed may take so many on the disk before it is asked again: the log, the table,
+	// and tables that are made of tables.
+	spaceShare = 8
 	// troubleFor is how long writes are refused after an error with a table or with space.
 	troubleFor = time.Second
 )
 
-// request is what waits for the committer: a batch, or a decision that needs to see what is there.
-type request struct {
-	batch *encoded
-	// decide looks at g and adds to it; it adds nothing when it fails.
-	decide func(g *group) error
-	// err, if set, is the answer: the batch was malformed.
-	err error
-	// done is called once. direct: by the committer itself, for callers inside this package that only take the answer.
-	done   func(error)
-	direct bool
-	// frees says that the request makes room: it is taken on a full disk too.
-	frees bool
-}
-
-// queue is what waits, in order.
-type queue struct {
-	mu      sync.Mutex
-	waiting []*request
-	closed  bool
-	wake    chan struct{}
-}
-
-// put gives false when the queue is closed or too long.
-func (q *queue) put(r *request) (ok, closed bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed || len(q.waiting) >= maxQueued {
-		return false, q.closed
-	}
-	q.waiting = append(q.waiting, r)
-	q.signal()
-	return true, false
-}
-
-func (q *queue) signal() {
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (q *queue) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = true
-	q.signal()
-}
-
-func (q *queue) len() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.waiting)
-}
-
-// take waits for something and gives what fits into one group; nil when the queue is closed and empty.
-func (q *queue) take(maxBytes int) []*request {
-	for {
-		q.mu.Lock()
-		n, bytes := 0, 0
-		for n < len(q.waiting) && n < maxGroup {
-			if b := q.waiting[n].batch; b != nil {
-				if n > 0 && bytes+b.bytes > maxBytes {
-					break
-				}
-				bytes += b.bytes
-			}
-			n++
-		}
-		taken := q.waiting[:n:n]
-		q.waiting = q.waiting[n:]
-		closed := q.closed
-		q.mu.Unlock()
-		if n > 0 {
-			return taken
-		}
-		if closed {
-			return nil
-		}
-		<-q.wake
-	}
-}
-
-// linger lets the writers run as long as that brings in more.
-func (q *queue) linger() {
-	before := -1
-	for range lingerYields {
-		n := q.len()
-		if n <= before || n >= maxGroup {
-			return
-		}
-		before = n
-		runtime.Gosched()
-	}
-}
-
-// Commit implements chat.Store. done must not wait for the store: callbacks of all batches share one goroutine.
+// Commit implements chat.Store. The callbacks of all batches share one goroutine, apart from the committer: a slow one holds
+// up the others, but no fsync.
 func (s *Store) Commit(b *chat.Batch, done func(error)) {
 	r := &request{done: done}
 	r.batch, r.err = encode(s.db.NewBatch(), b, s.opts.Codec)
@@ -229,7 +125,7 @@ func (g *group) add(e *encoded) error {
 // commitLoop is the committer.
 func (s *Store) commitLoop() {
 	defer s.background.Done()
-	defer close(s.finished)
+	defer s.answers.close()
 	maxBytes := min(maxGroupBytes, int(s.opts.MemTableBytes)/4)
 	for {
 		requests := s.queue.take(maxBytes)
@@ -241,12 +137,6 @@ func (s *Store) commitLoop() {
 			s.queue.linger()
 		}
 	}
-}
-
-// answer is a callback that is due.
-type answer struct {
-	done func(error)
-	err  error
 }
 
 // commit makes requests durable and answers them.
@@ -287,9 +177,8 @@ func (s *Store) commit(requests []*request) {
 		}
 		answers = append(answers, answer{r.done, errs[i]})
 	}
-	if len(answers) > 0 {
-		s.finished <- answers
-	}
+	s.queue.answered(len(requests) - len(answers))
+	s.answers.put(answers)
 }
 
 // write applies the group with one fsync and shows it to readers.
@@ -304,6 +193,10 @@ func (s *Store) write(g *group, batches int) error {
 		return g.batch.Close()
 	}
 	bytes, began := g.batch.Len(), time.Now()
+	if err := s.room(); err != nil {
+		return err
+	}
+	s.spaceUsed += int64(bytes)
 	if err := s.apply(g.batch); err != nil {
 		return err
 	}
@@ -361,25 +254,30 @@ func (s *Store) refusal() (err error, frees bool) {
 	return nil, true
 }
 
-// lowSpace says whether the reserve is touched. A file system that cannot say is taken to have room.
+// lowSpace says whether the reserve is touched. A file system that cannot say is taken to have room. The disk is asked
+// again after a while, and when what was written since could have used up a good part of what was free.
 func (s *Store) lowSpace() bool {
 	if s.opts.ReserveBytes <= 0 {
 		return false
 	}
-	if now := time.Now(); now.Sub(s.spaceChecked) >= spaceEvery {
-		s.spaceChecked = now
-		usage, err := s.opts.FS.GetDiskUsage(s.opts.Dir)
-		s.spaceLow = err == nil && usage.AvailBytes < uint64(s.opts.ReserveBytes)
+	now := time.Now()
+	if now.Sub(s.spaceChecked) < spaceEvery && s.spaceUsed*spaceShare < s.spaceFree {
+		return s.spaceFree < 0
 	}
-	return s.spaceLow
+	s.spaceChecked, s.spaceUsed, s.spaceFree = now, 0, math.MaxInt64
+	if usage, err := s.opts.FS.GetDiskUsage(s.opts.Dir); err == nil {
+		s.spaceFree = int64(min(usage.AvailBytes, math.MaxInt64)) - s.opts.ReserveBytes
+	}
+	return s.spaceFree < 0
 }
 
-// answerLoop calls back, in order, apart from the committer: a slow callback holds up no fsync until doneGroups wait.
+// answerLoop calls back, in order.
 func (s *Store) answerLoop() {
 	defer s.background.Done()
-	for answers := range s.finished {
-		for _, a := range answers {
+	for due := s.answers.take(); due != nil; due = s.answers.take() {
+		for _, a := range due {
 			a.done(a.err)
 		}
+		s.queue.answered(len(due))
 	}
 }

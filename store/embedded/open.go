@@ -2,14 +2,15 @@ package embedded
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -20,14 +21,15 @@ import (
 
 // Store is a chat.Store in one directory.
 type Store struct {
-	opts  Options
-	db    *pebble.DB
-	gate  *gate
-	lock  *pebble.Lock
-	views views
+	opts   Options
+	db     *pebble.DB
+	gate   *gate
+	lock   *pebble.Lock
+	views  views
+	turned atomic.Bool // a memory buffer has filled since room last looked
 
 	queue      queue
-	finished   chan []answer
+	answers    answers
 	background sync.WaitGroup
 	closeOnce  sync.Once
 	closeErr   error
@@ -35,7 +37,8 @@ type Store struct {
 	// The committer's own.
 	highWater    chat.HLC
 	spaceChecked time.Time
-	spaceLow     bool
+	spaceFree    int64 // above the reserve, when it was checked
+	spaceUsed    int64 // bytes committed since
 }
 
 var _ chat.Store = (*Store)(nil)
@@ -44,24 +47,6 @@ var errAbandoned = errors.New("the store was abandoned")
 
 // holderFile names the process that has the directory open.
 const holderFile = "HOLDER"
-
-// Names of what the store knows of itself.
-const (
-	selfIdentity   = "identity"
-	selfHighWater  = "high-water"
-	selfInboxFloor = "inbox-floor"
-)
-
-// storeSchema numbers the layout of keys and values; a store with a larger one was written by a newer version.
-const storeSchema = 1
-
-// self is how the identity is stored.
-type self struct {
-	Schema      int              `json:"schema"`
-	Region      chat.Region      `json:"region"`
-	Node        chat.NodeID      `json:"node"`
-	Incarnation chat.Incarnation `json:"incarnation"`
-}
 
 // Open opens the store in o.Dir, and makes it when there is none. The error has CodeInvalid for options that cannot be,
 // for a directory that another store has open (it names the process) or that belongs to another region or node;
@@ -81,8 +66,8 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{opts: o, lock: lock, gate: newGate(o.FS, o.Dir), finished: make(chan []answer, doneGroups)}
-	s.queue.wake = make(chan struct{}, 1)
+	s := &Store{opts: o, lock: lock, gate: newGate(o.FS, o.Dir)}
+	s.queue.wake, s.answers.wake = make(chan struct{}, 1), make(chan struct{}, 1)
 	if err := s.openEngine(); err != nil {
 		_ = lock.Close()
 		return nil, err
@@ -178,9 +163,9 @@ func (s *Store) openEngine() (err error) {
 	if err := s.checkFiles(); err != nil {
 		return err
 	}
-	db, err := pebble.Open(s.opts.Dir, s.opts.pebble(s.gate, s.lock))
+	db, err := pebble.Open(s.opts.Dir, s.opts.pebble(s.gate, &s.turned, s.lock))
 	if err != nil {
-		return openError(s.opts.Dir, err)
+		return openError(s.opts.Dir, s.namingLogs(err))
 	}
 	if err := s.gate.err(); err != nil { // Pebble did not notice
 		_ = db.Close()
@@ -197,17 +182,38 @@ func (s *Store) checkFiles() error {
 	if err != nil {
 		return openError(s.opts.Dir, err)
 	}
-	data, marker := "", false
+	const markerPrefix = "marker.manifest."
+	data, marker := "", ""
 	for _, name := range names {
 		if strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".log") {
 			data = name
 		}
-		marker = marker || strings.HasPrefix(name, "marker.manifest.")
+		if strings.HasPrefix(name, markerPrefix) {
+			marker = max(marker, name) // the number after the prefix counts up
+		}
 	}
-	if data != "" && !marker {
+	if marker == "" && data == "" {
+		return nil
+	}
+	if marker == "" {
 		return openError(s.opts.Dir, fmt.Errorf("there is data (%s) but no marker.manifest file", data))
 	}
+	_, manifest, _ := strings.Cut(strings.TrimPrefix(marker, markerPrefix), ".")
+	if err := checkManifest(s.opts.FS, s.opts.FS.PathJoin(s.opts.Dir, manifest)); err != nil {
+		return openError(s.opts.Dir, err)
+	}
 	return nil
+}
+
+// namingLogs adds the names of the log files to an error of their replay, which names none.
+func (s *Store) namingLogs(err error) error {
+	names, lerr := s.opts.FS.List(s.opts.Dir)
+	if lerr != nil || !strings.Contains(err.Error(), "WAL") {
+		return err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, ".log") })
+	slices.Sort(names)
+	return fmt.Errorf("damaged log, one of %s: %w", strings.Join(names, ", "), err)
 }
 
 // start reads or makes the identity and starts the background.
@@ -230,108 +236,6 @@ func (s *Store) start() error {
 	go s.commitLoop()
 	go s.answerLoop()
 	return nil
-}
-
-func (s *Store) ensureIdentity() (self, error) {
-	id, ok, err := readSelf(s.db)
-	if err != nil || ok {
-		return id, err
-	}
-	some := false
-	err = scan(s.db, []byte{0}, []byte{0xff}, func(_, _ []byte) (bool, error) {
-		some = true
-		return true, nil
-	})
-	if err == nil && some {
-		err = errors.New("there are rows but no identity")
-	}
-	if err != nil {
-		return self{}, openError(s.opts.Dir, err)
-	}
-	id = self{Schema: storeSchema, Region: s.opts.Region, Node: s.opts.Node, Incarnation: 1}
-	b := s.db.NewBatch()
-	if err := setSelf(b, id); err != nil {
-		return self{}, err
-	}
-	if err := s.apply(b); err != nil {
-		return self{}, openError(s.opts.Dir, err)
-	}
-	return id, b.Close()
-}
-
-func readSelf(r pebble.Reader) (id self, ok bool, err error) {
-	v, ok, err := get(r, selfKey(selfIdentity))
-	if err != nil || !ok {
-		return id, false, err
-	}
-	if err := json.Unmarshal(v, &id); err != nil {
-		return id, false, (&reader{bad: true}).end("identity")
-	}
-	if id.Schema > storeSchema {
-		return id, false, &chat.Error{Code: chat.CodeInvalid, Op: "embedded.Open", Message: fmt.Sprintf(
-			"the store has layout %d, this version knows %d: it was written by a newer version", id.Schema, storeSchema)}
-	}
-	return id, true, nil
-}
-
-func setSelf(b *pebble.Batch, id self) error {
-	v, err := json.Marshal(id)
-	if err != nil {
-		return invalid("the identity cannot be encoded")
-	}
-	return b.Set(selfKey(selfIdentity), v, nil)
-}
-
-// number reads a number that the store keeps of itself; 0 when it is not there.
-func number(r pebble.Reader, name string) (uint64, error) {
-	v, ok, err := get(r, selfKey(name))
-	if err != nil || !ok {
-		return 0, err
-	}
-	return unpackNumber(name, v)
-}
-
-// Identity implements chat.Store.
-func (s *Store) Identity(ctx context.Context) (chat.Identity, error) {
-	var out chat.Identity
-	err := s.read(ctx, "embedded.Identity", func(r pebble.Reader) error {
-		id, _, err := readSelf(r)
-		if err != nil {
-			return err
-		}
-		high, err := number(r, selfHighWater)
-		if err != nil {
-			return err
-		}
-		last, err := lastSeq(r, chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation})
-		out = chat.Identity{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation, HighWater: chat.HLC(high), LastSeq: last}
-		return err
-	})
-	return out, err
-}
-
-// NewIncarnation implements chat.Store.
-func (s *Store) NewIncarnation(ctx context.Context) (chat.Identity, error) {
-	err := s.decide(ctx, "embedded.NewIncarnation", false, func(g *group) error {
-		v, _, err := g.get(selfKey(selfIdentity))
-		if err != nil {
-			return readError("embedded.NewIncarnation", err)
-		}
-		var id self
-		if err := json.Unmarshal(v, &id); err != nil {
-			return (&reader{bad: true}).end("identity")
-		}
-		id.Incarnation++
-		if v, err = json.Marshal(id); err != nil {
-			return invalid("the identity cannot be encoded")
-		}
-		g.set(selfKey(selfIdentity), v)
-		return nil
-	})
-	if err != nil {
-		return chat.Identity{}, err
-	}
-	return s.Identity(ctx)
 }
 
 // Close implements chat.Store. The second call gives what the first gave.

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -21,7 +22,7 @@ type Options struct {
 	Codec chat.OpCodec
 	// CacheBytes of memory hold blocks of tables; 0: 64 MiB.
 	CacheBytes int64
-	// MemTableBytes of memory gather writes before they become a table; up to four such buffers exist. 0: 64 MiB.
+	// MemTableBytes of memory gather writes before they become a table; up to five such buffers exist. 0: 64 MiB.
 	MemTableBytes int64
 	// ReserveBytes of free space on Dir's disk are left alone: below them writes are refused with CodeStoreFull. 0: none.
 	ReserveBytes int64
@@ -57,8 +58,10 @@ const (
 	defaultMemTableBytes = 64 << 20
 	// minMemTableBytes keeps a group of batches (maxGroupBytes) well below what Pebble would treat as a table of its own.
 	minMemTableBytes = 4 << 20
-	maxMemTables     = 4
-	maxOpenFiles     = 500
+	// neverStall is above what Pebble could reach: it would wait for ever for a disk that stays full. The store holds the
+	// writers back itself (pressure.go).
+	neverStall   = 1000
+	maxOpenFiles = 500
 )
 
 func (o Options) withDefaults() (Options, error) {
@@ -88,8 +91,8 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 // pebble gives the options of the engine.
-func (o Options) pebble(g *gate, lock *pebble.Lock) *pebble.Options {
-	p := &pebble.Options{
+func (o Options) pebble(g *gate, turned *atomic.Bool, lock *pebble.Lock) *pebble.Options {
+	e := &pebble.Options{
 		FS:   g,
 		Lock: lock,
 		// With sync offsets in the log, damage before the last fsync is told from a torn tail, and refused.
@@ -97,7 +100,8 @@ func (o Options) pebble(g *gate, lock *pebble.Lock) *pebble.Options {
 		Merger:                      newMerger(),
 		CacheSize:                   o.CacheBytes,
 		MemTableSize:                uint64(o.MemTableBytes),
-		MemTableStopWritesThreshold: maxMemTables,
+		MemTableStopWritesThreshold: neverStall,
+		L0StopWritesThreshold:       neverStall,
 		MaxOpenFiles:                maxOpenFiles,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      engineLog{log: o.Log, gate: g},
@@ -106,12 +110,13 @@ func (o Options) pebble(g *gate, lock *pebble.Lock) *pebble.Options {
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				o.Log.Error("store: damaged file", "dir", o.Dir, "file", info.Path, "err", info.Details)
 			},
+			WALCreated: func(pebble.WALCreateInfo) { turned.Store(true) }, // a log per memory buffer
 		},
 	}
-	for i := range p.Levels {
-		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	for i := range e.Levels {
+		e.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	return p
+	return e
 }
 
 // engineLog passes Pebble's words on. Fatalf is what Pebble calls when it cannot go on.

@@ -105,7 +105,7 @@ func TestConformanceAfterPowerLoss(t *testing.T) { storetest.Run(t, newMemory(0,
 func TestCrashWithTornWrites(t *testing.T) {
 	for i, percent := range []int{30, 70} {
 		p := newMemory(percent, embedded.Open)(t, storetest.DefaultConfig())
-		if err := storetest.CheckCrash(p, 6, uint64(i)); err != nil {
+		if err := storetest.CheckCrash(p, 4, uint64(i)); err != nil {
 			t.Fatalf("%d %%: %v", percent, err)
 		}
 	}

@@ -69,7 +69,7 @@ func testMessageOrder(t *testing.T, f Factory) {
 	}
 	b := &chat.Batch{}
 	for _, id := range ids {
-		b.Messages = append(b.Messages, chat.MessageRow{Owner: user(1), Conversation: conversation(1), ID: id, Body: []byte("x")})
+		b.Messages = append(b.Messages, chat.MessageRow{Owner: user(1), OwnerZone: "world", Conversation: conversation(1), ID: id, Sender: user(1), Body: []byte("x")})
 	}
 	must(t, Commit(s, b))
 	slices.SortFunc(ids, func(a, b chat.MessageID) int { return b.Compare(a) })
