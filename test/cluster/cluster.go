@@ -90,7 +90,10 @@ func Start(t testing.TB, binary string, adjust func(*config.Config)) *Cluster {
 		t.Fatalf("the test's configuration is not valid: %v", err)
 	}
 	t.Cleanup(c.stop)
-	for _, r := range c.Config.Regions {
+	first := c.Config.Regions[0].Name // makes the keys that all of them read
+	c.launch(string(first))
+	c.WaitReady(first)
+	for _, r := range c.Config.Regions[1:] {
 		c.launch(string(r.Name))
 	}
 	c.launch(router)
@@ -283,14 +286,8 @@ func (c *Cluster) Logs() string {
 	return out.String()
 }
 
-// LogFiles names the log of every process.
-func (c *Cluster) LogFiles() []string {
-	var files []string
-	for _, r := range c.Config.Regions {
-		files = append(files, c.logPath(string(r.Name)))
-	}
-	return append(files, c.logPath(router))
-}
+// LogFile names the log of a region's process.
+func (c *Cluster) LogFile(region chat.Region) string { return c.logPath(string(region)) }
 
 func (c *Cluster) stop() {
 	if c.t.Failed() {

@@ -35,6 +35,7 @@ type member struct {
 	sends    map[string]*history.Send // by client id
 	seq      map[string]int           // by recipient
 	view     map[string]bool
+	shown    map[string]bool // texts of others
 	repeats  []string
 	newest   map[string]meridian.Message // from each sender
 	region   chat.Region                 // that serves now; empty: none
@@ -48,13 +49,18 @@ type member struct {
 // no majority is tried again.
 func join(t *testing.T, c *cluster.Cluster, name string, zone chat.Zone, near chat.Region) *member {
 	t.Helper()
+	return joinAs(t, c, name, "Display "+name, zone, near)
+}
+
+func joinAs(t *testing.T, c *cluster.Cluster, name, display string, zone chat.Zone, near chat.Region) *member {
+	t.Helper()
 	m := &member{
 		name: name, zone: zone, near: near, sends: map[string]*history.Send{}, seq: map[string]int{},
-		view: map[string]bool{}, newest: map[string]meridian.Message{},
+		view: map[string]bool{}, shown: map[string]bool{}, newest: map[string]meridian.Message{},
 	}
 	header := http.Header{"X-Forwarded-For": {addresses[near]}}
 	api := &meridian.API{BaseURL: c.URL(near), Header: header}
-	account, err := signUp(t.Context(), api, meridian.SignUp{Username: name, Password: password, DisplayName: "Display " + name, Zone: string(zone)})
+	account, err := signUp(t.Context(), api, meridian.SignUp{Username: name, Password: password, DisplayName: display, Zone: string(zone)})
 	if err != nil {
 		t.Fatalf("sign up %s: %v", name, err)
 	}
@@ -104,6 +110,7 @@ func (m *member) handle(e meridian.Event) {
 			m.repeats = append(m.repeats, e.Message.ID)
 		}
 		m.view[e.Message.ID] = true
+		m.shown[e.Message.Text] = true
 		if old := m.newest[e.Message.Sender.ID]; meridian.CompareMessageIDs(old.ID, e.Message.ID) < 0 {
 			m.newest[e.Message.Sender.ID] = e.Message
 		}
@@ -133,19 +140,29 @@ func (m *member) handle(e meridian.Event) {
 
 // write sends one message to somebody; now and then it answers the newest one from there.
 func (m *member) write(to *member, random *rand.Rand) error {
+	var parent meridian.Message
+	m.mu.Lock()
+	if random.IntN(10) == 0 {
+		parent = m.newest[to.id]
+	}
+	number := m.seq[to.id] + 1
+	m.mu.Unlock()
+	return m.send(to, fmt.Sprintf("%s → %s #%d %s", m.name, to.name, number, strings.Repeat("ж", random.IntN(60))), parent)
+}
+
+// say sends one text.
+func (m *member) say(to *member, text string) error { return m.send(to, text, meridian.Message{}) }
+
+// send notes a message, then hands it to the client. One goroutine at a time writes for a member.
+func (m *member) send(to *member, text string, parent meridian.Message) error {
 	m.mu.Lock()
 	m.seq[to.id]++
 	s := &history.Send{
-		ClientID: meridian.NewClientID(), Sender: m.id, Recipient: to.id, Seq: m.seq[to.id],
-		Text: fmt.Sprintf("%s → %s #%d %s", m.name, to.name, m.seq[to.id], strings.Repeat("ж", random.IntN(60))),
-	}
-	out := meridian.Outgoing{ClientID: s.ClientID, ToUser: to.name, Text: s.Text}
-	if parent, ok := m.newest[to.id]; ok && random.IntN(10) == 0 {
-		out.ReplyTo, s.ReplyTo = parent.ID, parent.ClientID
+		ClientID: meridian.NewClientID(), Sender: m.id, Recipient: to.id, Seq: m.seq[to.id], Text: text, ReplyTo: parent.ClientID,
 	}
 	m.sends[s.ClientID] = s
 	m.mu.Unlock()
-	_, err := m.client.Send(out)
+	_, err := m.client.Send(meridian.Outgoing{ClientID: s.ClientID, ToUser: to.name, Text: text, ReplyTo: parent.ID})
 	return err
 }
 
