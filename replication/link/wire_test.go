@@ -161,7 +161,8 @@ func TestCompressedMessagesAreRefused(t *testing.T) {
 		return append(append(b, 0, 0, 0, 0), payload...)
 	}
 	bomb := bytes.Repeat([]byte{0xff}, 1000)
-	for name, message := range map[string][]byte{"compressed": masked(0x80|0x40|0x02, bomb), "text": masked(0x80|0x01, bomb)} {
+	tell := encodeFrame(&pb.Frame{Kind: &pb.Frame_Tell{Tell: &pb.Tell{Kind: []byte("typing"), Payload: bytes.Repeat([]byte("x"), 200)}}})
+	for name, message := range map[string][]byte{"compressed": masked(0x80|0x40|0x02, bomb), "text": masked(0x80|0x01, tell)} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, nil, "eu-west", "us-east")
 			b := w.start("us-east", nil)

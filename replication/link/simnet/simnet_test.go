@@ -148,6 +148,36 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// TestCutDuringRead: a cut also holds what arrives in a read that was under way when it was ordered.
+func TestCutDuringRead(t *testing.T) {
+	near, far := New(nil), New(nil)
+	a, b := connect(t, near, far)
+	roundTrip(t, a, b)
+	got := make(chan string, 1)
+	go func() {
+		p := make([]byte, 5)
+		n, err := io.ReadFull(b, p)
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		got <- string(p[:n])
+	}()
+	time.Sleep(20 * time.Millisecond) // the read is under way by now; if not, the test only tests less
+	far.Cut("a", "b", false)
+	_, err := a.Write([]byte("hello"))
+	must(t, err)
+	select {
+	case s := <-got:
+		t.Fatalf("read %q over a cut", s)
+	case <-time.After(30 * time.Millisecond):
+	}
+	far.Heal("a", "b")
+	if s := <-got; s != "hello" {
+		t.Fatalf("after the heal: %q", s)
+	}
+}
+
 // TestDialOverCut: a dial over a cut waits, ends with its context, and goes through when the cut is healed.
 func TestDialOverCut(t *testing.T) {
 	network := New(nil)
