@@ -97,7 +97,10 @@ func (a *applier) owners(op *chat.Op) []chat.Owner {
 }
 
 func (a *applier) inbox(owner chat.Owner, arrival chat.HLC, op *chat.Op, row chat.InboxRow) {
-	row.Owner, row.Arrival, row.Actor = owner.ID, arrival, op.Author.ID
+	row.Owner, row.Arrival = owner.ID, arrival
+	if row.Actor == chat.NoUser {
+		row.Actor = op.Author.ID
+	}
 	if row.Op == chat.NoMessage {
 		row.Op = op.ID
 	}
@@ -179,7 +182,7 @@ func (a *applier) contact(op *chat.Op, owner chat.Owner, arrival chat.HLC) {
 		row.Theirs = !theirs
 		a.batch.Contacts = append(a.batch.Contacts, row)
 	}
-	a.inbox(owner, arrival, op, chat.InboxRow{Kind: chat.InboxContact})
+	a.inbox(owner, arrival, op, chat.InboxRow{Kind: chat.InboxContact, Actor: other.ID})
 }
 
 // block is known to the one who blocks only.

@@ -58,7 +58,7 @@ func ParseCursor(s string) (Cursor, error) {
 	var numbers [3]uint64
 	for i := range numbers {
 		v, used := binary.Uvarint(b)
-		if used <= 0 || used > 1 && b[used-1] == 0 {
+		if used <= 0 {
 			return Cursor{}, bad
 		}
 		numbers[i], b = v, b[used:]
@@ -67,6 +67,9 @@ func ParseCursor(s string) (Cursor, error) {
 		return Cursor{}, bad
 	}
 	c.Incarnation, c.Local, c.Global = chat.Incarnation(numbers[0]), chat.HLC(numbers[1]), chat.HLC(numbers[2])
+	if c.String() != s { // the decoders are lenient: base64 skips line ends, a varint may be padded
+		return Cursor{}, bad
+	}
 	return c, nil
 }
 
