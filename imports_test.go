@@ -35,6 +35,7 @@ var mayImport = map[string]string{
 	"store/storetest":  "chat",
 	"sim":              "chat residency replication config proto router/decide region-node store/embedded",
 	"web":              "",
+	"runbooks":         "",
 	"sdk":              "",
 	"test":             "chat config store/embedded sdk",
 	"cmd": "chat proto config observe residency residency/seal replication replication/link router router/decide router/geo " +

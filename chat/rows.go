@@ -24,7 +24,7 @@ type InboxRow struct {
 	Op           MessageID
 	Kind         InboxKind
 	Conversation ConversationID
-	Actor        UserID    // who did it
+	Actor        UserID    // who did it; for InboxContact the other person, whoever did it
 	Ref          MessageID // message: its id; mark: up to; alias: the id that won
 	Mark         MarkKind  // for InboxMark
 }

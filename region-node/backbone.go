@@ -47,7 +47,7 @@ func (n *Node) joinBackbone() error {
 	o := n.opt
 	mesh, err := link.NewMesh(link.Options{
 		Region: o.Region, Node: n.identity.Node, Incarnation: n.identity.Incarnation, Identity: o.Identity, Listener: o.Backbone,
-		Peers: o.Peers, Network: o.Network, DeadAfter: o.Config.Timing.LinkDead, Log: o.Log, Metrics: linkMetrics{o.Metrics}, Now: o.Now,
+		Peers: o.Peers, Network: o.Network, DeadAfter: o.Config.Timing.LinkDead, Log: o.Log, Metrics: o.Metrics, Now: o.Now,
 		Handlers: link.Handlers{
 			OnUp: n.onUp, OnDown: n.onDown, OnRelay: n.messages.Receive, OnTell: n.presence.OnTell,
 			OnRequest: n.onRequest, OnStream: n.onStream,
@@ -86,22 +86,4 @@ func (n *Node) onUp(peer chat.Region) {
 func (n *Node) onDown(peer chat.Region) {
 	n.messages.Down(peer)
 	n.opt.Metrics.Set("link_up", 0, string(peer))
-}
-
-// linkMetrics turns the link's names and labels into those of observe's list.
-type linkMetrics struct{ to Metrics }
-
-func (m linkMetrics) Count(name string, labels ...string) {
-	value := func(i int) string {
-		if i < len(labels) {
-			return labels[i]
-		}
-		return ""
-	}
-	switch name {
-	case link.MetricConnected:
-		m.to.Count("link_connects_total", value(1))
-	case link.MetricRefused:
-		m.to.Count("link_refused_total", value(1))
-	}
 }

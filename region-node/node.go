@@ -125,7 +125,7 @@ func (n *Node) buildPeople() {
 	o := n.opt
 	n.auth = auth.New(auth.Options{
 		Self: o.Region, Config: o.Config, Keys: o.Keys, DirectoryKey: o.DirectoryKey, Store: o.Store, Submitter: n.messages,
-		Remote: n.backbone, Country: o.Country, Now: o.Now,
+		Remote: n.backbone, Country: o.Country, Now: o.Now, Metrics: o.Metrics,
 		Endpoints: func(z chat.Zone) []chat.Endpoint { return o.Endpoints(n, z, netip.Addr{}) },
 	})
 	n.presence = presence.New(presence.Options{

@@ -8,6 +8,7 @@ import (
 	"meridian/chat"
 	"meridian/region-node/auth"
 	"meridian/region-node/gateway"
+	"meridian/replication/link"
 )
 
 // ServeStream serves, at home, a socket that ends in region peer. It returns when the socket ends.
@@ -57,18 +58,11 @@ func (c *streamConn) Close(code int, reason string) {
 	c.cancel()
 }
 
-// closeCoder is an error that carries the close code with which the other side ended a stream.
-type closeCoder interface {
-	CloseCode() (code uint16, reason string)
-}
-
 // closeOf gives the close code to pass on to the client: what home said, or "restart" when the way there broke.
 func closeOf(err error) (int, string) {
-	var c closeCoder
-	if errors.As(err, &c) {
-		if code, reason := c.CloseCode(); code != 0 {
-			return int(code), reason
-		}
+	var closed *link.CloseError
+	if errors.As(err, &closed) && closed.Code != 0 {
+		return int(closed.Code), closed.Reason
 	}
 	return 1012, "the way home broke"
 }

@@ -169,8 +169,10 @@ func (s *Service) Submit(ctx context.Context, op chat.Op) (chat.Op, error) {
 	}
 }
 
-// Up, Down and Receive bring what the backbone saw.
-func (s *Service) Up(peer chat.Region)   { s.inputs.put(item{input: replication.PeerUp{Peer: peer}}) }
+// Up tells that the link to peer works.
+func (s *Service) Up(peer chat.Region) { s.inputs.put(item{input: replication.PeerUp{Peer: peer}}) }
+
+// Down tells that it does not.
 func (s *Service) Down(peer chat.Region) { s.inputs.put(item{input: replication.PeerDown{Peer: peer}}) }
 
 // Receive brings a frame of peer.

@@ -243,7 +243,7 @@ func (m *Mesh) checkHello(p *peer, h *pb.Hello) error {
 func (m *Mesh) countRefused(err error) {
 	var refused *refusedError
 	if errors.As(err, &refused) {
-		m.o.Metrics.Count(MetricRefused, "reason", string(refused.why))
+		m.o.Metrics.Count(MetricRefused, string(refused.why))
 		m.o.Log.Warn("backbone peer refused", "reason", string(refused.why), "error", err)
 	}
 }

@@ -129,7 +129,7 @@ func TestStrangersAreRefused(t *testing.T) {
 				identity := &Identity{Deployment: "test", Region: region, dir: stranger.dir, roots: w.authority.pool(), now: time.Now}
 				good := w.start(honest, nil)
 				bad := w.start(region, func(o *Options) { o.Identity = identity })
-				want := MetricRefused + " reason " + string(c.reason)
+				want := MetricRefused + " " + string(c.reason)
 				eventually(t, want, func() bool { return strings.Contains(good.metrics.String(), want) })
 				if good.Peers()[region].Up || len(good.seen()) > 0 {
 					t.Errorf("the stranger was let in: %q", good.seen())

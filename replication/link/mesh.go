@@ -170,7 +170,7 @@ func (m *Mesh) SendRelay(peer chat.Region, f replication.Frame) bool {
 		m.o.Log.Error("relay frame not sent", "peer", peer, "error", err)
 	}
 	if err != nil || !s.out.putRelay(frames, m.o.Limits.RelayQueueBytes) {
-		m.o.Metrics.Count(MetricDropped, "peer", string(peer), "what", "relay")
+		m.o.Metrics.Count(MetricDropped, string(peer), "relay")
 		return false
 	}
 	return true
@@ -181,7 +181,7 @@ func (m *Mesh) SendRelay(peer chat.Region, f replication.Frame) bool {
 func (m *Mesh) Tell(peer chat.Region, kind string, payload []byte) {
 	s, err := m.session(peer, "link.Tell")
 	if err != nil || checkSize("link.Tell", kind, payload) != nil || !s.tell(kind, payload) {
-		m.o.Metrics.Count(MetricDropped, "peer", string(peer), "what", "tell")
+		m.o.Metrics.Count(MetricDropped, string(peer), "tell")
 	}
 }
 

@@ -65,22 +65,22 @@ type Handlers struct {
 	OnStream func(peer chat.Region, s Stream, kind string, header []byte)
 }
 
-// Metrics counts what happens. Labels are names and values by turns.
+// Metrics counts what happens, by name and label values.
 type Metrics interface {
-	Count(name string, labels ...string)
+	Count(name string, labelValues ...string)
 }
 
 // The names given to Metrics.Count.
 const (
 	// MetricConnected counts connections that came up. Label peer.
-	MetricConnected = "meridian_link_connected_total"
+	MetricConnected = "link_connected_total"
 	// MetricClosed counts connections that ended after they were up. Labels peer, reason (an End).
-	MetricClosed = "meridian_link_closed_total"
+	MetricClosed = "link_closed_total"
 	// MetricRefused counts peers that were not who they should be, on either side. Label reason: authority, expired, name,
 	// deployment, region, hello or version.
-	MetricRefused = "meridian_link_refused_total"
+	MetricRefused = "link_refused_total"
 	// MetricDropped counts what was not sent because a queue was full or the link down. Labels peer, what (relay or tell).
-	MetricDropped = "meridian_link_dropped_total"
+	MetricDropped = "link_dropped_total"
 )
 
 // writeStall: a connection whose other side reads nothing for so long is given up, though it is heard from.

@@ -88,7 +88,7 @@ func (m *Mesh) serve(s *session) {
 		Node: s.node, Incarnation: s.incarnation, Protocol: s.version,
 	}
 	p.mu.Unlock()
-	m.o.Metrics.Count(MetricConnected, "peer", string(p.region))
+	m.o.Metrics.Count(MetricConnected, string(p.region))
 	m.o.Log.Info("backbone link up", "peer", p.region, "node", s.node, "protocol", s.version)
 	m.handle(func() { m.call1(m.o.Handlers.OnUp, p.region) })
 
@@ -98,7 +98,7 @@ func (m *Mesh) serve(s *session) {
 	p.cur = nil
 	p.last.Up, p.last.Since, p.last.LastError, p.last.RTT = false, m.o.Now(), ended.Error(), s.rtt.shortest()
 	p.mu.Unlock()
-	m.o.Metrics.Count(MetricClosed, "peer", string(p.region), "reason", string(ended.end))
+	m.o.Metrics.Count(MetricClosed, string(p.region), string(ended.end))
 	m.o.Log.Info("backbone link down", "peer", p.region, "reason", string(ended.end), "error", ended.err)
 	m.handle(func() { m.call1(m.o.Handlers.OnDown, p.region) })
 }

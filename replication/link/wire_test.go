@@ -79,10 +79,10 @@ func TestForgedHelloIsRefused(t *testing.T) {
 		end    End
 		metric string
 	}{
-		"another region":    {helloFrame("ap-south", 1, 1), EndIdentity, "reason hello"},
-		"a version to come": {helloFrame("eu-west", ProtocolMax+1, ProtocolMax+5), EndVersion, "reason version"},
-		"an old version":    {helloFrame("eu-west", 0, ProtocolMin-1), EndVersion, "reason version"},
-		"versions crossed":  {helloFrame("eu-west", 9, 1), EndVersion, "reason version"},
+		"another region":    {helloFrame("ap-south", 1, 1), EndIdentity, "hello"},
+		"a version to come": {helloFrame("eu-west", ProtocolMax+1, ProtocolMax+5), EndVersion, "version"},
+		"an old version":    {helloFrame("eu-west", 0, ProtocolMin-1), EndVersion, "version"},
+		"versions crossed":  {helloFrame("eu-west", 9, 1), EndVersion, "version"},
 		"not a hello":       {encodeFrame(&pb.Frame{Kind: &pb.Frame_Ping{Ping: &pb.Ping{}}}), EndMalformed, ""},
 		"nothing":           {nil, EndMalformed, ""},
 	} {
@@ -141,7 +141,7 @@ func TestBrokenFramesEndTheLink(t *testing.T) {
 			send(t, ws, helloFrame("eu-west", 1, 1))
 			b.waitUp(t, "eu-west", true)
 			_ = ws.WriteMessage(websocket.BinaryMessage, c.packet) // the other side may close before it has all
-			want := MetricClosed + " peer eu-west reason " + string(c.end)
+			want := MetricClosed + " eu-west " + string(c.end)
 			eventually(t, want, func() bool { return strings.Contains(b.metrics.String(), want) })
 			if c.end != EndTooLarge { // there unread bytes may cost the close frame
 				expectClose(t, ws, c.end.closeCode())
@@ -171,7 +171,7 @@ func TestCompressedMessagesAreRefused(t *testing.T) {
 			b.waitUp(t, "eu-west", true)
 			_, err := secured.Write(message)
 			must(t, err)
-			want := MetricClosed + " peer eu-west reason " + string(EndMalformed)
+			want := MetricClosed + " eu-west " + string(EndMalformed)
 			eventually(t, want, func() bool { return strings.Contains(b.metrics.String(), want) })
 		})
 	}
