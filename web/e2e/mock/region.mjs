@@ -111,7 +111,7 @@ export class Region {
 
   messages(user, id, query) {
     const conversation = this.world.conversations.get(id);
-    if (!conversation?.members.includes(user)) return { messages: [] };
+    if (!conversation?.members.includes(user)) throw refusal(404, 'unknown_conversation', 'no such conversation');
     const limit = Math.min(100, Number(query.get('limit') ?? 50));
     const before = query.get('before');
     const end = before ? conversation.messages.findIndex((message) => message.id === before) : conversation.messages.length;

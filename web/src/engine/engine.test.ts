@@ -5,6 +5,7 @@ import { MemoryStorage } from '../store/memory';
 import { FakeClock, settle } from '../testing/clock';
 import { Dialer, welcome } from '../testing/socket';
 import { Engine } from './engine';
+import { shown } from './timeline';
 
 const regions = ['eu', 'us'].map((region) => ({ region, url: `https://${region}.example.org` }));
 const me = { user_id: '11111111-2222-4333-8444-555555555555', username: 'me', home_zone: 'world' };
@@ -17,7 +18,7 @@ let dialer: Dialer;
 let storage: MemoryStorage;
 let dead: Set<string>;
 let calls: string[];
-let history: object[];
+let history: object[] | undefined; // undefined: the server knows no such conversation
 
 class Shelf {
   private values = new Map<string, string>();
@@ -35,7 +36,7 @@ function answer(method: string, url: URL): object {
   if (path === 'GET /v1/me') return { ...me, pinned: true };
   if (path === 'GET /v1/users/peer') return { ...peer, state: 'online' };
   if (path === 'GET /v1/conversations') return { conversations: [] };
-  if (path.endsWith('/messages')) return { messages: history };
+  if (path.endsWith('/messages')) return { messages: history ?? [] };
   return { contacts: [], blocks: [] };
 }
 
@@ -50,6 +51,9 @@ beforeEach(() => {
   vi.stubGlobal('fetch', (input: string, init?: RequestInit) => {
     const url = new URL(input);
     if (dead.has(url.host)) return Promise.reject(new TypeError('connection refused'));
+    if (url.pathname.endsWith('/messages') && !history) {
+      return Promise.resolve(Response.json({ code: 'unknown_conversation', message: '', retryable: false }, { status: 404 }));
+    }
     calls.push(`${init?.method ?? 'GET'} ${url.host}${url.pathname}`);
     if (url.pathname === '/v1/up.json') return Promise.resolve(new Response('', { status: 404 }));
     return Promise.resolve(Response.json(answer(init?.method ?? 'GET', url)));
@@ -136,6 +140,18 @@ describe('a send', () => {
       [first[0]!.client_id, undefined],
       [first[1]!.client_id, first[0]!.client_id],
     ]);
+  });
+
+  test('to somebody new stays on the screen when it is acknowledged', async () => {
+    history = undefined;
+    const { engine, socket } = await online();
+    engine.send(conv, 'first word');
+    await quiet();
+    const ack = { t: 'ack' as const, message_id: id(5), conversation_id: conv, sent_at: '2026-05-04T10:20:30.123Z' };
+    socket.receive({ ...ack, client_id: socket.of('send')[0]!.client_id, level: 'zone' });
+    const timeline = engine.store.getState().timelines[conv]!;
+    expect(timeline.floor).toBe('');
+    expect(shown(timeline).map(({ body }) => body.text)).toEqual(['first word']);
   });
 
   test('survives the end of the page', async () => {

@@ -1,7 +1,9 @@
 // Reading a conversation's past: from this device as far as it goes, then from the server, page by page.
 
 import { atOrBefore, orderKey } from '../protocol/ids';
+import { RestError } from '../protocol/rest';
 import type { Rest } from '../protocol/rest';
+import type { Message } from '../protocol/types';
 import type { Storage, Writer } from '../store/storage';
 import { timelineEffect } from './events';
 import type { ChatStore } from './state';
@@ -99,7 +101,12 @@ export class History {
   }
 
   private async fetchPage(conversation_id: string, before: string | undefined): Promise<boolean> {
-    const page = await this.options.rest.messages(conversation_id, before, historyLimits.page);
+    const asked: Promise<{ messages: Message[]; next?: string }> = this.options.rest.messages(conversation_id, before, historyLimits.page);
+    const page = await asked.catch((error: unknown) => {
+      // A conversation that no message was sent in yet: all that will be in it comes live.
+      if (before === undefined && error instanceof RestError && (error.status === 404 || error.status === 403)) return { messages: [] as Message[], next: undefined };
+      throw error;
+    });
     // A `reset` or another page may have come meanwhile; then this one joins nothing.
     if (this.timeline(conversation_id).floor !== before) return true;
     const oldest = page.messages.at(-1);

@@ -58,8 +58,8 @@ describe('renaming', () => {
 describe('what is shown', () => {
   const { timeline } = merge(emptyTimeline, [message(1), message(5), message(6)]);
 
-  test('nothing before the first page, and nothing below the floor', () => {
-    expect(shown(timeline)).toEqual([]);
+  test('what came live before the first page, and nothing below the floor', () => {
+    expect(texts(shown(timeline))).toEqual(['text 1', 'text 5', 'text 6']);
     expect(texts(shown(lower(timeline, message(5).id)))).toEqual(['text 5', 'text 6']);
     expect(texts(shown(lower(timeline, '')))).toEqual(['text 1', 'text 5', 'text 6']);
   });

@@ -85,10 +85,9 @@ export function lower(timeline: Timeline, floor: string): Timeline {
   return lowest ? { ...timeline, floor } : timeline;
 }
 
-/** shown gives the rows without a gap between them. */
+/** shown gives the rows without a gap between them. Before the first page those are what came live. */
 export function shown(timeline: Timeline): readonly Row[] {
-  if (timeline.floor === undefined) return [];
-  if (timeline.floor === '') return timeline.rows;
+  if (timeline.floor === undefined || timeline.floor === '') return timeline.rows;
   const from = orderKey(timeline.floor);
   const first = timeline.rows.findIndex((row) => row.key >= from);
   return first === 0 ? timeline.rows : first < 0 ? [] : timeline.rows.slice(first);
@@ -97,7 +96,7 @@ export function shown(timeline: Timeline): readonly Row[] {
 /** trim keeps the newest rows of a conversation that left the screen, and knows that older ones have to be read again. */
 export function trim(timeline: Timeline, keep: number): Timeline {
   const rows = shown(timeline);
-  if (rows.length <= keep) return timeline;
+  if (timeline.floor === undefined || rows.length <= keep) return timeline;
   const kept = rows.slice(-keep);
   return { rows: kept, floor: kept[0]!.id };
 }
