@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"meridian/chat"
 )
@@ -12,22 +13,103 @@ import (
 // author's (ID, Zone). The caller's rows stay as they are, in the clear. A body whose key is destroyed reads as nil, so
 // that the rest of a page can be read and a relay can see that there is nothing to deliver.
 //
-// Commit of an author's first text in a zone waits for the store, since the data key must be durable first.
+// An author's first text in a zone needs a data key, which must be durable before the text. Commit does not wait for that:
+// such a batch and those behind it queue, in order, while the keys that they lack are made together.
 func Wrap(s chat.Store, sealer *Sealer) chat.Store { return &store{Store: s, sealer: sealer} }
 
 type store struct {
 	chat.Store
 	sealer *Sealer
+
+	mu      sync.Mutex // also keeps the order of commits
+	queue   []commit
+	working bool
+}
+
+type commit struct {
+	batch *chat.Batch
+	done  func(error)
 }
 
 // Commit implements chat.Store.
 func (s *store) Commit(b *chat.Batch, done func(error)) {
-	sealed, err := s.sealed(context.Background(), b)
-	if err != nil {
-		go done(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.working && len(s.lacking([]commit{{batch: b}})) == 0 {
+		s.commit(commit{b, done})
 		return
 	}
-	s.Store.Commit(sealed, done)
+	s.queue = append(s.queue, commit{b, done})
+	if !s.working {
+		s.working = true
+		go s.work()
+	}
+}
+
+// work commits what is queued, until nothing is.
+func (s *store) work() {
+	for {
+		s.mu.Lock()
+		queue := s.queue
+		s.queue = nil
+		s.working = len(queue) > 0
+		s.mu.Unlock()
+		if len(queue) == 0 {
+			return
+		}
+		s.makeKeys(s.lacking(queue))
+		for _, c := range queue {
+			s.commit(c)
+		}
+	}
+}
+
+func (s *store) commit(c commit) {
+	sealed, err := s.sealed(context.Background(), c.batch)
+	if err != nil {
+		go c.done(err)
+		return
+	}
+	s.Store.Commit(sealed, c.done)
+}
+
+// lacking gives the data keys that these commits need and that are not in memory, each once.
+func (s *store) lacking(queue []commit) []keyName {
+	var names []keyName
+	need := func(author chat.UserID, zone chat.Zone, body []byte) {
+		name := keyName{author, zone}
+		if len(body) > 0 && s.sealer.cached(name) == nil && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, c := range queue {
+		for i := range c.batch.Messages {
+			m := &c.batch.Messages[i]
+			need(m.Sender, m.OwnerZone, m.Body)
+		}
+		for i := range c.batch.Log {
+			op := &c.batch.Log[i].Op
+			need(op.Author.ID, op.Author.Zone, op.Body)
+		}
+	}
+	return names
+}
+
+// makersAtOnce bounds the keys that are made side by side; the store syncs them together.
+const makersAtOnce = 64
+
+// makeKeys loads or makes keys. What fails here fails again, and is told, when a text is sealed.
+func (s *store) makeKeys(names []keyName) {
+	var group sync.WaitGroup
+	slots := make(chan struct{}, makersAtOnce)
+	for _, name := range names {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			_, _ = s.sealer.dataKey(context.Background(), name.author, name.zone, true)
+		})
+	}
+	group.Wait()
 }
 
 // sealed gives a copy of b with its bodies sealed; b itself when it has none.

@@ -13,6 +13,9 @@ import (
 )
 
 const (
+	// usualBatch is room for what one message writes; groupOverhead for what a group adds to its batches. Both in bytes.
+	usualBatch    = 2048
+	groupOverhead = 512
 	// spaceEvery is how often free space is looked up while writes come in.
 	spaceEvery = 100 * time.Millisecond
 	// spaceShare: every byte that is committed may take so many on the disk before it is asked again: the log, the table,
@@ -26,7 +29,7 @@ const (
 // up the others, but no fsync.
 func (s *Store) Commit(b *chat.Batch, done func(error)) {
 	r := &request{done: done}
-	r.batch, r.err = encode(s.db.NewBatch(), b, s.opts.Codec)
+	r.batch, r.err = encode(s.db.NewBatchWithSize(usualBatch), b, s.opts.Codec)
 	s.enqueue(r)
 }
 
@@ -67,8 +70,10 @@ type group struct {
 	s       *Store
 	batch   *pebble.Batch
 	buckets map[string]*logBucket
+	spans   spans
 	// written holds what this group sets in tables whose rows are decided by looking: the engine does not show it yet.
 	written   map[string][]byte
+	swept     func() // called when what a sweep dropped is gone for readers
 	highWater chat.HLC
 }
 
@@ -118,6 +123,7 @@ func (g *group) add(e *encoded) error {
 		}
 		g.buckets[k].add(l.time, l.seq, l.to)
 	}
+	g.spans.add(e.spans)
 	g.highWater = max(g.highWater, e.highWater)
 	return nil
 }
@@ -141,7 +147,13 @@ func (s *Store) commitLoop() {
 
 // commit makes requests durable and answers them.
 func (s *Store) commit(requests []*request) {
-	g := &group{s: s, batch: s.db.NewBatch()}
+	size := groupOverhead
+	for _, r := range requests {
+		if r.batch != nil {
+			size += r.batch.bytes
+		}
+	}
+	g := &group{s: s, batch: s.db.NewBatchWithSize(size)}
 	errs := make([]error, len(requests))
 	refusal, frees := s.refusal()
 	for i, r := range requests {
@@ -202,7 +214,12 @@ func (s *Store) write(g *group, batches int) error {
 	}
 	s.highWater = max(s.highWater, g.highWater)
 	_ = g.batch.Close()
+	s.inbox.grow(g.spans.inbox.first, g.spans.inbox.end)
+	s.retries.grow(g.spans.retries.first, g.spans.retries.end)
 	s.views.publish(s.db.NewSnapshot())
+	if g.swept != nil {
+		g.swept()
+	}
 	s.opts.Metrics.Committed(batches, bytes, time.Since(began))
 	return nil
 }

@@ -14,7 +14,8 @@ type encoded struct {
 	rows      *pebble.Batch
 	claims    []chat.Claim
 	buckets   map[string]*logBucket // by key of tagLogBucket
-	highWater chat.HLC              // the largest HLC time in the batch
+	spans     spans
+	highWater chat.HLC // the largest HLC time in the batch
 	bytes     int
 }
 
@@ -106,6 +107,8 @@ func (e *encoded) mailboxes(b *chat.Batch) error {
 		if err := checkID(row.Op, "an inbox entry's op"); err != nil {
 			return err
 		}
+		b := bucketOf(row.Arrival, inboxBucket)
+		e.spans.inbox.add(b, b+1)
 		e.set(inboxKey(row.Owner, row.Arrival, row.Op), packInbox(row))
 		e.saw(row.Arrival, row.Op.Time())
 	}
@@ -114,6 +117,8 @@ func (e *encoded) mailboxes(b *chat.Batch) error {
 		if err := checkID(row.ID, "a retry's id"); err != nil {
 			return err
 		}
+		b := bucketOf(row.ID.Time(), retryBucket)
+		e.spans.retries.add(b, b+1)
 		e.merge(retryKey(row), packRetry(row))
 		e.saw(row.ID.Time())
 	}

@@ -21,12 +21,14 @@ import (
 
 // Store is a chat.Store in one directory.
 type Store struct {
-	opts   Options
-	db     *pebble.DB
-	gate   *gate
-	lock   *pebble.Lock
-	views  views
-	turned atomic.Bool // a memory buffer has filled since room last looked
+	opts Options
+	db   *pebble.DB
+	gate *gate
+	// Where the bucketed tables have rows.
+	inbox, retries buckets
+	lock           *pebble.Lock
+	views          views
+	turned         atomic.Bool // a memory buffer has filled since room last looked
 
 	queue      queue
 	answers    answers
@@ -231,6 +233,9 @@ func (s *Store) start() error {
 		return openError(s.opts.Dir, err)
 	}
 	s.highWater = chat.HLC(high)
+	if err := errors.Join(s.inbox.load(s.db, tagInbox), s.retries.load(s.db, tagRetry)); err != nil {
+		return openError(s.opts.Dir, err)
+	}
 	s.views.publish(s.db.NewSnapshot())
 	s.background.Add(2)
 	go s.commitLoop()

@@ -20,7 +20,7 @@ type Options struct {
 	Node   chat.NodeID
 	// Codec turns the ops of the op log into bytes.
 	Codec chat.OpCodec
-	// CacheBytes of memory hold blocks of tables; 0: 64 MiB.
+	// CacheBytes of memory hold blocks of tables; while few writes wait, up to two of MemTableBytes more. 0: 64 MiB.
 	CacheBytes int64
 	// MemTableBytes of memory gather writes before they become a table; up to five such buffers exist. 0: 64 MiB.
 	MemTableBytes int64
@@ -58,6 +58,9 @@ const (
 	defaultMemTableBytes = 64 << 20
 	// minMemTableBytes keeps a group of batches (maxGroupBytes) well below what Pebble would treat as a table of its own.
 	minMemTableBytes = 4 << 20
+	// cachedMemTables: Pebble takes its write buffers out of the cache's size, so a cache that is no larger than they are
+	// caches nothing.
+	cachedMemTables = 2
 	// neverStall is above what Pebble could reach: it would wait for ever for a disk that stays full. The store holds the
 	// writers back itself (pressure.go).
 	neverStall   = 1000
@@ -98,7 +101,7 @@ func (o Options) pebble(g *gate, turned *atomic.Bool, lock *pebble.Lock) *pebble
 		// With sync offsets in the log, damage before the last fsync is told from a torn tail, and refused.
 		FormatMajorVersion:          pebble.FormatWALSyncChunks,
 		Merger:                      newMerger(),
-		CacheSize:                   o.CacheBytes,
+		CacheSize:                   o.CacheBytes + cachedMemTables*o.MemTableBytes,
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: neverStall,
 		L0StopWritesThreshold:       neverStall,

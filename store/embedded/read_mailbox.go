@@ -1,9 +1,7 @@
 package embedded
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -91,21 +89,6 @@ func rows[T any](ctx context.Context, s *Store, op string, prefix []byte, unpack
 	return some(out, err)
 }
 
-// liveBuckets gives the numbers of the first and the last bucket that a bucketed table has.
-func liveBuckets(r pebble.Reader, tag byte) (first, last uint32, ok bool, err error) {
-	it, err := r.NewIter(&pebble.IterOptions{LowerBound: []byte{tag}, UpperBound: []byte{tag + 1}})
-	if err != nil {
-		return 0, 0, false, err
-	}
-	if it.First() {
-		first, ok = binary.BigEndian.Uint32(it.Key()[1:]), true
-	}
-	if ok && it.Last() {
-		last = binary.BigEndian.Uint32(it.Key()[1:])
-	}
-	return first, last, ok, it.Close()
-}
-
 // Inbox implements chat.Mailboxes.
 func (s *Store) Inbox(ctx context.Context, owner chat.UserID, from, upTo chat.HLC, limit int) ([]chat.InboxRow, error) {
 	const op = "embedded.Inbox"
@@ -117,13 +100,9 @@ func (s *Store) Inbox(ctx context.Context, owner chat.UserID, from, upTo chat.HL
 	}
 	var found []chat.InboxRow
 	err := s.read(ctx, op, func(r pebble.Reader) error {
-		first, last, ok, err := liveBuckets(r, tagInbox)
-		if err != nil || !ok {
-			return err
-		}
+		first, end := s.inbox.span()
 		first = max(first, bucketOf(from+1, inboxBucket))
-		last = min(last, bucketOf(upTo, inboxBucket))
-		for b := first; b <= last && len(found) < limit; b++ {
+		for b := first; b < end && bucketStart(b, inboxBucket) <= upTo && len(found) < limit; b++ {
 			prefix := key(tagInbox, be32(b), owner[:])
 			lower, upper := slices.Concat(prefix, be64(uint64(from+1))), after(prefix)
 			if upTo != ^chat.HLC(0) {
@@ -157,27 +136,18 @@ func (s *Store) InboxFloor(ctx context.Context) (floor chat.HLC, err error) {
 func (s *Store) Retries(ctx context.Context, sender chat.UserID, client chat.ClientID) ([]chat.RetryRow, error) {
 	var found []chat.RetryRow
 	err := s.read(ctx, "embedded.Retries", func(r pebble.Reader) error {
-		it, err := r.NewIter(&pebble.IterOptions{LowerBound: []byte{tagRetry}, UpperBound: []byte{tagRetry + 1}})
-		if err != nil {
-			return err
-		}
-		// One seek per live bucket: each lands on the send's rows there, or on a key that names the next bucket to try.
-		for ok := it.First(); ok; {
-			bucket := binary.BigEndian.Uint32(it.Key()[1:])
-			prefix := key(tagRetry, be32(bucket), sender[:], client[:])
-			for ok = it.SeekGE(prefix); ok && bytes.HasPrefix(it.Key(), prefix); ok = it.Next() {
-				row, err := unpackRetry(it.Key(), it.Value())
-				if err != nil {
-					_ = it.Close()
-					return err
-				}
+		for b, end := s.retries.span(); b < end; b++ {
+			prefix := key(tagRetry, be32(b), sender[:], client[:])
+			err := scan(r, prefix, after(prefix), func(k, v []byte) (bool, error) {
+				row, err := unpackRetry(k, v)
 				found = append(found, row)
-			}
-			if ok && binary.BigEndian.Uint32(it.Key()[1:]) == bucket {
-				ok = it.SeekGE(key(tagRetry, be32(bucket+1)))
+				return false, err
+			})
+			if err != nil {
+				return err
 			}
 		}
-		return it.Close()
+		return nil
 	})
 	slices.SortFunc(found, func(a, b chat.RetryRow) int { return a.ID.Compare(b.ID) })
 	return some(found, err)

@@ -40,6 +40,14 @@ func (s *Store) Sweep(ctx context.Context, now chat.HLC) (int, error) {
 		for _, b := range ops {
 			g.dropOps(b)
 		}
+		g.swept = func() {
+			if len(inbox) > 0 {
+				s.inbox.without(inbox[len(inbox)-1])
+			}
+			if len(retries) > 0 {
+				s.retries.without(retries[len(retries)-1])
+			}
+		}
 		dropped <- len(inbox) + len(retries) + len(ops)
 		return nil
 	})

@@ -124,17 +124,19 @@ func testSweep(t *testing.T, f Factory) {
 			t.Fatalf("the message of day %d is gone: %v", d, err)
 		}
 	}
-	must(t, Commit(s, &chat.Batch{Positions: []chat.PositionRow{{Stream: stream(1), To: "us-east", Seq: 40}}}))
+	position := func(seq uint64) {
+		must(t, Commit(s, &chat.Batch{Positions: []chat.PositionRow{{Stream: stream(1), To: "us-east", Seq: seq}}}))
+	}
+	later := now.Add(400 * day)
+	got[int](t)(s.Sweep(ctx, later))
+	same(t, "old ops that nobody has", len(read(s.ReadLog(ctx, stream(1), 0, 100, "", 100))), 40)
+	position(39)
+	got[int](t)(s.Sweep(ctx, later))
+	same(t, "the old op that its destination does not have", len(read(s.ReadLog(ctx, stream(1), 39, 100, "", 100))), 1)
+	position(40)
 	got[int](t)(s.Sweep(ctx, now))
-	for _, op := range read(s.ReadLog(ctx, stream(1), 0, 100, "", 100)) {
-		if op.Time < now.Add(-60*day) {
-			t.Fatalf("op %d of %v is still there", op.Seq, op.Time.Time())
-		}
-	}
-	if len(read(s.ReadLog(ctx, stream(1), 26, 100, "", 100))) != 14 {
-		t.Fatal("ops younger than the retention are gone")
-	}
-	got[int](t)(s.Sweep(ctx, now.Add(400*day)))
+	same(t, "ops younger than the retention", len(read(s.ReadLog(ctx, stream(1), 26, 100, "", 100))), 14)
+	got[int](t)(s.Sweep(ctx, later))
 	same(t, "the op log after a year", read(s.ReadLog(ctx, stream(1), 0, 100, "", 100)), []chat.Op{})
 	same(t, "the retry rows after a year", got[[]chat.RetryRow](t)(s.Retries(ctx, user((39*perDay+1)%3), client(39*perDay+1))), []chat.RetryRow{})
 	must(t, s.Close())
