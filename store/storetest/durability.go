@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -271,14 +270,4 @@ func anyRow(r *rapid.T) chat.Batch {
 	default:
 		return chat.Batch{HighWater: at(n)}
 	}
-}
-
-// within waits until ok, at most for the bound, and says whether it came.
-func within(bound time.Duration, ok func() bool) bool {
-	for end := time.Now().Add(bound); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if ok() {
-			return true
-		}
-	}
-	return ok()
 }
