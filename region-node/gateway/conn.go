@@ -119,7 +119,11 @@ var errBinary = errors.New("binary frame")
 func (s *socket) Write(frames [][]byte) error {
 	s.lockForWrite.Lock()
 	defer s.lockForWrite.Unlock()
-	if err := s.net.SetWriteDeadline(time.Now().Add(s.write)); err != nil {
+	deadline := time.Now().Add(s.write)
+	if err := s.ws.SetWriteDeadline(deadline); err != nil { // gorilla sets its own, or none, on the connection with every frame
+		return err
+	}
+	if err := s.net.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
 	s.net.collect()
@@ -135,14 +139,24 @@ func (s *socket) Write(frames [][]byte) error {
 func (s *socket) Close(code int, reason string) {
 	s.closeOnce.Do(func() {
 		if code > 0 && code != websocket.CloseNoStatusReceived && code != websocket.CloseAbnormalClosure {
-			// A writer stuck on a slow reader holds the lock: the close frame is a courtesy, never waited for.
-			if s.lockForWrite.TryLock() {
+			// A writer stuck on a slow reader holds the lock: the close frame is a courtesy, waited for briefly.
+			if s.lockWithin(closeWait) {
 				_ = s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(closeWait))
 				s.lockForWrite.Unlock()
 			}
 		}
 		_ = s.ws.Close()
 	})
+}
+
+// lockWithin takes the lock for writing, unless another writer holds it for longer than d.
+func (s *socket) lockWithin(d time.Duration) bool {
+	for end := time.Now().Add(d); !s.lockForWrite.TryLock(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // closeWait bounds the courtesy of a close frame.

@@ -138,17 +138,31 @@ func (s *session) target(ctx context.Context, to *wire.Target) (chat.Owner, erro
 	case to == nil || (to.User == "") == (to.Conversation == ""):
 		return chat.Owner{}, invalid("to must name a user or a conversation")
 	case to.User != "":
-		peer, err := s.g.opt.Directory.Resolve(ctx, to.User)
-		if err == nil && peer.ID == s.self.ID {
-			err = &chat.Error{Code: chat.CodeSelfMessage, Message: "a message to oneself"}
-		}
-		return peer, err
+		return s.named(ctx, to.User)
 	}
 	u, err := chat.ParseUUID(to.Conversation)
 	if err != nil {
 		return chat.Owner{}, invalid("to.conversation must be a UUID")
 	}
 	return s.peerOf(ctx, chat.ConversationID(u))
+}
+
+// named finds a person by name. Names never go to somebody else, so what was found once is remembered.
+func (s *session) named(ctx context.Context, name string) (chat.Owner, error) {
+	if peer, ok := s.names[name]; ok {
+		return peer, nil
+	}
+	peer, err := s.g.opt.Directory.Resolve(ctx, name)
+	if err != nil {
+		return chat.Owner{}, err
+	}
+	if peer.ID == s.self.ID {
+		return chat.Owner{}, &chat.Error{Code: chat.CodeSelfMessage, Message: "a message to oneself"}
+	}
+	if len(s.names) < maxCachedPeers {
+		s.names[name] = peer
+	}
+	return peer, nil
 }
 
 // peerOf finds the other one of an own conversation.
@@ -241,11 +255,16 @@ func (s *session) onRead(ctx context.Context, in wire.In) error {
 		return &chat.Error{Code: chat.CodeUnknownMessage, Message: "no such message in this conversation"}
 	}
 	mk := chat.Mark{Conversation: chat.ConversationID(conversation), User: s.self.ID, Kind: chat.MarkRead, UpTo: chat.MessageID(id)}
-	return submitMark(ctx, s.g.opt, s.self, mk, func(err error) {
+	state, err := readMark(ctx, s.g.opt.Store, s.self.ID, mk)
+	if err != nil || state.upTo.Compare(mk.UpTo) >= 0 { // a mark only moves forward
+		return err
+	}
+	submitMark(s.g.opt, s.self, state.peer, mk, func(err error) {
 		if err != nil {
 			s.fail(err, "read")
 		}
 	})
+	return nil
 }
 
 // onTyping passes the hint on; it is neither stored nor acknowledged.

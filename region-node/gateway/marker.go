@@ -19,6 +19,8 @@ type marker struct {
 	marks map[markKey]mark
 	timer *time.Timer
 	done  bool
+	// recent is what the last marks said, to spare reading it again. The timer's alone.
+	recent map[markKey]markState
 }
 
 type markKey struct {
@@ -31,7 +33,18 @@ type mark struct {
 	upTo chat.MessageID
 }
 
-func newMarker(opt Options) *marker { return &marker{opt: opt, marks: make(map[markKey]mark)} }
+// markState is whom a conversation is with, and how far it is marked.
+type markState struct {
+	peer chat.Owner
+	upTo chat.MessageID
+}
+
+// maxRecentMarks bounds what is remembered of marks; it is forgotten as a whole beyond that.
+const maxRecentMarks = 50_000
+
+func newMarker(opt Options) *marker {
+	return &marker{opt: opt, marks: make(map[markKey]mark), recent: make(map[markKey]markState)}
+}
 
 func (m *marker) delivered(self chat.Owner, conversation chat.ConversationID, id chat.MessageID) {
 	m.mu.Lock()
@@ -57,59 +70,80 @@ func (m *marker) close() {
 	}
 }
 
+// flush originates what was gathered. The next timer starts when it is done, so that one flush works at a time.
 func (m *marker) flush() {
 	m.mu.Lock()
 	marks := m.marks
 	m.marks = make(map[markKey]mark)
-	m.timer = nil
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), m.opt.Timing.WriteTimeout)
 	defer cancel()
 	for key, mk := range marks {
-		if err := submitMark(ctx, m.opt, mk.self, chat.Mark{Conversation: key.conversation, User: key.user, Kind: chat.MarkDelivered, UpTo: mk.upTo}, nil); err != nil {
+		if err := m.submit(ctx, key, mk); err != nil {
 			m.opt.Log.Debug("delivered mark not written; the next one covers it", "err", err)
 		}
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.timer = nil
+	if len(m.marks) > 0 && !m.done {
+		m.timer = time.AfterFunc(m.opt.Timing.DeliveredDelay, m.flush)
+	}
 }
 
-// submitMark originates a mark for the reader and, where policy lets the other side know, for the peer. A mark that does not
-// move forward is not written. A delivered mark that only its own reader would keep is not worth an op.
-func submitMark(ctx context.Context, opt Options, self chat.Owner, mk chat.Mark, answer func(error)) error {
-	if answer == nil {
-		answer = func(err error) {
-			if err != nil {
-				opt.Log.Debug("mark refused", "err", err)
-			}
+func (m *marker) submit(ctx context.Context, key markKey, mk mark) error {
+	chatMark := chat.Mark{Conversation: key.conversation, User: key.user, Kind: chat.MarkDelivered, UpTo: mk.upTo}
+	state, ok := m.recent[key]
+	if !ok {
+		var err error
+		if state, err = readMark(ctx, m.opt.Store, mk.self.ID, chatMark); err != nil {
+			return err
 		}
 	}
-	conversation, ok, err := opt.Store.Conversation(ctx, self.ID, mk.Conversation)
+	if state.upTo.Compare(mk.upTo) >= 0 || !residency.Write(m.opt.Topology, mk.self.Zone, state.peer.Zone).Allowed() {
+		return nil // known, or nobody else may know: not worth an op
+	}
+	if len(m.recent) >= maxRecentMarks {
+		clear(m.recent)
+	}
+	m.recent[key] = markState{peer: state.peer, upTo: mk.upTo}
+	submitMark(m.opt, mk.self, state.peer, chatMark, func(err error) {
+		if err != nil {
+			m.opt.Log.Debug("delivered mark refused", "err", err)
+		}
+	})
+	return nil
+}
+
+// readMark reads whom a conversation is with and how far it is marked. The error has CodeUnknownConversation.
+func readMark(ctx context.Context, store chat.Store, owner chat.UserID, mk chat.Mark) (markState, error) {
+	conversation, ok, err := store.Conversation(ctx, owner, mk.Conversation)
 	if err != nil {
-		return err
+		return markState{}, err
 	}
 	if !ok {
-		return &chat.Error{Code: chat.CodeUnknownConversation, Op: "gateway.submitMark", Message: "no such conversation"}
+		return markState{}, &chat.Error{Code: chat.CodeUnknownConversation, Op: "gateway.readMark", Message: "no such conversation"}
 	}
-	owners := []chat.Owner{self}
-	if residency.Write(opt.Topology, self.Zone, conversation.Peer.Zone).Allowed() {
-		owners = append(owners, conversation.Peer)
-	} else if mk.Kind == chat.MarkDelivered {
-		return nil
-	}
-	known, err := opt.Store.Marks(ctx, self.ID, mk.Conversation)
-	if err != nil {
-		return err
-	}
+	state := markState{peer: conversation.Peer}
+	known, err := store.Marks(ctx, owner, mk.Conversation)
 	for _, row := range known {
-		if row.User == mk.User && row.Kind == mk.Kind && row.UpTo.Compare(mk.UpTo) >= 0 {
-			answer(nil)
-			return nil
+		if row.User == mk.User && row.Kind == mk.Kind {
+			state.upTo = row.UpTo
 		}
+	}
+	return state, err
+}
+
+// submitMark originates a mark for the reader and, where policy lets the other side know, for the peer.
+func submitMark(opt Options, self, peer chat.Owner, mk chat.Mark, answer func(error)) {
+	owners := []chat.Owner{self}
+	if residency.Write(opt.Topology, self.Zone, peer.Zone).Allowed() {
+		owners = append(owners, peer)
 	}
 	opt.Messages.SubmitAsync(messages.Request{
 		Op:     chat.Op{Kind: chat.OpMark, Author: self, Owners: owners, Conversation: mk.Conversation, Client: markClient(mk), Mark: &mk},
 		Answer: func(a replication.Submitted) { answer(a.Err) },
 	})
-	return nil
 }
 
 // markClient gives an op key to a mark: what it marks is its identity.

@@ -39,7 +39,8 @@ type session struct {
 	peers    map[chat.ConversationID]chat.Owner
 	watching map[chat.UserID]struct{}
 
-	reader *replication.Reader // the writer's alone
+	names  map[string]chat.Owner // people written to by name; the read loop's alone
+	reader *replication.Reader   // the writer's alone
 	blocks atomic.Pointer[people.Blocks]
 }
 
@@ -58,7 +59,8 @@ func (g *Gateway) open(ctx context.Context, conn Conn, h Hello) (*session, error
 		g: g, conn: conn, claims: c, ctx: ctx, cancel: cancel, id: uuid.NewString(),
 		self: chat.Owner{ID: c.User, Zone: c.Zone, Name: c.Name},
 		own:  make(map[chat.ClientID]struct{}), peers: make(map[chat.ConversationID]chat.Owner), watching: make(map[chat.UserID]struct{}),
-		log: g.opt.Log,
+		names: make(map[string]chat.Owner),
+		log:   g.opt.Log,
 	}
 	g.opt.Messages.Hub().Subscribe(c.User, s) // subscribe before the marks are taken: nothing falls between
 	reader, reset, err := s.position(ctx, h.Frame.Resume)
@@ -162,6 +164,9 @@ func (s *session) readLoop(ctx context.Context) {
 			if errors.Is(err, errBinary) {
 				s.conn.Close(1003, "text frames only")
 				return
+			}
+			if e.Code == chat.CodeHeartbeatTimeout {
+				s.g.opt.Metrics.Count("heartbeat_timeouts_total")
 			}
 			Refuse(s.conn, err, "")
 		}
