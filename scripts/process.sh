@@ -1,11 +1,8 @@
 #!/usr/bin/env bash
-# The process tests: real processes of bin/meridian, killed and cut while messages flow. They carry the build tag "process",
-# so that `go test ./...` leaves them out. That there are none is a failure: it would look like success.
+# The process tests: real processes of bin/meridian, killed and cut while messages flow, and the runbooks against a live
+# deployment. `go test ./...` runs neither: test/process under -short, runbooks without the build tag.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-listed=$(go test -tags process -list '^TestProcess' ./cmd/...)
-if ! grep -q '^TestProcess' <<<"$listed"; then
-  echo "process: no test with the build tag process is called TestProcess…" >&2
-  exit 1
-fi
-go test -tags process -run '^TestProcess' -count 1 -p 1 -timeout 14m ./cmd/...
+export MERIDIAN_BIN="$PWD/bin/meridian"
+go test -tags process -run '^TestProcess' -count 1 -v -timeout 4m ./runbooks
+go test -count 1 -v -timeout 14m ./test/process
