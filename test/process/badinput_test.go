@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -78,7 +77,7 @@ func sendTo(user, text string) string {
 
 // badFrames: a frame that is refused alone; the socket goes on.
 func badFrames(t *testing.T, b *badInput) {
-	r, _ := welcomed(t, b.base, b.ada.Access, "", 0)
+	r, _ := welcomed(t, b.base, b.ada.Access, "")
 	limits := b.c.Config.Limits
 	for _, test := range []struct{ name, frame, code string }{
 		{"not JSON", `{"t":`, "bad_frame"},
@@ -114,7 +113,7 @@ func badFrames(t *testing.T, b *badInput) {
 		if code, closed := r.outcome(false); closed != 0 || !strings.Contains(" "+test.code+" ", " "+code+" ") || code == "" {
 			t.Errorf("%s: got %q (closed with %d), want %q", test.name, code, closed, test.code)
 			if closed != 0 {
-				r, _ = welcomed(t, b.base, b.ada.Access, "", 0)
+				r, _ = welcomed(t, b.base, b.ada.Access, "")
 			}
 		}
 	}
@@ -134,7 +133,7 @@ func fatalFrames(t *testing.T, b *badInput) {
 		{"binary", websocket.BinaryMessage, `{"t":"ping"}`, 1003},
 		{"far too large", websocket.TextMessage, strings.Repeat("x", 10*b.c.Config.Limits.FrameBytes), 1009},
 	} {
-		r, _ := welcomed(t, b.base, b.ada.Access, "", 0)
+		r, _ := welcomed(t, b.base, b.ada.Access, "")
 		_ = r.conn.WriteMessage(test.kind, []byte(test.data)) // it may be cut off while it writes
 		if test.closed == 1009 {                              // what is still on its way to the server resets the connection, and may take the close frame with it
 			for err := error(nil); err == nil; {
@@ -153,7 +152,7 @@ func fatalFrames(t *testing.T, b *badInput) {
 
 // reusedClientID: the same key with the same text is the same message; with another text it is refused.
 func reusedClientID(t *testing.T, b *badInput) {
-	r, _ := welcomed(t, b.base, b.ada.Access, "", 0)
+	r, _ := welcomed(t, b.base, b.ada.Access, "")
 	frame := sendTo("grace", "the first text")
 	r.text(websocket.TextMessage, frame)
 	first := r.want("ack")
@@ -223,7 +222,7 @@ func badTokens(t *testing.T, b *badInput) {
 		"for another use":   b.ada.Refresh,
 		"with other claims": parts[0] + "." + strings.Split(b.grace.Access, ".")[1] + "." + parts[2],
 	} {
-		r := dialRaw(t, b.base, 0)
+		r := dialRaw(t, b.base)
 		r.write(map[string]string{"t": "hello", "token": token})
 		if code, closed := r.outcome(true); code != "unauthorized" || closed != 4001 {
 			t.Errorf("token %s: socket: %q, closed with %d", name, code, closed)
@@ -237,13 +236,13 @@ func badTokens(t *testing.T, b *badInput) {
 // badHellos: a socket that does not begin as it must.
 func badHellos(t *testing.T, b *badInput) {
 	for name, frame := range map[string]string{"send": sendTo("grace", "x"), "ping": `{"t":"ping"}`, "no JSON": "hello", "token of another type": `{"t":"hello","token":1}`} {
-		r := dialRaw(t, b.base, 0)
+		r := dialRaw(t, b.base)
 		r.text(websocket.TextMessage, frame)
 		if code, closed := r.outcome(true); code == "" || closed == 1000 || closed < 1002 {
 			t.Errorf("%s first: %q, closed with %d", name, code, closed)
 		}
 	}
-	r := dialRaw(t, b.base, 0)
+	r := dialRaw(t, b.base)
 	r.write(map[string]string{"t": "hello", "token": b.ada.Access, "resume": "a cursor of my own"})
 	if f, err := r.next(); err != nil || f.T != "welcome" && f.Code != "invalid" {
 		t.Errorf("a cursor that is none: %+v, %v; want a welcome with reset, or invalid", f, err)
@@ -253,10 +252,10 @@ func badHellos(t *testing.T, b *badInput) {
 // silence: no hello in time, and a client that is there but says nothing (a half-open socket looks the same).
 func silence(t *testing.T, b *badInput) {
 	began := time.Now()
-	if _, closed := dialRaw(t, b.base, 0).outcome(true); closed != 4002 || time.Since(began) > 5*time.Second {
+	if _, closed := dialRaw(t, b.base).outcome(true); closed != 4002 || time.Since(began) > 5*time.Second {
 		t.Errorf("no hello: closed with %d after %v", closed, time.Since(began))
 	}
-	r, _ := welcomed(t, b.base, b.ada.Access, "", 0)
+	r, _ := welcomed(t, b.base, b.ada.Access, "")
 	began = time.Now()
 	if _, closed := r.outcome(true); closed != 4009 || time.Since(began) > 5*badHeartbeat {
 		t.Errorf("silence: closed with %d after %v", closed, time.Since(began))
@@ -265,8 +264,8 @@ func silence(t *testing.T, b *badInput) {
 
 // slowReader: one who stops reading is cut off, and gets all of it when it resumes by its cursor.
 func slowReader(t *testing.T, b *badInput) {
-	r, hello := welcomed(t, b.base, b.grace.Access, "", 4096)
-	writer, _ := welcomed(t, b.base, b.ada.Access, "", 0)
+	r, hello := welcomed(t, b.base, b.grace.Access, "")
+	writer, _ := welcomed(t, b.base, b.ada.Access, "")
 	const messages = 600
 	padding := strings.Repeat("x", b.c.Config.Limits.TextBytes-100)
 	sent, after := map[string]bool{}, ""
@@ -303,9 +302,6 @@ func slowReader(t *testing.T, b *badInput) {
 		}
 	}
 	before := len(sent)
-	if tcp, ok := r.conn.NetConn().(*net.TCPConn); ok {
-		_ = tcp.SetReadBuffer(1 << 20) // a small one would only make the rest of this test slow
-	}
 	for {
 		f, err := r.next()
 		if err != nil {
@@ -317,7 +313,7 @@ func slowReader(t *testing.T, b *badInput) {
 		take(f)
 	}
 	t.Logf("the slow reader had got %d of %d messages", before-len(sent), messages)
-	again, welcome := welcomed(t, b.base, b.grace.Access, cursor, 0)
+	again, welcome := welcomed(t, b.base, b.grace.Access, cursor)
 	take(welcome)
 	for end := time.Now().Add(20 * time.Second); len(sent) > 0 && time.Now().Before(end); {
 		f, err := again.next()
@@ -413,8 +409,8 @@ func badUpgrades(t *testing.T, b *badInput) {
 // stillServes: after all that, somebody writes and somebody reads.
 func (b *badInput) stillServes() {
 	b.t.Helper()
-	from, _ := welcomed(b.t, b.base, b.ada.Access, "", 0)
-	to, _ := welcomed(b.t, b.base, b.grace.Access, "", 0)
+	from, _ := welcomed(b.t, b.base, b.ada.Access, "")
+	to, _ := welcomed(b.t, b.base, b.grace.Access, "")
 	from.text(websocket.TextMessage, sendTo("grace", "still there?"))
 	ack := from.want("ack")
 	for {

@@ -211,10 +211,10 @@ func (f *fleet) settle() {
 func (f *fleet) verdict() *history.Report {
 	began := time.Now()
 	r := newReader(f.t, f.c)
-	for {
+	for readings := 1; ; readings++ {
 		report := history.Check(f.history(r))
 		if report.OK() || time.Since(began) > 30*time.Second {
-			fmt.Printf("process: all mailboxes and clients read %v after the last ack\n", time.Since(began).Round(time.Millisecond))
+			fmt.Printf("process: all mailboxes read and judged %d times, within %v of the last ack\n", readings, time.Since(began).Round(time.Millisecond))
 			return report
 		}
 		time.Sleep(2 * time.Second)

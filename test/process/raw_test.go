@@ -3,7 +3,6 @@ package process
 import (
 	"encoding/json"
 	"errors"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -33,19 +32,10 @@ type rawFrame struct {
 // rawLimit bounds every wait for a frame.
 const rawLimit = 10 * time.Second
 
-// dialRaw opens a socket and sends nothing. A receive buffer above 0 sets how much the kernel reads ahead.
-func dialRaw(t *testing.T, base string, receiveBuffer int) *raw {
+// dialRaw opens a socket and sends nothing.
+func dialRaw(t *testing.T, base string) *raw {
 	t.Helper()
 	dialer := websocket.Dialer{Subprotocols: []string{"meridian.v1.json"}, HandshakeTimeout: rawLimit}
-	if receiveBuffer > 0 {
-		dialer.NetDial = func(network, address string) (net.Conn, error) {
-			conn, err := net.DialTimeout(network, address, rawLimit)
-			if err != nil {
-				return nil, err
-			}
-			return conn, conn.(*net.TCPConn).SetReadBuffer(receiveBuffer)
-		}
-	}
 	conn, _, err := dialer.Dial("ws"+strings.TrimPrefix(base, "http")+"/v1/ws", nil)
 	if err != nil {
 		t.Fatalf("dial %s: %v", base, err)
@@ -55,9 +45,9 @@ func dialRaw(t *testing.T, base string, receiveBuffer int) *raw {
 }
 
 // welcomed opens a socket and says hello.
-func welcomed(t *testing.T, base, token, resume string, receiveBuffer int) (*raw, rawFrame) {
+func welcomed(t *testing.T, base, token, resume string) (*raw, rawFrame) {
 	t.Helper()
-	r := dialRaw(t, base, receiveBuffer)
+	r := dialRaw(t, base)
 	r.write(map[string]string{"t": "hello", "token": token, "device": "raw", "resume": resume})
 	return r, r.want("welcome")
 }
