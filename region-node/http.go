@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 
 	"meridian/chat"
 	"meridian/region-node/edge"
@@ -50,39 +49,13 @@ func (n *Node) address(r *http.Request) netip.Addr {
 	if addr, ok := edge.ForwardedAddress(r.Context()); ok {
 		return addr
 	}
-	addr := n.clientAddress(r)
+	addr := n.opt.Address(r)
 	if n.opt.Simulate {
 		if as, err := netip.ParseAddr(r.URL.Query().Get("as")); err == nil {
 			return as
 		}
 	}
 	return addr
-}
-
-func (n *Node) clientAddress(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	addr := peer.Addr().Unmap()
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && n.trusted(addr); i-- { // the right-most address that is no trusted peer
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		addr = hop.Unmap()
-	}
-	return addr
-}
-
-func (n *Node) trusted(a netip.Addr) bool {
-	for _, cidr := range n.opt.Config.Network.TrustedProxies {
-		if p, err := netip.ParsePrefix(cidr); err == nil && p.Contains(a) {
-			return true
-		}
-	}
-	return false
 }
 
 // originOK says whether the page that opens a socket may: one of ours, or no browser at all.

@@ -52,6 +52,8 @@ type Options struct {
 	Web   http.Handler
 	// Endpoints gives the regions that may serve a person of zone at addr, best first, as this node sees the world.
 	Endpoints func(n *Node, zone chat.Zone, addr netip.Addr) []chat.Endpoint
+	// Address gives the client's address, seen through trusted proxies.
+	Address func(*http.Request) netip.Addr
 	// Country gives the ISO 3166-1 alpha-2 code of an address, "" if unknown.
 	Country func(netip.Addr) string
 	// Simulate lets clients claim an address by "as": a local `up` only.

@@ -123,6 +123,7 @@ func (w *world) start(r chat.Region, ls [3]net.Listener) {
 			}
 			return out
 		},
+		Address: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
 		Country: func(netip.Addr) string { return "" }, Simulate: true, Now: time.Now, Log: log, Metrics: w.metrics[r], Tracer: &observe.Tracer{},
 	})
 	must(w.t, err)

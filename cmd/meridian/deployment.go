@@ -19,6 +19,7 @@ import (
 	"meridian/replication/link"
 	"meridian/residency/seal"
 	"meridian/router/decide"
+	"meridian/router/discovery"
 	"meridian/router/geo"
 	"meridian/store/embedded"
 	"meridian/web"
@@ -34,6 +35,7 @@ type deployment struct {
 	network  link.Network
 	log      *slog.Logger
 	web      http.Handler
+	trusted  []netip.Prefix // proxies whose word on the client's address counts
 	// peers are the backbone addresses; simulate is true under `up` only.
 	peers    map[chat.Region]string
 	simulate bool
@@ -52,6 +54,9 @@ func newDeployment(cfg *config.Config, logTo io.Writer, simulate bool) (*deploym
 		return nil, err
 	}
 	if d.model, err = decide.NewModel(cfg, world); err != nil {
+		return nil, err
+	}
+	if d.trusted, err = discovery.ParsePrefixes(cfg.Network.TrustedProxies); err != nil {
 		return nil, err
 	}
 	if d.data, err = geo.Load(cfg.Router.GeoFiles); err != nil {
@@ -149,7 +154,7 @@ func (d *deployment) newNode(ctx context.Context, region chat.Region, store chat
 		Config: d.cfg, Region: region, Store: store, Keys: d.secrets.keys.Only(d.zonesOf(region)...), DirectoryKey: d.secrets.directoryKey,
 		AdminToken: d.secrets.adminToken, HTTP: ls.http, Admin: ls.admin, Backbone: ls.backbone,
 		Peers: d.peersOf(region), Identity: identity, Network: d.network, Route: d.routeHandler, Web: d.web,
-		Endpoints: d.endpoints, Country: d.country, Simulate: d.simulate, Now: time.Now, Log: log,
+		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, Now: time.Now, Log: log,
 		Metrics: observe.NewMetrics(region), Tracer: tracer,
 	})
 }

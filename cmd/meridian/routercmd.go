@@ -117,10 +117,6 @@ func askBucket(ctx context.Context, base string, bucket uint16) ([]chat.Zone, er
 
 // routeHandler is GET /v1/route on a region node: the same decision, by what this node sees of the others.
 func (d *deployment) routeHandler(node *regionnode.Node) http.Handler {
-	trusted, err := discovery.ParsePrefixes(d.cfg.Network.TrustedProxies)
-	if err != nil {
-		d.log.Error("trusted proxies are ignored", "err", err) // the configuration was checked: this does not happen
-	}
 	return discovery.New(discovery.Options{
 		Decide: func(q table.Query) (decide.Decision, error) {
 			in := decide.Input{Address: q.Address, Zone: q.Zone, Simulated: q.Simulated, States: d.states(node)}
@@ -131,7 +127,7 @@ func (d *deployment) routeHandler(node *regionnode.Node) http.Handler {
 			region, _ := d.cfg.Region(r)
 			return region.BaseURL()
 		},
-		Zone: d.topology.Zone, TokenZone: d.tokenZone, BucketZones: node.ZonesOfBucket, TrustedProxies: trusted,
+		Zone: d.topology.Zone, TokenZone: d.tokenZone, BucketZones: node.ZonesOfBucket, TrustedProxies: d.trusted,
 		Simulate: d.simulate, Origins: d.origins(), Key: d.secrets.routeKey,
 	})
 }

@@ -59,8 +59,9 @@ func (g *Gateway) open(ctx context.Context, conn Conn, h Hello) (*session, error
 		g: g, conn: conn, claims: c, ctx: ctx, cancel: cancel, id: uuid.NewString(),
 		self: chat.Owner{ID: c.User, Zone: c.Zone, Name: c.Name},
 		own:  make(map[chat.ClientID]struct{}), peers: make(map[chat.ConversationID]chat.Owner), watching: make(map[chat.UserID]struct{}),
-		names: make(map[string]chat.Owner),
-		log:   g.opt.Log,
+		names:   make(map[string]chat.Owner),
+		log:     g.opt.Log,
+		writing: true, // holds the writer off until the welcome is queued: a wake-up may come as soon as it is subscribed
 	}
 	g.opt.Messages.Hub().Subscribe(c.User, s) // subscribe before the marks are taken: nothing falls between
 	reader, reset, err := s.position(ctx, h.Frame.Resume)
@@ -87,6 +88,9 @@ func (g *Gateway) open(ctx context.Context, conn Conn, h Hello) (*session, error
 	g.add(s)
 	g.opt.Presence.Join(c.User, c.Zone)
 	go s.watchPeers()
+	s.mu.Lock()
+	s.writing = false
+	s.mu.Unlock()
 	s.Wake()
 	return s, nil
 }
