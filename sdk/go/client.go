@@ -230,7 +230,7 @@ func (c *Client) discover(ctx context.Context) {
 		route, err = api.Route(ctx, RouteQuery{As: c.opt.As})
 	}
 	if err == nil {
-		c.eps.replace(route.Endpoints)
+		c.eps.prefer(route.Endpoints)
 	}
 }
 
@@ -252,7 +252,11 @@ func (c *Client) judge(ep Endpoint, end linkEnd) (pause time.Duration, fatal err
 	}
 	pause = c.eps.fail(failed, now, c.opt.Random())
 	if isError {
-		c.eps.replace(e.Endpoints)
+		if e.Code == CodeWrongRegion {
+			c.eps.replace(e.Endpoints)
+		} else {
+			c.eps.prefer(e.Endpoints)
+		}
 		pause = max(pause, e.RetryAfter)
 	}
 	return pause, nil

@@ -1,6 +1,9 @@
 package meridian
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// avoidFor is how long an endpoint that failed is passed over while another one is left.
@@ -25,11 +28,30 @@ func newEndpoints(list []Endpoint) *endpoints {
 	return &endpoints{list: list, failedAt: map[string]time.Time{}}
 }
 
-// replace takes a newer list; an empty one changes nothing.
+// endpointsMax bounds the list.
+const endpointsMax = 32
+
+// replace takes a list that alone is right; an empty one changes nothing.
 func (e *endpoints) replace(list []Endpoint) {
 	if len(list) > 0 {
 		e.list = list
 	}
+}
+
+// prefer takes a newer list. What was known before stays behind it: a region names those that serve now, and one that is down
+// at that moment may be the only one left later.
+func (e *endpoints) prefer(list []Endpoint) {
+	if len(list) == 0 {
+		return
+	}
+	merged := slices.Clone(list)
+	for _, old := range e.list {
+		same := func(ep Endpoint) bool { return ep.URL == old.URL }
+		if len(merged) < endpointsMax && !slices.ContainsFunc(merged, same) {
+			merged = append(merged, old)
+		}
+	}
+	e.list = merged
 }
 
 // pick gives the best endpoint that has not failed lately; when all have, the one whose failure is oldest.

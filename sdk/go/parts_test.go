@@ -73,6 +73,26 @@ func TestPick(t *testing.T) {
 	}
 }
 
+// A newer list comes first, and what was known before stays behind it; a list that alone is right replaces all.
+func TestPreferredEndpoints(t *testing.T) {
+	urls := func(e *endpoints) (list []string) {
+		for _, ep := range e.list {
+			list = append(list, ep.URL)
+		}
+		return list
+	}
+	e := newEndpoints([]Endpoint{{URL: "a"}, {URL: "b"}, {URL: "c"}})
+	e.prefer([]Endpoint{{URL: "c"}, {URL: "d"}})
+	if got := urls(e); !slices.Equal(got, []string{"c", "d", "a", "b"}) {
+		t.Errorf("preferred: %v", got)
+	}
+	e.replace([]Endpoint{{URL: "b"}})
+	e.prefer(nil)
+	if got := urls(e); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("replaced: %v", got)
+	}
+}
+
 // Only so many sends wait for an ack at once, one without an answer is written again, and old ones are given up.
 func TestOutbox(t *testing.T) {
 	now := time.Unix(1000, 0)

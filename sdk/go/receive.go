@@ -33,7 +33,7 @@ func (s *serving) frame(f *inFrame) (linkEnd, bool) {
 	case "pong":
 		s.c.onPong(f)
 	case "goaway":
-		s.c.eps.replace(f.Endpoints)
+		s.c.eps.prefer(f.Endpoints)
 		within := time.Duration(f.WithinMs) * time.Millisecond
 		s.moveAt = s.c.opt.Clock.Now().Add(time.Duration(s.c.opt.Random() * float64(within)))
 	}
@@ -50,7 +50,7 @@ func (s *serving) onWelcome(f *inFrame) {
 	if f.HeartbeatMs > 0 {
 		s.live.heartbeat = time.Duration(f.HeartbeatMs) * time.Millisecond
 	}
-	c.eps.replace(f.Endpoints)
+	c.eps.prefer(f.Endpoints)
 	limits := Limits{
 		FrameBytes: f.Limits.FrameBytes, TextBytes: f.Limits.TextBytes, SendsPerSecond: f.Limits.SendsPerSecond,
 		ClientOutbox: time.Duration(f.Limits.ClientOutboxMs) * time.Millisecond,
