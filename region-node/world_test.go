@@ -69,7 +69,7 @@ func newWorld(t *testing.T) *world {
 		must(t, err)
 	}
 	for r, ls := range listeners {
-		w.start(r, ls)
+		w.start(r, ls, 1<<20)
 	}
 	t.Cleanup(func() {
 		for _, n := range w.nodes {
@@ -89,7 +89,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) start(r chat.Region, ls [3]net.Listener) {
+// start runs region r; its store refuses writes when fewer than reserve bytes are free on the disk.
+func (w *world) start(r chat.Region, ls [3]net.Listener, reserve int64) {
 	w.t.Helper()
 	level := slog.LevelError
 	if os.Getenv("MERIDIAN_TEST_LOG") != "" {
@@ -97,7 +98,7 @@ func (w *world) start(r chat.Region, ls [3]net.Listener) {
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("region", r)
 	store, err := embedded.Open(embedded.Options{
-		Dir: w.cfg.DataDir + "/" + string(r), Region: r, Node: "n1", Codec: link.OpCodec{}, ReserveBytes: 1 << 20, Log: log,
+		Dir: w.cfg.DataDir + "/" + string(r), Region: r, Node: "n1", Codec: link.OpCodec{}, ReserveBytes: reserve, Log: log,
 		Retention: embedded.Retention{Inbox: w.cfg.Retention.InboxLog, OpLog: w.cfg.Retention.OpLog, Retries: w.cfg.Retention.Retries},
 	})
 	must(w.t, err)
@@ -129,6 +130,20 @@ func (w *world) start(r chat.Region, ls [3]net.Listener) {
 	must(w.t, err)
 	must(w.t, node.Start())
 	w.nodes[r] = node
+}
+
+// restart ends region r cleanly and runs it again at its addresses.
+func (w *world) restart(r chat.Region, reserve int64) {
+	w.t.Helper()
+	must(w.t, w.nodes[r].Close())
+	region, _ := w.cfg.Region(r)
+	var ls [3]net.Listener
+	for i, addr := range []string{region.HTTP, region.Admin, region.Backbone} {
+		var err error
+		ls[i], err = net.Listen("tcp", addr)
+		must(w.t, err)
+	}
+	w.start(r, ls, reserve)
 }
 
 func must(t *testing.T, err error) {

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// verb runs a command line as main does.
+func verb(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// Without a running deployment an address is explained by the configuration alone: the region, the distance, the round trip
+// and the reason; an unknown address too.
+func TestExplainIP(t *testing.T) {
+	for address, want := range map[string][]string{
+		"81.2.69.142": {"answer         eu-west", "463 km", "round trip 3.2 ms", "nearest by distance"},
+		"8.8.8.8":     {"answer         us-east"},
+		"49.36.0.1":   {"answer         ap-south"},
+		"2a01:e0a::1": {"answer         eu-west", "FR (country level)"},
+		"192.0.2.1":   {"answer         ", "no data"},
+	} {
+		code, out, errs := verb(t, "explain", "ip", address, "--data", t.TempDir())
+		if code != exitOK {
+			t.Errorf("%s: exit %d: %s", address, code, errs)
+		}
+		for _, w := range append(want, "IP Geolocation by DB-IP (https://db-ip.com)") {
+			if !strings.Contains(out, w) {
+				t.Errorf("%s: no %q in\n%s", address, w, out)
+			}
+		}
+	}
+}
+
+// What cannot be done says what, why and what next, with an exit code that scripts can tell apart.
+func TestExitCodes(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	if err := os.WriteFile(bad, []byte("name: x\nregionss: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]struct {
+		code int
+		says string
+	}{
+		"explain ip nonsense": {exitUsage, `"nonsense" is not an IP address`},
+		"frobnicate":          {exitUsage, "unknown command"},
+		"region kill":         {exitUsage, "accepts 1 arg"},
+		"region kill eu-west --data /nonexistent": {exitUnreachable, "Next: meridian up"},
+		"status --data /nonexistent":              {exitUnreachable, "no local deployment runs on /nonexistent"},
+		"config check " + bad:                     {exitFailed, "regionss"},
+		"config check /nonexistent":               {exitFailed, "/nonexistent"},
+		"sim --seeds 0":                           {exitUsage, "--seeds"},
+		"node --config /nonexistent --region x":   {exitFailed, "/nonexistent"},
+	} {
+		code, _, errs := verb(t, strings.Fields(line)...)
+		if code != want.code || !strings.Contains(errs, want.says) {
+			t.Errorf("%s: exit %d, want %d, with %q in %q", line, code, want.code, want.says, errs)
+		}
+	}
+	if code, out, errs := verb(t, "config", "check", "../../config/examples/three-regions.yaml"); code != exitOK || !strings.Contains(out, "ok (3 regions") {
+		t.Errorf("the example: exit %d %s %s", code, out, errs)
+	}
+}
+
+// The line of sim --json has the documented keys, and the same seeds give the same worlds.
+func TestSimJSON(t *testing.T) {
+	_, first, _ := verb(t, "sim", "--seeds", "3", "--first-seed", "7", "--json")
+	_, second, _ := verb(t, "sim", "--seeds", "3", "--first-seed", "7", "--json")
+	var report simReport
+	if err := json.Unmarshal([]byte(first), &report); err != nil {
+		t.Fatal(err)
+	}
+	if first != second || report.Violations != 0 || report.Seeds != 3 || report.TraceHash == "" || report.Ops == 0 || len(report.Faults) == 0 {
+		t.Fatalf("%s\n%s", first, second)
+	}
+}
+
+// up serves within 10 s and prints the documented line; a second one on the same directory is refused with the reason; the
+// verbs kill, cut, heal and start regions; the end is clean, and after it the directory can be used again.
+func TestUp(t *testing.T) {
+	data := t.TempDir()
+	for round := range 2 {
+		started := time.Now()
+		stop, ready := runningUp(t, data)
+		if took := time.Since(started); took > 10*time.Second {
+			t.Errorf("ready after %s", took)
+		}
+		if len(ready.Regions) != 3 || ready.Web == "" || ready.Router.DNS == "" || ready.Control == "" || ready.AdminToken == "" || len(ready.DemoUsers) != 3 {
+			t.Errorf("round %d: %+v", round, ready)
+		}
+		if round == 0 {
+			checkVerbs(t, data)
+		}
+		if err := stop(); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
+	}
+}
+
+func checkVerbs(t *testing.T, data string) {
+	if code, _, errs := verb(t, "up", "--data", data); code != exitRefused || !strings.Contains(errs, "in use by another meridian up") {
+		t.Errorf("second up: exit %d: %s", code, errs)
+	}
+	for _, step := range []struct {
+		line string
+		code int
+		says string
+	}{
+		{"status", exitOK, "All regions serve"},
+		{"region kill eu-west", exitOK, "eu-west    DEAD"},
+		{"region kill eu-west", exitChanged, "is not running"},
+		{"status", exitDegraded, "region eu-west is down"},
+		{"region start eu-west", exitOK, "eu-west    running"},
+		{"region cut us-east --peer ap-south", exitOK, "cut from ap-south"},
+		{"region cut us-east --peer us-east", exitUsage, "not another region"},
+		{"region heal us-east", exitOK, "us-east    running"},
+		{"region kill nowhere", exitUsage, "known: [ap-south eu-west us-east]"},
+	} {
+		code, out, errs := verb(t, append(strings.Fields(step.line), "--data", data)...)
+		if code != step.code || !strings.Contains(out+errs, step.says) {
+			t.Errorf("%s: exit %d, want %d with %q in\n%s%s", step.line, code, step.code, step.says, out, errs)
+		}
+	}
+}
+
+// runningUp starts a deployment in this process and waits for its line.
+func runningUp(t *testing.T, data string) (stop func() error, r ready) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	lines, done := newLines(), make(chan error, 1)
+	go func() {
+		done <- runUp(ctx, upFlags{data: data, readyJSON: true, delayScale: 0}, lines, &bytes.Buffer{})
+	}()
+	select {
+	case line := <-lines.first:
+		if err := json.Unmarshal(line, &r); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+	case err := <-done:
+		t.Fatalf("up ended: %v", err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("up is not ready in 30 s")
+	}
+	return func() error {
+		cancel()
+		return <-done
+	}, r
+}
+
+// firstLine gives the first write.
+type firstLine struct{ first chan []byte }
+
+func newLines() *firstLine { return &firstLine{first: make(chan []byte, 8)} }
+
+func (l *firstLine) Write(p []byte) (int, error) {
+	l.first <- bytes.Clone(p)
+	return len(p), nil
+}
