@@ -50,10 +50,12 @@ func (n *Node) Peers() map[chat.Region]Peer {
 	return out
 }
 
-// Ready says whether this region can serve people: its store answers.
+// Ready says whether this region can serve people: its store answers, and takes writes.
 func (n *Node) Ready(ctx context.Context) error {
-	_, err := n.store.Identity(ctx)
-	return err
+	if _, err := n.store.Identity(ctx); err != nil {
+		return err
+	}
+	return n.messages.Ready()
 }
 
 // Status gathers what an operator sees.

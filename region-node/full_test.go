@@ -32,6 +32,10 @@ func TestFullDisk(t *testing.T) {
 	if n, _ := w.metrics["us-east"].Value("refused_total", "store_full"); n < 1 {
 		t.Errorf("refused_total{store_full} = %v", n)
 	}
+	w.eventually("the region to say that it is not ready", func() bool {
+		status, out := w.call("GET", "us-east", "/readyz", "", nil)
+		return status == http.StatusServiceUnavailable && out["code"] == "store_full"
+	})
 	path := "/v1/conversations/" + first["conversation_id"].(string) + "/messages"
 	if status, out := w.call("GET", "us-east", path, ny.token, nil); status != http.StatusOK || len(out["messages"].([]any)) != 1 {
 		t.Errorf("reading: %d %v", status, out)

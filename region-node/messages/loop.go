@@ -122,6 +122,7 @@ func (s *Service) write(out replication.Write) {
 	started := s.opt.Now()
 	s.opt.Store.Commit(out.Batch, func(err error) {
 		s.opt.Metrics.Observe("store_commit_seconds", s.opt.Now().Sub(started).Seconds())
+		s.wrote(err)
 		if err != nil {
 			s.opt.Metrics.Count("store_errors_total", string(chat.CodeOf(err)))
 			s.opt.Log.Error("write failed", "err", err)

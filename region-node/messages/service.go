@@ -55,6 +55,7 @@ type Service struct {
 	inputs *mailbox
 	marks  atomic.Pointer[replication.Marks]
 	status atomic.Pointer[Status]
+	sick   atomic.Pointer[chat.Error] // why nothing can be written now; nil: it can
 
 	nextToken uint64             // the loop's alone
 	pending   map[uint64]*submit // by token, until durable; the loop's alone
@@ -118,6 +119,18 @@ func (s *Service) Hub() *Hub { return s.hub }
 
 // Marks gives the positions to put into a cursor. Take them before reading the inbox log.
 func (s *Service) Marks() replication.Marks { return *s.marks.Load() }
+
+// Ready says why this node cannot take what must last, nil when it can. An idle node writes every second, so the answer is
+// never old. Errors: CodeStoreFull and CodeRegionDegraded.
+func (s *Service) Ready() error {
+	if e := s.sick.Load(); e != nil {
+		return e
+	}
+	return nil
+}
+
+// wrote notes how the last write went.
+func (s *Service) wrote(err error) { s.sick.Store(chat.AsError(err)) }
 
 // Run starts the loop; Close or Kill ends it.
 func (s *Service) Run() {

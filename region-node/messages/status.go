@@ -74,6 +74,9 @@ func (s *Service) publishStatus() {
 		return
 	}
 	s.gathered = now
+	if s.core.NeedsNewIncarnation() {
+		s.wrote(&chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Service", Message: "the store is an old copy of itself: other regions know more of its op log"})
+	}
 	st := Status{
 		Stream: s.stream, Last: s.core.LastSeq(), InFlight: s.core.Submits(),
 		To: make(map[chat.Region]RelayStatus), From: make(map[chat.Region]AppliedStatus),
