@@ -52,7 +52,7 @@ func (b *bench) launch(ctx context.Context, ready string, args ...string) (*chil
 	}
 	c := &child{cmd: exec.Command(name, args...), ended: make(chan struct{})}
 	c.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-	c.cmd.Stdout, c.cmd.Stderr = b.log, b.log
+	c.cmd.Stderr = b.log
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
