@@ -101,7 +101,9 @@ type benchRun struct {
 }
 
 // valid says whether the figures count.
-func (r *benchRun) valid() bool { return r.Lost+r.Repeated+r.Disordered+r.Errors == 0 }
+func (r *benchRun) valid() bool {
+	return r.Lost == 0 && r.Repeated == 0 && r.Disordered == 0 && r.Errors == 0 // a repeat makes Lost negative
+}
 
 // benchReport is the whole run, as --json prints it.
 type benchReport struct {
