@@ -92,12 +92,13 @@ func (l listeners) close() {
 
 // startRegion opens the region's store and serves it on ls. On an error the listeners are closed.
 func (d *deployment) startRegion(ctx context.Context, region chat.Region, ls listeners) (*regionnode.Node, error) {
-	store, err := d.openStore(region)
+	metrics := observe.NewMetrics(region)
+	store, err := d.openStore(region, metrics)
 	if err != nil {
 		ls.close()
 		return nil, err
 	}
-	node, err := d.newNode(ctx, region, store, ls)
+	node, err := d.newNode(ctx, region, store, metrics, ls)
 	if err != nil {
 		ls.close()
 		_ = store.Close() // the first error is the one to tell
@@ -114,7 +115,7 @@ func (d *deployment) startRegion(ctx context.Context, region chat.Region, ls lis
 // nodeID is the one node of a region on the embedded store.
 const nodeID chat.NodeID = "n1"
 
-func (d *deployment) openStore(region chat.Region) (chat.Store, error) {
+func (d *deployment) openStore(region chat.Region, metrics *observe.Metrics) (chat.Store, error) {
 	l, r := d.cfg.Limits, d.cfg.Retention
 	dir := filepath.Join(d.cfg.DataDir, string(region))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -124,6 +125,7 @@ func (d *deployment) openStore(region chat.Region) (chat.Store, error) {
 		Dir: dir, Region: region, Node: nodeID, Codec: link.OpCodec{},
 		CacheBytes: l.StoreCacheBytes, MemTableBytes: l.StoreMemTableBytes, ReserveBytes: l.StoreReserveBytes,
 		Retention: embedded.Retention{Inbox: r.InboxLog, OpLog: r.OpLog, Retries: r.Retries}, Log: d.log.With("region", region),
+		Metrics: embedded.Metrics{Committed: func(int, int, time.Duration) { metrics.Count("store_commits_total") }},
 	})
 	if err != nil || !d.cfg.Security.Sealed() {
 		return store, err
@@ -140,7 +142,7 @@ func (d *deployment) openStore(region chat.Region) (chat.Store, error) {
 	return seal.Wrap(store, sealer), nil
 }
 
-func (d *deployment) newNode(ctx context.Context, region chat.Region, store chat.Store, ls listeners) (*regionnode.Node, error) {
+func (d *deployment) newNode(ctx context.Context, region chat.Region, store chat.Store, metrics *observe.Metrics, ls listeners) (*regionnode.Node, error) {
 	log := d.log.With("region", region)
 	tracer, err := observe.NewTracer(observe.Telemetry(d.cfg.Telemetry), region, log)
 	if err != nil {
@@ -155,7 +157,7 @@ func (d *deployment) newNode(ctx context.Context, region chat.Region, store chat
 		AdminToken: d.secrets.adminToken, HTTP: ls.http, Admin: ls.admin, Backbone: ls.backbone,
 		Peers: d.peersOf(region), Identity: identity, Network: d.network, Route: d.routeHandler, Web: d.web,
 		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, Now: time.Now, Log: log,
-		Metrics: observe.NewMetrics(region), Tracer: tracer,
+		Metrics: metrics, Tracer: tracer,
 	})
 }
 
@@ -198,21 +200,19 @@ func (d *deployment) states(node *regionnode.Node) decide.States {
 	return states
 }
 
-// endpoints ranks the regions for a person of zone at addr, by the same decision that DNS and explain give.
+// endpoints ranks the regions for a person of zone at addr, by the same decision that DNS and explain give. Regions that are
+// down stand last: a client keeps the list, and they may be back when it needs them.
 func (d *deployment) endpoints(node *regionnode.Node, zone chat.Zone, addr netip.Addr) []chat.Endpoint {
 	in := decide.Input{Address: addr, States: d.states(node)}
 	in.Place, in.Prefix = d.data.Lookup(addr)
 	if spec, ok := d.topology.Zone(zone); ok {
 		in.Zone = &spec
 	}
-	decision, err := d.model.Decide(in)
-	candidates := decision.Usable()
-	if err != nil { // the zone's regions seem to be down; they are still the only right ones
-		candidates = decision.Regions
-	}
+	// An error says that the zone's regions seem to be down; the ranking stands all the same.
+	decision, _ := d.model.Decide(in)
 	var out []chat.Endpoint
-	for _, c := range candidates {
-		if err != nil && !d.topology.InZone(c.Region, zone) {
+	for _, c := range decision.Regions {
+		if c.ExcludedBy == decide.ByResidency || c.ExcludedBy == decide.ByRule {
 			continue
 		}
 		r, _ := d.cfg.Region(c.Region)

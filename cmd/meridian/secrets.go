@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"meridian/chat"
 	"meridian/config"
@@ -36,6 +37,11 @@ func loadSecrets(cfg *config.Config) (*secrets, error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, err
 	}
+	unlock, err := lockSecrets(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	zones := make([]chat.Zone, 0, len(cfg.Zones))
 	for _, z := range cfg.Zones {
 		zones = append(zones, z.Name)
@@ -45,7 +51,6 @@ func loadSecrets(cfg *config.Config) (*secrets, error) {
 		}
 		s.zoneKeys[z.Name] = key
 	}
-	var err error
 	if s.keys, err = auth.LoadOrCreateZoneKeys(s.dir, zones); err != nil {
 		return nil, err
 	}
@@ -67,6 +72,18 @@ func loadSecrets(cfg *config.Config) (*secrets, error) {
 	return s, s.issueCertificates(cfg)
 }
 
+// lockSecrets lets one process at a time make what is missing: those of a deployment may start together for the first time.
+func lockSecrets(dir string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { _ = f.Close() }, nil // the lock goes with the file
+}
+
 func (s *secrets) issueCertificates(cfg *config.Config) error {
 	authority, err := link.LoadOrCreateAuthority(s.dir, cfg.Name)
 	if err != nil {
@@ -80,8 +97,7 @@ func (s *secrets) issueCertificates(cfg *config.Config) error {
 	return nil
 }
 
-// secretFile reads keyBytes random bytes, in hex, from path; the first caller makes them. Two processes that start together
-// agree: the file appears whole, and the first one stays.
+// secretFile reads keyBytes random bytes, in hex, from path; the first caller makes them. The file appears whole.
 func secretFile(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -109,15 +125,11 @@ func createSecret(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
 	if _, err := f.WriteString(hex.EncodeToString(key) + "\n"); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil
+	return os.Rename(f.Name(), path)
 }

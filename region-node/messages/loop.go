@@ -152,10 +152,10 @@ func (s *Service) submitted(out replication.Submitted) {
 		return
 	}
 	delete(s.pending, out.Token)
-	if out.Err == nil {
+	if out.Err == nil && sub.op.Kind == chat.OpMessage {
 		s.opt.Metrics.Count("acks_total", string(chat.AckRegion))
 		s.opt.Metrics.Observe("send_to_ack_seconds", s.opt.Now().Sub(sub.started).Seconds())
-		if sub.zoned != nil && !out.ZoneDurable && sub.op.Kind == chat.OpMessage {
+		if sub.zoned != nil && !out.ZoneDurable {
 			sub.stands = chat.Op{ID: out.Op.ID, Client: sub.op.Client, Conversation: sub.op.Conversation}
 			s.zone[out.Token] = sub
 		}
