@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -226,6 +227,9 @@ type client struct {
 	ws     *websocket.Conn
 	frames chan map[string]any
 	closed chan int // the close code
+
+	mu  sync.Mutex
+	all []map[string]any // every frame that came
 }
 
 func (w *world) dial(r chat.Region) *client {
@@ -249,6 +253,9 @@ func (w *world) dial(r chat.Region) *client {
 			}
 			f := map[string]any{}
 			if json.Unmarshal(data, &f) == nil {
+				c.mu.Lock()
+				c.all = append(c.all, f)
+				c.mu.Unlock()
 				c.frames <- f
 			}
 		}
@@ -259,6 +266,18 @@ func (w *world) dial(r chat.Region) *client {
 func (c *client) send(frame any) {
 	c.w.t.Helper()
 	must(c.w.t, c.ws.WriteJSON(frame))
+}
+
+// saw says whether a frame of that type about user ever came.
+func (c *client) saw(t, user string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.all {
+		if f["t"] == t && f["user"] == user {
+			return true
+		}
+	}
+	return false
 }
 
 // expect waits for a frame of that type that fits; others are passed over.
