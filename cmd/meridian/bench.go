@@ -68,8 +68,12 @@ func (f benchFlags) check() error {
 		value, least int
 		most         int
 	}{
-		{"pairs", f.pairs, 1, 30_000}, {"idle", f.idle, 1, 60_000}, {"rate", f.rate, 1, 1_000_000},
-		{"text-bytes", f.textBytes, 1, 16 << 10}, {"seconds", f.seconds, 1, 600}, {"rounds", f.rounds, 1, 100},
+		{"pairs", f.pairs, 1, 30_000},
+		{"idle", f.idle, 1, 60_000},
+		{"rate", f.rate, 1, 1_000_000},
+		{"text-bytes", f.textBytes, 1, 16 << 10},
+		{"seconds", f.seconds, 1, 600},
+		{"rounds", f.rounds, 1, 100},
 	} {
 		if n.value < n.least || n.value > n.most {
 			return &exitError{code: exitUsage, what: fmt.Sprintf("--%s must be from %d to %d", n.name, n.least, n.most)}

@@ -236,12 +236,12 @@ func (p *loadPeer) read() {
 }
 
 func (p *loadPeer) onMessage(frame []byte, last int64) int64 {
-	i := bytes.Index(frame, markClientID)
-	if i < 0 {
+	_, rest, found := bytes.Cut(frame, markClientID)
+	if !found {
 		return last
 	}
 	now := time.Since(p.l.start)
-	due, _, number, ok := parseLoadID(frame[i+len(markClientID):])
+	due, _, number, ok := parseLoadID(rest)
 	phase := p.l.phase.Load()
 	p.mu.Lock()
 	switch {
@@ -265,11 +265,11 @@ func (p *loadPeer) onMessage(frame []byte, last int64) int64 {
 }
 
 func (p *loadPeer) onAck(frame []byte) {
-	i := bytes.Index(frame, markClientID)
-	if i < 0 {
+	_, rest, found := bytes.Cut(frame, markClientID)
+	if !found {
 		return
 	}
-	due, _, number, ok := parseLoadID(frame[i+len(markClientID):])
+	due, _, number, ok := parseLoadID(rest)
 	if !ok {
 		return
 	}

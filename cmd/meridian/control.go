@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"meridian/chat"
-	"meridian/region-node"
+	regionnode "meridian/region-node"
 	"meridian/region-node/wire"
 )
 

@@ -15,7 +15,7 @@ import (
 	"meridian/chat"
 	"meridian/config"
 	"meridian/observe"
-	"meridian/region-node"
+	regionnode "meridian/region-node"
 	"meridian/replication/link"
 	"meridian/residency/seal"
 	"meridian/router/decide"

@@ -13,7 +13,7 @@ import (
 	"meridian/chat"
 	"meridian/config"
 	"meridian/observe"
-	"meridian/region-node"
+	regionnode "meridian/region-node"
 	"meridian/region-node/auth"
 	"meridian/router"
 	"meridian/router/decide"

@@ -17,7 +17,7 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
-	"meridian/region-node"
+	regionnode "meridian/region-node"
 )
 
 // up is a whole deployment in one process: every region with its own directory, real sockets between them, the router and
@@ -252,13 +252,11 @@ func (u *up) close() {
 	u.mu.Unlock()
 	var done sync.WaitGroup
 	for region, node := range nodes {
-		done.Add(1)
-		go func() {
-			defer done.Done()
+		done.Go(func() {
 			if err := node.Close(); err != nil {
 				u.deployment.log.Error("region did not close cleanly", "region", region, "err", err)
 			}
-		}()
+		})
 	}
 	done.Wait()
 }
