@@ -93,8 +93,10 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{opt: opt, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(),
-		identity: identity, backbone: &backbone{built: make(chan struct{})}}
+	n := &Node{
+		opt: opt, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(),
+		identity: identity, backbone: &backbone{built: make(chan struct{})},
+	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.messages, err = messages.New(ctx, messages.Options{
 		Core: n.coreConfig(identity), Store: opt.Store, Link: n.backbone, Now: opt.Now, Log: opt.Log, Metrics: opt.Metrics, Tracer: opt.Tracer,
@@ -174,11 +176,9 @@ func (n *Node) Start() error {
 	n.serve(n.opt.HTTP, n.publicHandler())
 	n.serve(n.opt.Admin, n.adminHandler())
 	for _, run := range []func(context.Context){n.presence.Run, n.gateway.Run, n.watchStore} {
-		n.done.Add(1)
-		go func() {
-			defer n.done.Done()
+		n.done.Go(func() {
 			run(n.ctx)
-		}()
+		})
 	}
 	return nil
 }
@@ -189,13 +189,11 @@ func (n *Node) serve(l net.Listener, h http.Handler) {
 		ErrorLog: slog.NewLogLogger(n.opt.Log.Handler(), slog.LevelDebug),
 	}
 	n.servers = append(n.servers, srv)
-	n.done.Add(1)
-	go func() {
-		defer n.done.Done()
+	n.done.Go(func() {
 		if err := srv.Serve(n.conns.wrap(l)); err != nil && err != http.ErrServerClosed {
 			n.opt.Log.Debug("listener ended", "err", err)
 		}
-	}()
+	})
 }
 
 const (

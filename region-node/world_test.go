@@ -3,6 +3,7 @@ package regionnode_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -20,7 +21,7 @@ import (
 	"meridian/chat"
 	"meridian/config"
 	"meridian/observe"
-	"meridian/region-node"
+	regionnode "meridian/region-node"
 	"meridian/region-node/auth"
 	"meridian/replication/link"
 	"meridian/replication/link/simnet"
@@ -244,7 +245,8 @@ func (w *world) dial(r chat.Region) *client {
 			_, data, err := ws.ReadMessage()
 			if err != nil {
 				code := 1006
-				if e, ok := err.(*websocket.CloseError); ok {
+				var e *websocket.CloseError
+				if errors.As(err, &e) {
 					code = e.Code
 				}
 				c.closed <- code

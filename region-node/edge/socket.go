@@ -127,9 +127,7 @@ func (e *Edge) tunnel(ctx context.Context, conn gateway.Conn, hello gateway.Hell
 
 func (e *Edge) splice(ctx context.Context, conn gateway.Conn, stream Stream) {
 	var done sync.WaitGroup
-	done.Add(1)
-	go func() {
-		defer done.Done()
+	done.Go(func() {
 		for {
 			frame, err := stream.Read(ctx)
 			if err != nil {
@@ -143,7 +141,7 @@ func (e *Edge) splice(ctx context.Context, conn gateway.Conn, stream Stream) {
 				return
 			}
 		}
-	}()
+	})
 	for {
 		frame, err := conn.Read()
 		if err != nil {

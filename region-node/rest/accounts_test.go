@@ -199,7 +199,7 @@ func TestClaimOpNamesNobody(t *testing.T) {
 		t.Errorf("the claim's op is %+v", op)
 	}
 	text := fmt.Sprintf("%+v %+v %x %x", op, *op.Claim, op.Claim.Key, op.Claim.Blinded)
-	for _, leak := range []string{anna.UserID, "annabella", fmt.Sprintf("%x", id[:]), strings.Trim(fmt.Sprint(id[:]), "[]")} {
+	for _, leak := range []string{anna.UserID, "annabella", fmt.Sprintf("%x", id[:]), strings.Trim(fmt.Sprintf("%d", id[:]), "[]")} {
 		if strings.Contains(text, leak) {
 			t.Errorf("the claim's op holds %s", leak)
 		}

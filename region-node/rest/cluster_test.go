@@ -122,7 +122,7 @@ func (c *cluster) newRegion(name chat.Region, topology chat.Topology, ring *auth
 		Config: c.config, Auth: r.auth, People: r.people, Presence: nobody{}, Metrics: r.metrics, Now: c.clock,
 		Address: func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.7") },
 		Origin:  func(origin string) bool { return origin == "https://app.test" },
-		Log:     slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log:     slog.New(slog.DiscardHandler),
 	})
 	return r
 }
