@@ -174,7 +174,7 @@ func readPair(dir, certFile, keyFile string) (*x509.Certificate, *ecdsa.PrivateK
 	}
 	secret, err := readPEM(dir, keyFile, "PRIVATE KEY")
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s has no key: %v", certFile, err) // %v: only a missing certificate means "make one"
+		return nil, nil, fmt.Errorf("%s has no key: %v", certFile, err) //nolint:errorlint // %v: only a missing certificate means "make one"
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(secret)
 	if err != nil {

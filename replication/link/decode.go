@@ -2,6 +2,7 @@ package link
 
 import (
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -301,8 +302,8 @@ func appendNested(dst []byte, m proto.Message, path ...protowire.Number) []byte 
 	if len(inner) == 0 {
 		return dst
 	}
-	for i := len(path) - 1; i >= 0; i-- {
-		inner = protowire.AppendBytes(protowire.AppendTag(nil, path[i], protowire.BytesType), inner)
+	for _, p := range slices.Backward(path) {
+		inner = protowire.AppendBytes(protowire.AppendTag(nil, p, protowire.BytesType), inner)
 	}
 	return append(dst, inner...)
 }

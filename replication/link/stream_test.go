@@ -267,8 +267,12 @@ func TestManyStreams(t *testing.T) {
 					if err := s.Write(t.Context(), []byte(want)); err != nil {
 						return err
 					}
-					if got, err := s.Read(t.Context()); err != nil || string(got) != want {
-						return fmt.Errorf("got %q, %v, want %q", got, err, want)
+					got, err := s.Read(t.Context())
+					if err != nil {
+						return fmt.Errorf("want %q: %w", want, err)
+					}
+					if string(got) != want {
+						return fmt.Errorf("got %q, want %q", got, want)
 					}
 				}
 				return nil
