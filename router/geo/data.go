@@ -3,6 +3,7 @@ package geo
 import (
 	_ "embed"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,8 +63,8 @@ func Load(files []string) (*Data, error) {
 		return nil, err
 	}
 	set := embedded
-	for i := len(layers) - 1; i >= 0; i-- {
-		set = layers[i].Over(set)
+	for _, layer := range slices.Backward(layers) {
+		set = layer.Over(set)
 	}
 	return &Data{set: set, places: c.places, sources: c.sources}, nil
 }

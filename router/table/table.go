@@ -160,7 +160,7 @@ func (l *Live) Answer(dst []uint8, host int, a netip.Addr) (regions []uint8, sco
 		bits = max(bits, least)
 		dst = s.board.Pick(dst, s.rankings[ranking], s.allowed(host), decide.ShedHash(plain))
 	} else {
-		one := s.answers[(host*len(s.rankings)+int(ranking))*(s.stride()):]
+		one := s.answers[(host*len(s.rankings)+int(ranking))*s.stride():]
 		dst = append(dst, one[1:1+one[0]]...)
 	}
 	if s.uniform[host] {

@@ -40,11 +40,21 @@ func TestLookup(t *testing.T) {
 		value uint32
 		bits  int
 	}{
-		{"0.0.0.0", 0, 5}, {"9.255.255.255", 0, 7}, {"10.0.0.0", 1, 7}, {"11.255.255.255", 1, 7}, {"12.1.1.1", 2, 9}, {"12.128.0.0", 0, 9},
-		{"200.0.0.0", 0, 3}, {"255.255.255.254", 0, 32}, {"255.255.255.255", 3, 32},
-		{"::", 0, 3}, {"2a00:ffff::", 4, 16}, {"2a01::1", 5, 64},
+		{"0.0.0.0", 0, 5},
+		{"9.255.255.255", 0, 7},
+		{"10.0.0.0", 1, 7},
+		{"11.255.255.255", 1, 7},
+		{"12.1.1.1", 2, 9},
+		{"12.128.0.0", 0, 9},
+		{"200.0.0.0", 0, 3},
+		{"255.255.255.254", 0, 32},
+		{"255.255.255.255", 3, 32},
+		{"::", 0, 3},
+		{"2a00:ffff::", 4, 16},
+		{"2a01::1", 5, 64},
 		{"2a01:0:0:1:ffff::", 6, 64}, // a /64 is not split: its first address counts
-		{"2a01:0:0:2:ffff::", 0, 63}, {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 9, 16},
+		{"2a01:0:0:2:ffff::", 0, 63},
+		{"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 9, 16},
 	} {
 		if value, bits := s.Lookup(netip.MustParseAddr(c.addr)); value != c.value || bits != c.bits {
 			t.Errorf("%s: got %d /%d, want %d /%d", c.addr, value, bits, c.value, c.bits)
@@ -62,8 +72,15 @@ func TestBuilderRefuses(t *testing.T) {
 		network string
 		ok      bool
 	}{
-		{"10.0.0.0/8", true}, {"10.0.0.0/8", false}, {"10.1.0.0/16", false}, {"9.0.0.0/8", false}, {"240.0.0.0/4", true}, {"0.0.0.0/0", false},
-		{"2a00::/16", true}, {"2a00:1::/32", false}, {"2a00::/128", false},
+		{"10.0.0.0/8", true},
+		{"10.0.0.0/8", false},
+		{"10.1.0.0/16", false},
+		{"9.0.0.0/8", false},
+		{"240.0.0.0/4", true},
+		{"0.0.0.0/0", false},
+		{"2a00::/16", true},
+		{"2a00:1::/32", false},
+		{"2a00::/128", false},
 	} {
 		if ok := b.Add(prefix(c.network), 7); ok != c.ok {
 			t.Errorf("%s: %v, want %v", c.network, ok, c.ok)
