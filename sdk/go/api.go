@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -58,9 +59,7 @@ func (a *API) once(ctx context.Context, method, target string, body []byte, out 
 	if err != nil {
 		return &Error{Code: CodeInvalid, Message: "not a request", Cause: err}
 	}
-	for k, v := range a.Header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, a.Header)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

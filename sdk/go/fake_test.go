@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -177,9 +178,7 @@ func (p *peer) welcome(region string, more frame) frame {
 		"home_zone": "world", "max_level": "zone", "cursor": "c0", "heartbeat_ms": 25000,
 		"limits": frame{"frame_bytes": 65536, "text_bytes": 16384, "client_outbox_ms": 604800000},
 	}
-	for k, v := range more {
-		w[k] = v
-	}
+	maps.Copy(w, more)
 	p.send(w)
 	return hello
 }

@@ -53,7 +53,7 @@ func (c *Client) serve(ctx context.Context, ep Endpoint) linkEnd {
 		return endOf(err, nil)
 	}
 	end := s.loop()
-	if ctx.Err() != nil || end.err == errMoved {
+	if ctx.Err() != nil || end.err == errMoved { //nolint:errorlint // this very error: by Is it would be every error of its code
 		code = websocket.CloseNormalClosure
 	}
 	return end
