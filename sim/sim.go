@@ -5,6 +5,7 @@ package sim
 import (
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -100,11 +101,8 @@ func Run(o Options) Result {
 
 // String prints a violation for people.
 func (v Violation) String() string {
-	s := fmt.Sprintf("seed %d: %s: %s", v.Seed, v.Promise, v.Detail)
-	for _, line := range v.Trace {
-		s += "\n    " + line
-	}
-	return s
+	lines := append([]string{fmt.Sprintf("seed %d: %s: %s", v.Seed, v.Promise, v.Detail)}, v.Trace...)
+	return strings.Join(lines, "\n    ")
 }
 
 // traceHash is FNV-1a over what happened.

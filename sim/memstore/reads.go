@@ -3,6 +3,7 @@ package memstore
 import (
 	"bytes"
 	"cmp"
+	"maps"
 	"slices"
 
 	"meridian/chat"
@@ -38,9 +39,7 @@ func (t *Tables) ReadLog(stream chat.StreamID, after, upTo uint64, to chat.Regio
 // Positions is as of chat.Log.
 func (t *Tables) Positions(stream chat.StreamID) map[chat.Region]uint64 {
 	out := map[chat.Region]uint64{}
-	for r, seq := range t.positions[stream] {
-		out[r] = seq
-	}
+	maps.Copy(out, t.positions[stream])
 	return out
 }
 
