@@ -265,8 +265,10 @@ func (s *Store) refusal() (err error, frees bool) {
 		return &chat.Error{Code: code, Op: "embedded.Commit", Message: message, RetryAfter: troubleFor}, true
 	}
 	if s.lowSpace() {
-		return &chat.Error{Code: chat.CodeStoreFull, Op: "embedded.Commit", RetryAfter: troubleFor,
-			Message: fmt.Sprintf("less than %d bytes are free", s.opts.ReserveBytes)}, true
+		return &chat.Error{
+			Code: chat.CodeStoreFull, Op: "embedded.Commit", RetryAfter: troubleFor,
+			Message: fmt.Sprintf("less than %d bytes are free", s.opts.ReserveBytes),
+		}, true
 	}
 	return nil, true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -41,10 +42,8 @@ func (f *faulty) fs() vfs.FS {
 		if now == nil || now.suffix != "" && !strings.Contains(op.Path, now.suffix) {
 			return nil
 		}
-		for _, kind := range now.kinds {
-			if op.Kind == kind {
-				return now.err
-			}
+		if slices.Contains(now.kinds, op.Kind) {
+			return now.err
 		}
 		return nil
 	}))

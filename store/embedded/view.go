@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -78,7 +79,8 @@ func closedError(op string) error {
 }
 
 func readError(op string, err error) error {
-	if e, ok := err.(*chat.Error); ok {
+	var e *chat.Error
+	if errors.As(err, &e) {
 		return e
 	}
 	return &chat.Error{Code: chat.CodeRegionDegraded, Op: op, Message: "the store cannot read", Cause: err}
@@ -110,7 +112,7 @@ func (s *Store) read(ctx context.Context, op string, f func(pebble.Reader) error
 // get reads one key; v is a copy.
 func get(r pebble.Reader, k []byte) (v []byte, ok bool, err error) {
 	found, closer, err := r.Get(k)
-	if err == pebble.ErrNotFound {
+	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, false, nil
 	}
 	if err != nil {

@@ -51,7 +51,7 @@ func CheckCrash(p Place, rounds int, seed uint64) error {
 				return fmt.Errorf("round %d: send %d: %w", round, n, err)
 			case rows != 0 && rows != sendRows:
 				return fmt.Errorf("round %d: send %d has %d rows of %d", round, n, rows, sendRows)
-			case rows == 0 && (acked[n]):
+			case rows == 0 && acked[n]:
 				return fmt.Errorf("round %d: send %d was acknowledged and is gone", round, n)
 			case rows == 0 && seen[n]:
 				return fmt.Errorf("round %d: send %d was readable and is gone", round, n)

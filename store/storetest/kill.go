@@ -25,10 +25,7 @@ const (
 // whole or not there; several rounds on one directory. It must be called directly by the test function.
 func RunKill(t *testing.T, rounds int, open func(dir string) (chat.Store, error)) {
 	if dir := os.Getenv(killDir); dir != "" {
-		if err := writeUntilKilled(dir, open); err != nil {
-			t.Fatal(err)
-		}
-		return
+		t.Fatal(writeUntilKilled(dir, open))
 	}
 	dir := t.TempDir() + "/store"
 	rng := rand.New(rand.NewPCG(7, 7))
@@ -91,7 +88,7 @@ func killWriter(t *testing.T, dir string, first, reports int, acked map[int]bool
 	return last
 }
 
-// writeUntilKilled commits sends and prints the number of each that is durable.
+// writeUntilKilled commits sends and prints the number of each that is durable. It returns only when something fails.
 func writeUntilKilled(dir string, open func(dir string) (chat.Store, error)) error {
 	first, err := strconv.Atoi(os.Getenv(killFirst))
 	if err != nil {

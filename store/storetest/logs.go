@@ -48,7 +48,8 @@ func testStreams(t *testing.T, f Factory) {
 	applied := got[[]chat.AppliedRow](t)(s.Applied(ctx))
 	slices.SortFunc(applied, func(a, b chat.AppliedRow) int { return int(a.Stream.Incarnation) - int(b.Stream.Incarnation) })
 	same(t, "what is applied", applied, []chat.AppliedRow{
-		{Stream: stream(1), Seq: 9, Watermark: at(12)}, {Stream: stream(2), Seq: 3, Watermark: at(1)}})
+		{Stream: stream(1), Seq: 9, Watermark: at(12)}, {Stream: stream(2), Seq: 3, Watermark: at(1)},
+	})
 
 	var dead []chat.DeadLetterRow
 	for n := range 5 {

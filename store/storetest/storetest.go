@@ -46,12 +46,30 @@ func Run(t *testing.T, f Factory) {
 		name string
 		test func(*testing.T, Factory)
 	}{
-		{"Messages", testMessages}, {"MessageOrder", testMessageOrder}, {"Inbox", testInbox}, {"Retries", testRetries},
-		{"Marks", testMarks}, {"Conversations", testConversations}, {"Contacts", testContacts}, {"Blocks", testBlocks},
-		{"Accounts", testAccounts}, {"Log", testLog}, {"Streams", testStreams}, {"Identity", testIdentity},
-		{"Directory", testDirectory}, {"ManyClaimants", testManyClaimants}, {"Keys", testKeys},
-		{"Malformed", testMalformed}, {"Empty", testEmpty}, {"CallbackOrder", testCallbackOrder}, {"OrderIndependence", testOrderIndependence},
-		{"Reopen", testReopen}, {"Crash", testCrash}, {"Sweep", testSweep}, {"Checkpoint", testCheckpoint}, {"Closed", testClosed},
+		{"Messages", testMessages},
+		{"MessageOrder", testMessageOrder},
+		{"Inbox", testInbox},
+		{"Retries", testRetries},
+		{"Marks", testMarks},
+		{"Conversations", testConversations},
+		{"Contacts", testContacts},
+		{"Blocks", testBlocks},
+		{"Accounts", testAccounts},
+		{"Log", testLog},
+		{"Streams", testStreams},
+		{"Identity", testIdentity},
+		{"Directory", testDirectory},
+		{"ManyClaimants", testManyClaimants},
+		{"Keys", testKeys},
+		{"Malformed", testMalformed},
+		{"Empty", testEmpty},
+		{"CallbackOrder", testCallbackOrder},
+		{"OrderIndependence", testOrderIndependence},
+		{"Reopen", testReopen},
+		{"Crash", testCrash},
+		{"Sweep", testSweep},
+		{"Checkpoint", testCheckpoint},
+		{"Closed", testClosed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, f) })
