@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -59,8 +60,14 @@ func TestBadInputIsRefused(t *testing.T) {
 		name string
 		run  func(*testing.T, *badInput)
 	}{
-		{"frames", badFrames}, {"frames that end the socket", fatalFrames}, {"client id used twice", reusedClientID},
-		{"tokens", badTokens}, {"first frame", badHellos}, {"silence", silence}, {"slow reader", slowReader}, {"requests", badRequests},
+		{"frames", badFrames},
+		{"frames that end the socket", fatalFrames},
+		{"client id used twice", reusedClientID},
+		{"tokens", badTokens},
+		{"first frame", badHellos},
+		{"silence", silence},
+		{"slow reader", slowReader},
+		{"requests", badRequests},
 		{"upgrades", badUpgrades},
 	} {
 		t.Run(part.name, func(t *testing.T) {
@@ -193,12 +200,8 @@ func badTokens(t *testing.T, b *badInput) {
 	}
 	sign := func(method jwt.SigningMethod, with any, kid string, change map[string]any) string {
 		claims := jwt.MapClaims{}
-		for k, v := range good.Claims.(jwt.MapClaims) {
-			claims[k] = v
-		}
-		for k, v := range change {
-			claims[k] = v
-		}
+		maps.Copy(claims, good.Claims.(jwt.MapClaims))
+		maps.Copy(claims, change)
 		token := jwt.NewWithClaims(method, claims)
 		token.Header["kid"] = kid
 		signed, err := token.SignedString(with)

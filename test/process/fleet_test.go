@@ -52,11 +52,9 @@ func TestFleetLosesNothing(t *testing.T) {
 	began := time.Now()
 	var writers sync.WaitGroup
 	for i, m := range f.members {
-		writers.Add(1)
-		go func() {
-			defer writers.Done()
+		writers.Go(func() {
 			f.write(ctx, m, rand.New(rand.NewPCG(uint64(i), 1)))
-		}()
+		})
 	}
 	f.faults()
 	writers.Wait()
