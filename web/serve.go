@@ -225,16 +225,16 @@ func matches(header, etag string) bool {
 // setSecurity sets what every answer carries. The policy allows what the client itself is made of and nothing else;
 // connections go to this origin and to the regions.
 func (h *handler) setSecurity(header http.Header) {
-	connect := "'self'"
+	connect := []string{"'self'"}
 	if h.opts.ConnectOrigins != nil {
 		for _, origin := range h.opts.ConnectOrigins() {
 			if validOrigin(origin) {
-				connect += " " + origin
+				connect = append(connect, origin)
 			}
 		}
 	}
 	header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src "+
-		connect+"; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		strings.Join(connect, " ")+"; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer")
 	if h.opts.Version != "" {
