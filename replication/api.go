@@ -132,10 +132,11 @@ type Submitted struct {
 // message that was answered without ZoneDurable, in a zone of several regions, comes once, or never if the node dies.
 type ZoneAcked struct{ Tokens []uint64 }
 
-// Visible tells that the inbox logs of these owners have new entries, which Marks().Local covers. Ops are the ops behind
-// them, as a hint that saves a read.
+// Visible tells that the inbox logs of these owners have new entries, Rows, which Marks().Local covers. An owner's entries
+// are told in the order of their arrivals, each once. Ops are the ops behind them, as a hint that saves a read.
 type Visible struct {
 	Owners []chat.UserID
+	Rows   []chat.InboxRow
 	Ops    []chat.Op
 }
 

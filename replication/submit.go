@@ -183,7 +183,7 @@ func (c *Core) visible(rows []chat.InboxRow, ops []chat.Op) {
 		}
 	}
 	if len(owners) > 0 {
-		c.emit(Visible{Owners: owners, Ops: ops})
+		c.emit(Visible{Owners: owners, Rows: rows, Ops: ops})
 	}
 }
 

@@ -17,6 +17,7 @@ type marker struct {
 	opt   Options
 	mu    sync.Mutex
 	marks map[markKey]mark
+	order []markDue // of marks, oldest first: each is due on its own, so that marks do not come in bursts
 	timer *time.Timer
 	done  bool
 	// recent is what the last marks said, to spare reading it again. The timer's alone.
@@ -31,6 +32,11 @@ type markKey struct {
 type mark struct {
 	self chat.Owner
 	upTo chat.MessageID
+}
+
+type markDue struct {
+	key markKey
+	at  time.Time
 }
 
 // markState is whom a conversation is with, and how far it is marked.
@@ -53,11 +59,20 @@ func (m *marker) delivered(self chat.Owner, conversation chat.ConversationID, id
 		return
 	}
 	key := markKey{self.ID, conversation}
-	if old, ok := m.marks[key]; !ok || old.upTo.Compare(id) < 0 {
+	old, gathered := m.marks[key]
+	if !gathered {
+		m.order = append(m.order, markDue{key, m.opt.Now().Add(m.opt.Timing.DeliveredDelay)})
+	}
+	if !gathered || old.upTo.Compare(id) < 0 {
 		m.marks[key] = mark{self: self, upTo: id}
 	}
-	if m.timer == nil {
-		m.timer = time.AfterFunc(m.opt.Timing.DeliveredDelay, m.flush)
+	m.arm()
+}
+
+// arm starts the timer for the oldest mark; called with mu held.
+func (m *marker) arm() {
+	if m.timer == nil && len(m.order) > 0 && !m.done {
+		m.timer = time.AfterFunc(m.order[0].at.Sub(m.opt.Now()), m.flush)
 	}
 }
 
@@ -70,11 +85,18 @@ func (m *marker) close() {
 	}
 }
 
-// flush originates what was gathered. The next timer starts when it is done, so that one flush works at a time.
+// flush originates the marks that are due. The next timer starts when it is done, so that one flush works at a time.
 func (m *marker) flush() {
 	m.mu.Lock()
-	marks := m.marks
-	m.marks = make(map[markKey]mark)
+	marks := make(map[markKey]mark)
+	now, n := m.opt.Now(), 0
+	for n < len(m.order) && !m.order[n].at.After(now) {
+		key := m.order[n].key
+		marks[key] = m.marks[key]
+		delete(m.marks, key)
+		n++
+	}
+	m.order = m.order[n:]
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), m.opt.Timing.WriteTimeout)
 	defer cancel()
@@ -86,9 +108,7 @@ func (m *marker) flush() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.timer = nil
-	if len(m.marks) > 0 && !m.done {
-		m.timer = time.AfterFunc(m.opt.Timing.DeliveredDelay, m.flush)
-	}
+	m.arm()
 }
 
 func (m *marker) submit(ctx context.Context, key markKey, mk mark) error {

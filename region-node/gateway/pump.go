@@ -10,8 +10,8 @@ import (
 // pageEntries is how many inbox entries one read takes.
 const pageEntries = 256
 
-// pump reads the inbox log from where the client stands and writes it out, page by page. The marks are taken before the
-// read: what they cover is in the log by then (DESIGN: "stable time first, then the log").
+// pump writes out what came since where the client stands: from what the socket was told, or from the inbox log, page by
+// page. The marks are taken first: what they cover was told, and is in the log, by then ("stable time first, then the log").
 func (s *session) pump() error {
 	for {
 		marks := s.g.opt.Messages.Marks()
@@ -19,13 +19,16 @@ func (s *session) pump() error {
 		if !ok {
 			return nil
 		}
-		rows, err := s.g.opt.Store.Inbox(s.ctx, s.self.ID, after, upTo, pageEntries)
-		if err != nil {
-			return s.degraded(err)
+		rows, ops, ok := s.told(after, upTo)
+		if !ok {
+			var err error
+			if rows, err = s.g.opt.Store.Inbox(s.ctx, s.self.ID, after, upTo, pageEntries); err != nil {
+				return s.degraded(err)
+			}
 		}
-		complete := len(rows) < pageEntries
+		complete := ok || len(rows) < pageEntries
 		entries := s.reader.Page(rows, complete)
-		frames, err := s.framesOf(entries)
+		frames, err := s.framesOf(entries, ops)
 		if err != nil {
 			return s.degraded(err)
 		}
@@ -51,10 +54,11 @@ func (s *session) degraded(err error) error {
 	return err
 }
 
-func (s *session) framesOf(entries []replication.Entry) ([][]byte, error) {
+// framesOf gives the events for entries; ops, by id, spare reading what is at hand.
+func (s *session) framesOf(entries []replication.Entry, ops map[chat.MessageID]*chat.Op) ([][]byte, error) {
 	frames := make([][]byte, 0, len(entries))
 	for i := range entries {
-		frame, err := s.frameOf(&entries[i])
+		frame, err := s.frameOf(&entries[i], ops[entries[i].Row.Op])
 		if err != nil {
 			return nil, err
 		}
@@ -66,11 +70,11 @@ func (s *session) framesOf(entries []replication.Entry) ([][]byte, error) {
 }
 
 // frameOf gives the event for one inbox entry; nil when this client is not to see it.
-func (s *session) frameOf(e *replication.Entry) (any, error) {
+func (s *session) frameOf(e *replication.Entry, op *chat.Op) (any, error) {
 	row := &e.Row
 	switch row.Kind {
 	case chat.InboxMessage:
-		return s.messageFrame(e)
+		return s.messageFrame(e, op)
 	case chat.InboxMark:
 		if row.Mark == chat.MarkDelivered && row.Actor == s.self.ID {
 			return nil, nil // what I received is news to others only
@@ -91,10 +95,17 @@ func (s *session) frameOf(e *replication.Entry) (any, error) {
 	return nil, nil
 }
 
-func (s *session) messageFrame(e *replication.Entry) (any, error) {
-	row, ok, err := s.g.opt.Store.Message(s.ctx, s.self.ID, e.Row.Conversation, e.Row.Ref)
-	if err != nil || !ok || row.AliasOf != chat.NoMessage {
-		return nil, err
+func (s *session) messageFrame(e *replication.Entry, op *chat.Op) (any, error) {
+	var row chat.MessageRow
+	if op != nil && op.ID == e.Row.Ref {
+		row = copyOf(op, s.self)
+	} else {
+		var ok bool
+		var err error
+		row, ok, err = s.g.opt.Store.Message(s.ctx, s.self.ID, e.Row.Conversation, e.Row.Ref)
+		if err != nil || !ok || row.AliasOf != chat.NoMessage {
+			return nil, err
+		}
 	}
 	if row.Sender != s.self.ID {
 		s.watch(row.Sender)

@@ -29,6 +29,7 @@ type session struct {
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
+	hints    []hint   // entries told of and not written yet, in order
 	queue    [][]byte // frames that wait for the writer
 	queued   int      // their bytes
 	dirty    bool     // the inbox log may have grown

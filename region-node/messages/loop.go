@@ -84,6 +84,13 @@ func (s *Service) receivedInput(ctx context.Context, r *received) (replication.I
 // step gives one input to the core and carries out the outputs.
 func (s *Service) step(ctx context.Context, in replication.Input) {
 	outputs := s.core.Step(s.opt.Now(), in)
+	// Sockets are told of entries before the marks that cover them: who takes the marks first and then looks at what it was
+	// told knows everything up to them.
+	for _, out := range outputs {
+		if v, ok := out.(replication.Visible); ok {
+			s.hint(v)
+		}
+	}
 	s.publish()
 	for _, out := range outputs {
 		s.carryOut(ctx, out)
@@ -115,6 +122,21 @@ func (s *Service) carryOut(ctx context.Context, out replication.Output) {
 		s.observeArrivals(out.Ops)
 	case replication.Alarm:
 		s.alarm(out)
+	}
+}
+
+// hint passes new entries to the owners' sockets, each with its op.
+func (s *Service) hint(v replication.Visible) {
+	next := 0 // rows come in the order of their ops
+	for _, row := range v.Rows {
+		for next < len(v.Ops)-1 && v.Ops[next].ID != row.Op && v.Ops[next+1].ID == row.Op {
+			next++
+		}
+		var op *chat.Op
+		if next < len(v.Ops) && v.Ops[next].ID == row.Op {
+			op = &v.Ops[next]
+		}
+		s.hub.Hint(row, op)
 	}
 }
 
