@@ -139,7 +139,7 @@ func (c *Core) peerUp(now time.Time, region chat.Region) {
 // tick does what time asks for.
 func (c *Core) tick(now time.Time) {
 	c.giveAgain(now)
-	c.sends.expire(now, c.oldestWaiting(now))
+	c.sends.expire(c.oldestWaiting(now))
 	c.readyClockHeld(now)
 	for _, r := range c.order {
 		p := c.peers[r]

@@ -87,7 +87,7 @@ func (s *sends) known(k sendKey, stored []chat.RetryRow) []chat.RetryRow {
 }
 
 // expire forgets what was written more than recentFor before the oldest input that still waits with rows read back then.
-func (s *sends) expire(now, oldest time.Time) {
+func (s *sends) expire(oldest time.Time) {
 	for len(s.recent) > 0 {
 		k := s.recent[0]
 		st, ok := s.keys[k]

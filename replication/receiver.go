@@ -194,7 +194,7 @@ func (c *Core) take(now time.Time, p *peer, s *inStream, d *draft) bool {
 	fr := &s.queue[0]
 	for len(fr.items) > 0 {
 		it := &fr.items[0]
-		if d.taken >= applyOps || it.refused == nil && !c.may(now, p, s, it, d) {
+		if d.taken >= applyOps || it.refused == nil && !c.may(now, p, s, it) {
 			return false
 		}
 		d.taken++
@@ -214,7 +214,7 @@ func (c *Core) take(now time.Time, p *peer, s *inStream, d *draft) bool {
 }
 
 // may says whether the op can be applied now. One ahead of the clock waits, however long: it is never refused for that.
-func (c *Core) may(now time.Time, p *peer, s *inStream, it *inOp, d *draft) bool {
+func (c *Core) may(now time.Time, p *peer, s *inStream, it *inOp) bool {
 	if it.op.Time > chat.HLCFromTime(now.Add(c.cfg.MaxDrift)) {
 		if !s.warned {
 			s.warned = true

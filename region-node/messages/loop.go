@@ -156,16 +156,14 @@ func (s *Service) write(out replication.Write) {
 // readLog reads beside the loop: it may touch the disk.
 func (s *Service) readLog(ctx context.Context, out replication.ReadLog) {
 	stream := s.stream
-	s.done.Add(1)
-	go func() {
-		defer s.done.Done()
+	s.done.Go(func() {
 		ops, err := s.opt.Store.ReadLog(ctx, stream, out.After, out.UpTo, out.Peer, out.Limit)
 		upTo := out.UpTo
 		if err == nil && len(ops) == out.Limit {
 			upTo = ops[len(ops)-1].Seq
 		}
 		s.inputs.put(item{input: replication.LogRead{Peer: out.Peer, After: out.After, UpTo: upTo, Ops: ops, Err: err}})
-	}()
+	})
 }
 
 func (s *Service) submitted(out replication.Submitted) {

@@ -136,11 +136,9 @@ func (s *Service) wrote(err error) { s.sick.Store(chat.AsError(err)) }
 func (s *Service) Run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
-	s.done.Add(1)
-	go func() {
-		defer s.done.Done()
+	s.done.Go(func() {
 		s.loop(ctx)
-	}()
+	})
 }
 
 // Close ends the loop: submits still waiting are answered with CodeUnknownOutcome.
