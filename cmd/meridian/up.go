@@ -68,6 +68,9 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
+	if f.config == "" {
+		widen(&cfg.Limits)
+	}
 	cfg.DataDir = f.data
 	cfg.Network.DelayScale *= f.delayScale
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
@@ -107,6 +110,12 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	<-ctx.Done()
 	fmt.Fprintln(stderr, "stopping …")
 	return nil
+}
+
+// widen raises the limits per address and person of the built-in configuration: on a laptop everybody has the same address,
+// and scripts stand for crowds.
+func widen(l *config.Limits) {
+	l.AuthPerMinute, l.SocketsPerAddress, l.SocketsPerUser, l.SendsPerSecond = 6000, 20_000, 100, 1000
 }
 
 // startUp starts everything; on an error what was started is stopped again.
