@@ -65,9 +65,24 @@ func residency(t *testing.T, sealed bool) {
 	} {
 		people = append(people, joinPinned(t, c, p.zone, p.home, p.near))
 	}
+	waitUntil(t, 20*time.Second, "everybody is connected", func() bool { // a client without a cursor begins at its welcome
+		for _, p := range people {
+			if region, _ := p.served(); region == "" {
+				return false
+			}
+		}
+		return true
+	})
 	for i, p := range people {
 		p.chat(t, people[i^1])
 	}
+	t.Cleanup(func() {
+		for i, p := range people {
+			if t.Failed() {
+				t.Log(p.state(people[i^1].texts))
+			}
+		}
+	})
 	waitUntil(t, 30*time.Second, "everybody has got every text", func() bool {
 		for i, p := range people {
 			if !p.has(people[i^1].texts) || len(p.client.Pending()) > 0 {
@@ -95,7 +110,6 @@ func joinPinned(t *testing.T, c *cluster.Cluster, zone chat.Zone, home, near cha
 // chat does what people do: texts, answers, read marks, typing, a contact, a look at the list.
 func (p *pinned) chat(t *testing.T, peer *pinned) {
 	t.Helper()
-	waitUntil(t, 10*time.Second, "the client is connected", func() bool { r, _ := p.served(); return r != "" })
 	for range 20 {
 		text := secret(t)
 		p.texts = append(p.texts, text)
@@ -128,6 +142,20 @@ func (p *pinned) has(texts []string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !slices.ContainsFunc(texts, func(text string) bool { return !p.shown[text] })
+}
+
+// state says what a person's client holds, for a failure's report.
+func (p *pinned) state(texts []string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var missing []int
+	for i, text := range texts {
+		if !p.shown[text] {
+			missing = append(missing, i)
+		}
+	}
+	return fmt.Sprintf("%s of %s: of %d texts not shown %v, in view %d, pending %d, served by %q, connects %d, resets %d, refusals %v",
+		p.id, p.home, len(texts), missing, len(p.view), len(p.client.Pending()), p.region, p.connects, p.resets, p.refusals)
 }
 
 // search looks for every canary of every person in all data, logs and metrics, and judges by region.
