@@ -11,6 +11,15 @@ type Zone string
 // NodeID names a node within its region: "n1".
 type NodeID string
 
+// NodeRef names a node in the world.
+type NodeRef struct {
+	Region Region
+	Node   NodeID
+}
+
+// String gives "region/node".
+func (n NodeRef) String() string { return string(n.Region) + "/" + string(n.Node) }
+
 // CopyPolicy says what happens with what users of a zone write to people outside it.
 type CopyPolicy string
 

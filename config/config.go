@@ -36,13 +36,16 @@ type Region struct {
 	Longitude float64     `yaml:"longitude"`
 	// Point names the network point (a row of the round-trip table) that stands for the region; default: the nearest one.
 	Point string `yaml:"point"`
-	// URL is what clients use; default http://<http>.
+	// URL is what clients use; default: the URLs of the nodes, http://<http> where there is one.
 	URL string `yaml:"url"`
-	// HTTP, Admin and Backbone are listen addresses, host:port; port 0 takes a free one (local `up` only).
+	// HTTP, Admin and Backbone are listen addresses, host:port; port 0 takes a free one (local `up` only). A region with Nodes
+	// has none.
 	HTTP     string `yaml:"http"`
 	Admin    string `yaml:"admin"`
 	Backbone string `yaml:"backbone"`
-	// Addresses are what GeoDNS answers for this region; default: the host of HTTP when it is an address.
+	// Nodes are the region's processes; empty: one, named OnlyNode, at the addresses above.
+	Nodes []Node `yaml:"nodes"`
+	// Addresses are what GeoDNS answers for this region; default: the hosts of HTTP, or of the nodes', that are addresses.
 	Addresses []string `yaml:"addresses"`
 	// CapacitySockets is what the region is built for; the router sheds load above it. 0: not limited.
 	CapacitySockets int `yaml:"capacity_sockets"`

@@ -250,3 +250,30 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// The example with two nodes in each region is valid, every node has its place, and clients reach each.
+func TestTwoNodesExample(t *testing.T) {
+	c, err := config.Load(filepath.Join("examples", "three-regions-two-nodes.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(c.Backbones()); got != 6 {
+		t.Errorf("%d backbones, want 6", got)
+	}
+	for _, r := range c.Regions {
+		if n, ok := r.Node("n2"); !ok || len(r.URLs()) != 2 || r.URLs()[1] != n.BaseURL() {
+			t.Errorf("region %s: URLs %v, node n2 %+v", r.Name, r.URLs(), n)
+		}
+		if _, ok := r.Node("n3"); ok {
+			t.Errorf("region %s has a node n3", r.Name)
+		}
+	}
+	balanced := config.Region{URL: "https://eu.example.org", Nodes: c.Regions[0].Nodes}
+	if got := balanced.URLs(); len(got) != 1 || got[0] != balanced.URL {
+		t.Errorf("behind a load balancer clients get %v", got)
+	}
+	single := config.Default()
+	if n, ok := single.Regions[0].Node(config.OnlyNode); !ok || n.Backbone != single.Regions[0].Backbone {
+		t.Errorf("a region without nodes has the node %+v", n)
+	}
+}

@@ -107,13 +107,8 @@ func defaultTiming() Timing {
 	}
 }
 
-// BaseURL is what clients use: URL, or http:// and the HTTP address where there is none.
-func (r Region) BaseURL() string {
-	if r.URL != "" {
-		return r.URL
-	}
-	return "http://" + r.HTTP
-}
+// BaseURL is the first of URLs.
+func (r Region) BaseURL() string { return r.URLs()[0] }
 
 // SecretsPath is the directory of the key files: SecretsDir, under DataDir unless it is absolute.
 func (c *Config) SecretsPath() string {

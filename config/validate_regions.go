@@ -31,9 +31,11 @@ func (v *validator) checkRegions() {
 			names[r.Name] = i
 		}
 		v.checkPlace(path, r)
-		v.listen(path+".http", path, r.HTTP)
-		v.listen(path+".admin", path, r.Admin)
-		v.listen(path+".backbone", path, r.Backbone)
+		if len(r.Nodes) > 0 {
+			v.checkNodes(path, r)
+		} else {
+			v.listenAll(path, Node{HTTP: r.HTTP, Admin: r.Admin, Backbone: r.Backbone, URL: r.URL})
+		}
 		v.checkReach(path, r)
 		if r.CapacitySockets < 0 {
 			v.add(path+".capacity_sockets", "%d is out of bounds; allowed: 0 (not limited) or more", r.CapacitySockets)
@@ -53,26 +55,77 @@ func (v *validator) checkPlace(path string, r Region) {
 	}
 }
 
-// checkReach checks that clients and the other regions can find the region: an address to listen on may leave the host
-// open, an address to dial may not.
-func (v *validator) checkReach(path string, r Region) {
+// nodesMax bounds the nodes of a region.
+const nodesMax = 16
+
+// checkNodes checks a region that lists its nodes.
+func (v *validator) checkNodes(path string, r Region) {
+	for _, own := range [][2]string{{"http", r.HTTP}, {"admin", r.Admin}, {"backbone", r.Backbone}} {
+		if own[1] != "" {
+			v.add(path+"."+own[0], "%s stands beside nodes; each node has its own, so leave it out", quote(own[1]))
+		}
+	}
+	if len(r.Nodes) > nodesMax {
+		v.add(path+".nodes", "has %d nodes; allowed: at most %d", len(r.Nodes), nodesMax)
+	}
 	if r.URL != "" {
 		v.origin(path+".url", r.URL)
-	} else if openHost(r.HTTP) {
-		v.add(path+".url", "is missing; it is needed since http (%s) names no host", quote(r.HTTP))
 	}
-	if len(v.config.Regions) > 1 && openHost(r.Backbone) {
-		v.add(path+".backbone", "%s names no host; the other regions dial it, so write host:port", quote(r.Backbone))
+	gossiping := 0
+	for i, n := range r.Nodes {
+		at := fmt.Sprintf("%s.nodes[%d]", path, i)
+		v.name(at+".name", string(n.Name))
+		for j, other := range r.Nodes[:i] {
+			if other.Name == n.Name {
+				v.add(at+".name", "%s is also the name of %s.nodes[%d]", quote(string(n.Name)), path, j)
+			}
+		}
+		if r.URL != "" {
+			n.URL = r.URL // what clients use is settled
+		}
+		v.listenAll(at, n)
+		if n.Gossip != "" {
+			gossiping++
+			v.listen(at+".gossip", at, n.Gossip)
+			if openHost(n.Gossip) {
+				v.add(at+".gossip", "%s names no host; the other nodes join it, so write host:port", quote(n.Gossip))
+			}
+		}
 	}
+	if gossiping != 0 && gossiping != len(r.Nodes) {
+		v.add(path+".nodes", "has gossip at %d of %d nodes; allowed: at all or at none", gossiping, len(r.Nodes))
+	}
+}
+
+// listenAll checks a node's addresses: one to listen on may leave the host open, one to dial may not.
+func (v *validator) listenAll(path string, n Node) {
+	v.listen(path+".http", path, n.HTTP)
+	v.listen(path+".admin", path, n.Admin)
+	v.listen(path+".backbone", path, n.Backbone)
+	if n.URL != "" {
+		v.origin(path+".url", n.URL)
+	} else if openHost(n.HTTP) {
+		v.add(path+".url", "is missing; it is needed since http (%s) names no host", quote(n.HTTP))
+	}
+	if len(v.config.Backbones()) > 1 && openHost(n.Backbone) {
+		v.add(path+".backbone", "%s names no host; the other regions dial it, so write host:port", quote(n.Backbone))
+	}
+}
+
+// checkReach checks that GeoDNS has something to answer.
+func (v *validator) checkReach(path string, r Region) {
 	for i, a := range r.Addresses {
 		if addr, err := netip.ParseAddr(a); err != nil || addr.Zone() != "" || addr.IsUnspecified() {
 			v.add(fmt.Sprintf("%s.addresses[%d]", path, i), "%s is not an IP address", quote(a))
 		}
 	}
 	if len(r.Addresses) == 0 && v.config.Router.DNS != "" {
-		host, _, _ := net.SplitHostPort(r.HTTP) // what is no address at all is told by listen
-		if addr, err := netip.ParseAddr(host); err != nil || addr.IsUnspecified() {
-			v.add(path+".addresses", "is missing; GeoDNS needs it since http (%s) names no address", quote(r.HTTP))
+		for _, n := range r.NodeList() {
+			host, _, _ := net.SplitHostPort(n.HTTP) // what is no address at all is told by listen
+			if addr, err := netip.ParseAddr(host); err != nil || addr.IsUnspecified() {
+				v.add(path+".addresses", "is missing; GeoDNS needs it since http (%s) names no address", quote(n.HTTP))
+				break
+			}
 		}
 	}
 }

@@ -309,7 +309,8 @@ func (*Frame_StreamCredit) isFrame_Kind() {}
 
 func (*Frame_StreamClose) isFrame_Kind() {}
 
-// Hello says who speaks. The region must be the one that the certificate proves.
+// Hello says who speaks. The region must be the one that the certificate proves, and the node one that the topology has;
+// of two nodes the smaller (region, then node) dials.
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ProtocolMin   uint32                 `protobuf:"varint,1,opt,name=protocol_min,json=protocolMin,proto3" json:"protocol_min,omitempty"`
@@ -317,6 +318,7 @@ type Hello struct {
 	Region        []byte                 `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	Node          []byte                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
 	Incarnation   uint64                 `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Dialled       []byte                 `protobuf:"bytes,6,opt,name=dialled,proto3" json:"dialled,omitempty"` // from who dialled: the node that it wants, as region/node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,6 +386,13 @@ func (x *Hello) GetIncarnation() uint64 {
 		return x.Incarnation
 	}
 	return 0
+}
+
+func (x *Hello) GetDialled() []byte {
+	if x != nil {
+		return x.Dialled
+	}
+	return nil
 }
 
 // Ping asks for a Pong with the same id, at once.
@@ -485,6 +494,8 @@ type Relay struct {
 	Watermark     uint64                 `protobuf:"varint,5,opt,name=watermark,proto3" json:"watermark,omitempty"`
 	Ops           [][]byte               `protobuf:"bytes,6,rep,name=ops,proto3" json:"ops,omitempty"`
 	Reason        []byte                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	Low           uint64                 `protobuf:"varint,8,opt,name=low,proto3" json:"low,omitempty"`
+	Applied       []*Applied             `protobuf:"bytes,9,rep,name=applied,proto3" json:"applied,omitempty"` // at most 1024
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -568,6 +579,81 @@ func (x *Relay) GetReason() []byte {
 	return nil
 }
 
+func (x *Relay) GetLow() uint64 {
+	if x != nil {
+		return x.Low
+	}
+	return 0
+}
+
+func (x *Relay) GetApplied() []*Applied {
+	if x != nil {
+		return x.Applied
+	}
+	return nil
+}
+
+// Applied is chat.AppliedRow: how far the sender's region has durably applied a stream.
+type Applied struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        *StreamID              `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	Watermark     uint64                 `protobuf:"varint,3,opt,name=watermark,proto3" json:"watermark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Applied) Reset() {
+	*x = Applied{}
+	mi := &file_backbone_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Applied) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Applied) ProtoMessage() {}
+
+func (x *Applied) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Applied.ProtoReflect.Descriptor instead.
+func (*Applied) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Applied) GetStream() *StreamID {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
+}
+
+func (x *Applied) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Applied) GetWatermark() uint64 {
+	if x != nil {
+		return x.Watermark
+	}
+	return 0
+}
+
 // Tell is a message that may get lost and is not answered.
 type Tell struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -579,7 +665,7 @@ type Tell struct {
 
 func (x *Tell) Reset() {
 	*x = Tell{}
-	mi := &file_backbone_proto_msgTypes[6]
+	mi := &file_backbone_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +677,7 @@ func (x *Tell) String() string {
 func (*Tell) ProtoMessage() {}
 
 func (x *Tell) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[6]
+	mi := &file_backbone_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +690,7 @@ func (x *Tell) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tell.ProtoReflect.Descriptor instead.
 func (*Tell) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{6}
+	return file_backbone_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Tell) GetKind() []byte {
@@ -634,7 +720,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_backbone_proto_msgTypes[7]
+	mi := &file_backbone_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +732,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[7]
+	mi := &file_backbone_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +745,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{7}
+	return file_backbone_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Request) GetId() uint64 {
@@ -701,7 +787,7 @@ type Response struct {
 
 func (x *Response) Reset() {
 	*x = Response{}
-	mi := &file_backbone_proto_msgTypes[8]
+	mi := &file_backbone_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +799,7 @@ func (x *Response) String() string {
 func (*Response) ProtoMessage() {}
 
 func (x *Response) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[8]
+	mi := &file_backbone_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +812,7 @@ func (x *Response) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Response.ProtoReflect.Descriptor instead.
 func (*Response) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{8}
+	return file_backbone_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Response) GetId() uint64 {
@@ -760,7 +846,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_backbone_proto_msgTypes[9]
+	mi := &file_backbone_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +858,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[9]
+	mi := &file_backbone_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +871,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{9}
+	return file_backbone_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Cancel) GetId() uint64 {
@@ -808,7 +894,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_backbone_proto_msgTypes[10]
+	mi := &file_backbone_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -820,7 +906,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[10]
+	mi := &file_backbone_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -833,7 +919,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{10}
+	return file_backbone_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Error) GetCode() []byte {
@@ -875,7 +961,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_backbone_proto_msgTypes[11]
+	mi := &file_backbone_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +973,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[11]
+	mi := &file_backbone_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +986,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{11}
+	return file_backbone_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Endpoint) GetRegion() []byte {
@@ -938,7 +1024,7 @@ type StreamOpen struct {
 
 func (x *StreamOpen) Reset() {
 	*x = StreamOpen{}
-	mi := &file_backbone_proto_msgTypes[12]
+	mi := &file_backbone_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1036,7 @@ func (x *StreamOpen) String() string {
 func (*StreamOpen) ProtoMessage() {}
 
 func (x *StreamOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[12]
+	mi := &file_backbone_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1049,7 @@ func (x *StreamOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamOpen.ProtoReflect.Descriptor instead.
 func (*StreamOpen) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{12}
+	return file_backbone_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StreamOpen) GetId() uint64 {
@@ -997,7 +1083,7 @@ type StreamData struct {
 
 func (x *StreamData) Reset() {
 	*x = StreamData{}
-	mi := &file_backbone_proto_msgTypes[13]
+	mi := &file_backbone_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1095,7 @@ func (x *StreamData) String() string {
 func (*StreamData) ProtoMessage() {}
 
 func (x *StreamData) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[13]
+	mi := &file_backbone_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1108,7 @@ func (x *StreamData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamData.ProtoReflect.Descriptor instead.
 func (*StreamData) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{13}
+	return file_backbone_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StreamData) GetId() uint64 {
@@ -1050,7 +1136,7 @@ type StreamCredit struct {
 
 func (x *StreamCredit) Reset() {
 	*x = StreamCredit{}
-	mi := &file_backbone_proto_msgTypes[14]
+	mi := &file_backbone_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1148,7 @@ func (x *StreamCredit) String() string {
 func (*StreamCredit) ProtoMessage() {}
 
 func (x *StreamCredit) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[14]
+	mi := &file_backbone_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1161,7 @@ func (x *StreamCredit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamCredit.ProtoReflect.Descriptor instead.
 func (*StreamCredit) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{14}
+	return file_backbone_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StreamCredit) GetId() uint64 {
@@ -1104,7 +1190,7 @@ type StreamClose struct {
 
 func (x *StreamClose) Reset() {
 	*x = StreamClose{}
-	mi := &file_backbone_proto_msgTypes[15]
+	mi := &file_backbone_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1202,7 @@ func (x *StreamClose) String() string {
 func (*StreamClose) ProtoMessage() {}
 
 func (x *StreamClose) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[15]
+	mi := &file_backbone_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,7 +1215,7 @@ func (x *StreamClose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamClose.ProtoReflect.Descriptor instead.
 func (*StreamClose) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{15}
+	return file_backbone_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StreamClose) GetId() uint64 {
@@ -1165,7 +1251,7 @@ type StreamID struct {
 
 func (x *StreamID) Reset() {
 	*x = StreamID{}
-	mi := &file_backbone_proto_msgTypes[16]
+	mi := &file_backbone_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1263,7 @@ func (x *StreamID) String() string {
 func (*StreamID) ProtoMessage() {}
 
 func (x *StreamID) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[16]
+	mi := &file_backbone_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1276,7 @@ func (x *StreamID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamID.ProtoReflect.Descriptor instead.
 func (*StreamID) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{16}
+	return file_backbone_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StreamID) GetRegion() []byte {
@@ -1226,7 +1312,7 @@ type Owner struct {
 
 func (x *Owner) Reset() {
 	*x = Owner{}
-	mi := &file_backbone_proto_msgTypes[17]
+	mi := &file_backbone_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1324,7 @@ func (x *Owner) String() string {
 func (*Owner) ProtoMessage() {}
 
 func (x *Owner) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[17]
+	mi := &file_backbone_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1337,7 @@ func (x *Owner) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owner.ProtoReflect.Descriptor instead.
 func (*Owner) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{17}
+	return file_backbone_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Owner) GetId() []byte {
@@ -1304,7 +1390,7 @@ type Op struct {
 
 func (x *Op) Reset() {
 	*x = Op{}
-	mi := &file_backbone_proto_msgTypes[18]
+	mi := &file_backbone_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1402,7 @@ func (x *Op) String() string {
 func (*Op) ProtoMessage() {}
 
 func (x *Op) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[18]
+	mi := &file_backbone_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1415,7 @@ func (x *Op) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Op.ProtoReflect.Descriptor instead.
 func (*Op) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{18}
+	return file_backbone_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Op) GetId() []byte {
@@ -1485,7 +1571,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_backbone_proto_msgTypes[19]
+	mi := &file_backbone_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1497,7 +1583,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[19]
+	mi := &file_backbone_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1510,7 +1596,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{19}
+	return file_backbone_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Mark) GetConversation() []byte {
@@ -1553,7 +1639,7 @@ type ContactChange struct {
 
 func (x *ContactChange) Reset() {
 	*x = ContactChange{}
-	mi := &file_backbone_proto_msgTypes[20]
+	mi := &file_backbone_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +1651,7 @@ func (x *ContactChange) String() string {
 func (*ContactChange) ProtoMessage() {}
 
 func (x *ContactChange) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[20]
+	mi := &file_backbone_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +1664,7 @@ func (x *ContactChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContactChange.ProtoReflect.Descriptor instead.
 func (*ContactChange) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{20}
+	return file_backbone_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ContactChange) GetFrom() *Owner {
@@ -1614,7 +1700,7 @@ type BlockChange struct {
 
 func (x *BlockChange) Reset() {
 	*x = BlockChange{}
-	mi := &file_backbone_proto_msgTypes[21]
+	mi := &file_backbone_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1712,7 @@ func (x *BlockChange) String() string {
 func (*BlockChange) ProtoMessage() {}
 
 func (x *BlockChange) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[21]
+	mi := &file_backbone_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1725,7 @@ func (x *BlockChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockChange.ProtoReflect.Descriptor instead.
 func (*BlockChange) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{21}
+	return file_backbone_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *BlockChange) GetBy() *Owner {
@@ -1682,7 +1768,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_backbone_proto_msgTypes[22]
+	mi := &file_backbone_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1780,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[22]
+	mi := &file_backbone_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1793,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{22}
+	return file_backbone_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Account) GetId() []byte {
@@ -1797,7 +1883,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_backbone_proto_msgTypes[23]
+	mi := &file_backbone_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1809,7 +1895,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[23]
+	mi := &file_backbone_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1822,7 +1908,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{23}
+	return file_backbone_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Session) GetId() []byte {
@@ -1897,7 +1983,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_backbone_proto_msgTypes[24]
+	mi := &file_backbone_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +1995,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[24]
+	mi := &file_backbone_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2008,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{24}
+	return file_backbone_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Claim) GetKey() []byte {
@@ -1997,17 +2083,18 @@ const file_backbone_proto_rawDesc = "" +
 	"streamData\x12I\n" +
 	"\rstream_credit\x18\v \x01(\v2\".meridian.backbone.v1.StreamCreditH\x00R\fstreamCredit\x12F\n" +
 	"\fstream_close\x18\f \x01(\v2!.meridian.backbone.v1.StreamCloseH\x00R\vstreamCloseB\x06\n" +
-	"\x04kind\"\x9b\x01\n" +
+	"\x04kind\"\xb5\x01\n" +
 	"\x05Hello\x12!\n" +
 	"\fprotocol_min\x18\x01 \x01(\rR\vprotocolMin\x12!\n" +
 	"\fprotocol_max\x18\x02 \x01(\rR\vprotocolMax\x12\x16\n" +
 	"\x06region\x18\x03 \x01(\fR\x06region\x12\x12\n" +
 	"\x04node\x18\x04 \x01(\fR\x04node\x12 \n" +
-	"\vincarnation\x18\x05 \x01(\x04R\vincarnation\"\x16\n" +
+	"\vincarnation\x18\x05 \x01(\x04R\vincarnation\x12\x18\n" +
+	"\adialled\x18\x06 \x01(\fR\adialled\"\x16\n" +
 	"\x04Ping\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x16\n" +
 	"\x04Pong\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"\xc6\x01\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\x91\x02\n" +
 	"\x05Relay\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x126\n" +
 	"\x06stream\x18\x02 \x01(\v2\x1e.meridian.backbone.v1.StreamIDR\x06stream\x12\x14\n" +
@@ -2015,7 +2102,13 @@ const file_backbone_proto_rawDesc = "" +
 	"\x05up_to\x18\x04 \x01(\x04R\x04upTo\x12\x1c\n" +
 	"\twatermark\x18\x05 \x01(\x04R\twatermark\x12\x10\n" +
 	"\x03ops\x18\x06 \x03(\fR\x03ops\x12\x16\n" +
-	"\x06reason\x18\a \x01(\fR\x06reason\"4\n" +
+	"\x06reason\x18\a \x01(\fR\x06reason\x12\x10\n" +
+	"\x03low\x18\b \x01(\x04R\x03low\x127\n" +
+	"\aapplied\x18\t \x03(\v2\x1d.meridian.backbone.v1.AppliedR\aapplied\"q\n" +
+	"\aApplied\x126\n" +
+	"\x06stream\x18\x01 \x01(\v2\x1e.meridian.backbone.v1.StreamIDR\x06stream\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1c\n" +
+	"\twatermark\x18\x03 \x01(\x04R\twatermark\"4\n" +
 	"\x04Tell\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\fR\x04kind\x12\x18\n" +
 	"\apayload\x18\x02 \x01(\fR\apayload\"j\n" +
@@ -2144,7 +2237,7 @@ func file_backbone_proto_rawDescGZIP() []byte {
 	return file_backbone_proto_rawDescData
 }
 
-var file_backbone_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_backbone_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_backbone_proto_goTypes = []any{
 	(*Packet)(nil),        // 0: meridian.backbone.v1.Packet
 	(*Frame)(nil),         // 1: meridian.backbone.v1.Frame
@@ -2152,25 +2245,26 @@ var file_backbone_proto_goTypes = []any{
 	(*Ping)(nil),          // 3: meridian.backbone.v1.Ping
 	(*Pong)(nil),          // 4: meridian.backbone.v1.Pong
 	(*Relay)(nil),         // 5: meridian.backbone.v1.Relay
-	(*Tell)(nil),          // 6: meridian.backbone.v1.Tell
-	(*Request)(nil),       // 7: meridian.backbone.v1.Request
-	(*Response)(nil),      // 8: meridian.backbone.v1.Response
-	(*Cancel)(nil),        // 9: meridian.backbone.v1.Cancel
-	(*Error)(nil),         // 10: meridian.backbone.v1.Error
-	(*Endpoint)(nil),      // 11: meridian.backbone.v1.Endpoint
-	(*StreamOpen)(nil),    // 12: meridian.backbone.v1.StreamOpen
-	(*StreamData)(nil),    // 13: meridian.backbone.v1.StreamData
-	(*StreamCredit)(nil),  // 14: meridian.backbone.v1.StreamCredit
-	(*StreamClose)(nil),   // 15: meridian.backbone.v1.StreamClose
-	(*StreamID)(nil),      // 16: meridian.backbone.v1.StreamID
-	(*Owner)(nil),         // 17: meridian.backbone.v1.Owner
-	(*Op)(nil),            // 18: meridian.backbone.v1.Op
-	(*Mark)(nil),          // 19: meridian.backbone.v1.Mark
-	(*ContactChange)(nil), // 20: meridian.backbone.v1.ContactChange
-	(*BlockChange)(nil),   // 21: meridian.backbone.v1.BlockChange
-	(*Account)(nil),       // 22: meridian.backbone.v1.Account
-	(*Session)(nil),       // 23: meridian.backbone.v1.Session
-	(*Claim)(nil),         // 24: meridian.backbone.v1.Claim
+	(*Applied)(nil),       // 6: meridian.backbone.v1.Applied
+	(*Tell)(nil),          // 7: meridian.backbone.v1.Tell
+	(*Request)(nil),       // 8: meridian.backbone.v1.Request
+	(*Response)(nil),      // 9: meridian.backbone.v1.Response
+	(*Cancel)(nil),        // 10: meridian.backbone.v1.Cancel
+	(*Error)(nil),         // 11: meridian.backbone.v1.Error
+	(*Endpoint)(nil),      // 12: meridian.backbone.v1.Endpoint
+	(*StreamOpen)(nil),    // 13: meridian.backbone.v1.StreamOpen
+	(*StreamData)(nil),    // 14: meridian.backbone.v1.StreamData
+	(*StreamCredit)(nil),  // 15: meridian.backbone.v1.StreamCredit
+	(*StreamClose)(nil),   // 16: meridian.backbone.v1.StreamClose
+	(*StreamID)(nil),      // 17: meridian.backbone.v1.StreamID
+	(*Owner)(nil),         // 18: meridian.backbone.v1.Owner
+	(*Op)(nil),            // 19: meridian.backbone.v1.Op
+	(*Mark)(nil),          // 20: meridian.backbone.v1.Mark
+	(*ContactChange)(nil), // 21: meridian.backbone.v1.ContactChange
+	(*BlockChange)(nil),   // 22: meridian.backbone.v1.BlockChange
+	(*Account)(nil),       // 23: meridian.backbone.v1.Account
+	(*Session)(nil),       // 24: meridian.backbone.v1.Session
+	(*Claim)(nil),         // 25: meridian.backbone.v1.Claim
 }
 var file_backbone_proto_depIdxs = []int32{
 	1,  // 0: meridian.backbone.v1.Packet.frames:type_name -> meridian.backbone.v1.Frame
@@ -2178,35 +2272,37 @@ var file_backbone_proto_depIdxs = []int32{
 	3,  // 2: meridian.backbone.v1.Frame.ping:type_name -> meridian.backbone.v1.Ping
 	4,  // 3: meridian.backbone.v1.Frame.pong:type_name -> meridian.backbone.v1.Pong
 	5,  // 4: meridian.backbone.v1.Frame.relay:type_name -> meridian.backbone.v1.Relay
-	6,  // 5: meridian.backbone.v1.Frame.tell:type_name -> meridian.backbone.v1.Tell
-	7,  // 6: meridian.backbone.v1.Frame.request:type_name -> meridian.backbone.v1.Request
-	8,  // 7: meridian.backbone.v1.Frame.response:type_name -> meridian.backbone.v1.Response
-	9,  // 8: meridian.backbone.v1.Frame.cancel:type_name -> meridian.backbone.v1.Cancel
-	12, // 9: meridian.backbone.v1.Frame.stream_open:type_name -> meridian.backbone.v1.StreamOpen
-	13, // 10: meridian.backbone.v1.Frame.stream_data:type_name -> meridian.backbone.v1.StreamData
-	14, // 11: meridian.backbone.v1.Frame.stream_credit:type_name -> meridian.backbone.v1.StreamCredit
-	15, // 12: meridian.backbone.v1.Frame.stream_close:type_name -> meridian.backbone.v1.StreamClose
-	16, // 13: meridian.backbone.v1.Relay.stream:type_name -> meridian.backbone.v1.StreamID
-	10, // 14: meridian.backbone.v1.Response.error:type_name -> meridian.backbone.v1.Error
-	11, // 15: meridian.backbone.v1.Error.endpoints:type_name -> meridian.backbone.v1.Endpoint
-	16, // 16: meridian.backbone.v1.Op.stream:type_name -> meridian.backbone.v1.StreamID
-	17, // 17: meridian.backbone.v1.Op.author:type_name -> meridian.backbone.v1.Owner
-	17, // 18: meridian.backbone.v1.Op.owners:type_name -> meridian.backbone.v1.Owner
-	19, // 19: meridian.backbone.v1.Op.mark:type_name -> meridian.backbone.v1.Mark
-	20, // 20: meridian.backbone.v1.Op.contact:type_name -> meridian.backbone.v1.ContactChange
-	21, // 21: meridian.backbone.v1.Op.block:type_name -> meridian.backbone.v1.BlockChange
-	22, // 22: meridian.backbone.v1.Op.account:type_name -> meridian.backbone.v1.Account
-	23, // 23: meridian.backbone.v1.Op.session:type_name -> meridian.backbone.v1.Session
-	24, // 24: meridian.backbone.v1.Op.claim:type_name -> meridian.backbone.v1.Claim
-	17, // 25: meridian.backbone.v1.ContactChange.from:type_name -> meridian.backbone.v1.Owner
-	17, // 26: meridian.backbone.v1.ContactChange.to:type_name -> meridian.backbone.v1.Owner
-	17, // 27: meridian.backbone.v1.BlockChange.by:type_name -> meridian.backbone.v1.Owner
-	17, // 28: meridian.backbone.v1.BlockChange.user:type_name -> meridian.backbone.v1.Owner
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	7,  // 5: meridian.backbone.v1.Frame.tell:type_name -> meridian.backbone.v1.Tell
+	8,  // 6: meridian.backbone.v1.Frame.request:type_name -> meridian.backbone.v1.Request
+	9,  // 7: meridian.backbone.v1.Frame.response:type_name -> meridian.backbone.v1.Response
+	10, // 8: meridian.backbone.v1.Frame.cancel:type_name -> meridian.backbone.v1.Cancel
+	13, // 9: meridian.backbone.v1.Frame.stream_open:type_name -> meridian.backbone.v1.StreamOpen
+	14, // 10: meridian.backbone.v1.Frame.stream_data:type_name -> meridian.backbone.v1.StreamData
+	15, // 11: meridian.backbone.v1.Frame.stream_credit:type_name -> meridian.backbone.v1.StreamCredit
+	16, // 12: meridian.backbone.v1.Frame.stream_close:type_name -> meridian.backbone.v1.StreamClose
+	17, // 13: meridian.backbone.v1.Relay.stream:type_name -> meridian.backbone.v1.StreamID
+	6,  // 14: meridian.backbone.v1.Relay.applied:type_name -> meridian.backbone.v1.Applied
+	17, // 15: meridian.backbone.v1.Applied.stream:type_name -> meridian.backbone.v1.StreamID
+	11, // 16: meridian.backbone.v1.Response.error:type_name -> meridian.backbone.v1.Error
+	12, // 17: meridian.backbone.v1.Error.endpoints:type_name -> meridian.backbone.v1.Endpoint
+	17, // 18: meridian.backbone.v1.Op.stream:type_name -> meridian.backbone.v1.StreamID
+	18, // 19: meridian.backbone.v1.Op.author:type_name -> meridian.backbone.v1.Owner
+	18, // 20: meridian.backbone.v1.Op.owners:type_name -> meridian.backbone.v1.Owner
+	20, // 21: meridian.backbone.v1.Op.mark:type_name -> meridian.backbone.v1.Mark
+	21, // 22: meridian.backbone.v1.Op.contact:type_name -> meridian.backbone.v1.ContactChange
+	22, // 23: meridian.backbone.v1.Op.block:type_name -> meridian.backbone.v1.BlockChange
+	23, // 24: meridian.backbone.v1.Op.account:type_name -> meridian.backbone.v1.Account
+	24, // 25: meridian.backbone.v1.Op.session:type_name -> meridian.backbone.v1.Session
+	25, // 26: meridian.backbone.v1.Op.claim:type_name -> meridian.backbone.v1.Claim
+	18, // 27: meridian.backbone.v1.ContactChange.from:type_name -> meridian.backbone.v1.Owner
+	18, // 28: meridian.backbone.v1.ContactChange.to:type_name -> meridian.backbone.v1.Owner
+	18, // 29: meridian.backbone.v1.BlockChange.by:type_name -> meridian.backbone.v1.Owner
+	18, // 30: meridian.backbone.v1.BlockChange.user:type_name -> meridian.backbone.v1.Owner
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_backbone_proto_init() }
@@ -2228,14 +2324,14 @@ func file_backbone_proto_init() {
 		(*Frame_StreamCredit)(nil),
 		(*Frame_StreamClose)(nil),
 	}
-	file_backbone_proto_msgTypes[18].OneofWrappers = []any{}
+	file_backbone_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backbone_proto_rawDesc), len(file_backbone_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

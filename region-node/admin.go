@@ -5,33 +5,39 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strings"
 	"time"
 
 	"meridian/chat"
 	"meridian/region-node/messages"
 	"meridian/region-node/wire"
+	"meridian/replication/link"
 )
 
 // Status is what an operator sees of a region, on the admin listener.
 type Status struct {
-	Region   chat.Region           `json:"region"`
-	Ready    bool                  `json:"ready"`
-	NotReady string                `json:"not_ready,omitempty"`
-	UpFor    string                `json:"up_for"`
-	Sockets  int                   `json:"sockets"`
-	Online   int                   `json:"online"`
-	Peers    map[chat.Region]Peer  `json:"peers"`
-	Streams  messages.Status       `json:"streams"`
-	Zones    map[chat.Zone]ZoneRPO `json:"zones"`
+	Region   chat.Region `json:"region"`
+	Node     chat.NodeID `json:"node"`
+	Ready    bool        `json:"ready"`
+	NotReady string      `json:"not_ready,omitempty"`
+	UpFor    string      `json:"up_for"`
+	Sockets  int         `json:"sockets"`
+	Online   int         `json:"online"`
+	// Peers are the other regions; Nodes are the other nodes, those of this region too, as region/node.
+	Peers   map[chat.Region]Peer  `json:"peers"`
+	Nodes   map[string]Peer       `json:"nodes"`
+	Streams messages.Status       `json:"streams"`
+	Zones   map[chat.Zone]ZoneRPO `json:"zones"`
 	// DeadLetters counts the newest ops that could not be applied, at most 100.
 	DeadLetters int `json:"dead_letters"`
 }
 
-// Peer is the link to another region.
+// Peer is the link to another region or node.
 type Peer struct {
 	Up        bool    `json:"up"`
 	RTTms     float64 `json:"rtt_ms"`
+	Protocol  int     `json:"protocol,omitempty"`
 	LastError string  `json:"last_error,omitempty"`
 }
 
@@ -44,10 +50,25 @@ type ZoneRPO struct {
 // Peers gives the links to the other regions.
 func (n *Node) Peers() map[chat.Region]Peer {
 	out := make(map[chat.Region]Peer)
-	for r, p := range n.backbone.mesh.Peers() {
-		out[r] = Peer{Up: p.Up, RTTms: float64(p.RTT.Microseconds()) / 1000, LastError: p.LastError}
+	for r, p := range n.backbone.regions() {
+		if r != n.opt.Region {
+			out[r] = peerOf(p)
+		}
 	}
 	return out
+}
+
+// Nodes gives the links to the other nodes, as region/node.
+func (n *Node) Nodes() map[string]Peer {
+	out := make(map[string]Peer)
+	for ref, p := range n.backbone.mesh.Peers() {
+		out[ref.String()] = peerOf(p)
+	}
+	return out
+}
+
+func peerOf(p link.PeerStatus) Peer {
+	return Peer{Up: p.Up, RTTms: float64(p.RTT.Microseconds()) / 1000, Protocol: p.Protocol, LastError: p.LastError}
 }
 
 // Ready says whether this region can serve people: its store answers, and takes writes.
@@ -61,8 +82,8 @@ func (n *Node) Ready(ctx context.Context) error {
 // Status gathers what an operator sees.
 func (n *Node) Status(ctx context.Context) Status {
 	s := Status{
-		Region: n.opt.Region, UpFor: n.opt.Now().Sub(n.started).Round(time.Second).String(), Sockets: n.gateway.Count(),
-		Peers: n.Peers(), Streams: n.messages.Status(), Zones: make(map[chat.Zone]ZoneRPO),
+		Region: n.opt.Region, Node: n.identity.Node, UpFor: n.opt.Now().Sub(n.started).Round(time.Second).String(), Sockets: n.gateway.Count(),
+		Peers: n.Peers(), Nodes: n.Nodes(), Streams: n.messages.Status(), Zones: make(map[chat.Zone]ZoneRPO),
 	}
 	if err := n.Ready(ctx); err != nil {
 		s.NotReady = err.Error()
@@ -140,7 +161,7 @@ func (n *Node) serveCut(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		wire.WriteError(w, r, &chat.Error{Code: chat.CodeInvalid, Message: "this network is real and cannot be cut: set network.delay_scale for a simulated one"})
 		return
-	case n.opt.Peers[peer] == "":
+	case !slices.Contains(n.topology.Regions, peer) || peer == n.opt.Region:
 		wire.WriteError(w, r, &chat.Error{Code: chat.CodeInvalid, Message: "peer must name another region"})
 		return
 	}

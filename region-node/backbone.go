@@ -2,6 +2,7 @@ package regionnode
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"meridian/chat"
@@ -16,14 +17,31 @@ type backbone struct {
 	built chan struct{} // closed when mesh is set
 }
 
+// SendRelay sends to the first of the region's nodes that is up.
 func (b *backbone) SendRelay(peer chat.Region, f replication.Frame) bool {
 	<-b.built
-	return b.mesh.SendRelay(peer, f)
+	if nodes := b.up(peer); len(nodes) > 0 {
+		return b.mesh.SendRelay(nodes[0], f)
+	}
+	return false
 }
 
-func (b *backbone) Tell(peer chat.Region, kind string, payload []byte) {
+// up gives the nodes of a region that are linked, sorted; without this one.
+func (b *backbone) up(region chat.Region) []chat.NodeRef {
+	var nodes []chat.NodeRef
+	for ref, p := range b.mesh.Peers() {
+		if ref.Region == region && p.Up {
+			nodes = append(nodes, ref)
+		}
+	}
+	slices.SortFunc(nodes, chat.NodeRef.Compare)
+	return nodes
+}
+
+// Tell tells every node of a region; of the own region the others.
+func (b *backbone) Tell(region chat.Region, kind string, payload []byte) {
 	<-b.built
-	b.mesh.Tell(peer, kind, payload)
+	b.mesh.TellRegion(region, kind, payload)
 }
 
 func (b *backbone) Call(ctx context.Context, peer chat.Region, method string, payload []byte) ([]byte, error) {
@@ -38,18 +56,30 @@ func (b *backbone) OpenStream(ctx context.Context, peer chat.Region, kind string
 
 func (b *backbone) Reachable(peer chat.Region) (time.Duration, bool) {
 	<-b.built
-	p, ok := b.mesh.Peers()[peer]
-	return p.RTT, ok && p.Up
+	p := b.regions()[peer]
+	return p.RTT, p.Up
 }
 
-// joinBackbone opens the links to the other regions.
+// regions gives the links by region: a region is up while one of its nodes is, and as far as the nearest of them.
+func (b *backbone) regions() map[chat.Region]link.PeerStatus {
+	all := make(map[chat.Region]link.PeerStatus)
+	for ref, p := range b.mesh.Peers() {
+		best, known := all[ref.Region]
+		if !known || p.Up && (!best.Up || p.RTT > 0 && (best.RTT == 0 || p.RTT < best.RTT)) {
+			all[ref.Region] = p
+		}
+	}
+	return all
+}
+
+// joinBackbone opens the links to the other nodes.
 func (n *Node) joinBackbone() error {
 	o := n.opt
 	mesh, err := link.NewMesh(link.Options{
 		Region: o.Region, Node: n.identity.Node, Incarnation: n.identity.Incarnation, Identity: o.Identity, Listener: o.Backbone,
 		Peers: o.Peers, Network: o.Network, DeadAfter: o.Config.Timing.LinkDead, Log: o.Log, Metrics: o.Metrics, Now: o.Now,
 		Handlers: link.Handlers{
-			OnUp: n.onUp, OnDown: n.onDown, OnRelay: n.messages.Receive, OnTell: n.presence.OnTell,
+			OnUp: n.onUp, OnDown: n.onDown, OnRelay: n.onRelay, OnTell: n.presence.OnTell,
 			OnRequest: n.onRequest, OnStream: n.onStream,
 		},
 	})
@@ -61,29 +91,37 @@ func (n *Node) joinBackbone() error {
 	return nil
 }
 
-// onRequest answers a call of another region.
-func (n *Node) onRequest(ctx context.Context, peer chat.Region, method string, payload []byte) ([]byte, error) {
+// onRequest answers a call of another node.
+func (n *Node) onRequest(ctx context.Context, peer chat.NodeRef, method string, payload []byte) ([]byte, error) {
 	if method == edge.MethodHTTP {
 		return n.edge.ServeForwarded(ctx, payload)
 	}
-	return n.auth.HandleRequest(ctx, peer, method, payload)
+	return n.auth.HandleRequest(ctx, peer.Region, method, payload)
 }
 
-func (n *Node) onStream(peer chat.Region, stream link.Stream, kind string, header []byte) {
+func (n *Node) onStream(peer chat.NodeRef, stream link.Stream, kind string, header []byte) {
 	if kind != edge.StreamClient {
 		stream.CloseWithCode(1002, "unknown kind of stream")
 		return
 	}
-	n.edge.ServeStream(n.ctx, peer, stream, header)
+	n.edge.ServeStream(n.ctx, peer.Region, stream, header)
 }
 
-func (n *Node) onUp(peer chat.Region) {
-	n.messages.Up(peer)
-	n.presence.Sync(peer)
-	n.opt.Metrics.Set("link_up", 1, string(peer))
+func (n *Node) onUp(peer link.Remote) {
+	if peer.Region != n.opt.Region {
+		n.messages.Up(peer.Region)
+	}
+	n.presence.Sync(peer.NodeRef)
+	n.opt.Metrics.Set("link_up", 1, peer.NodeRef.String())
 }
 
-func (n *Node) onDown(peer chat.Region) {
-	n.messages.Down(peer)
-	n.opt.Metrics.Set("link_up", 0, string(peer))
+func (n *Node) onDown(peer link.Remote) {
+	if peer.Region != n.opt.Region && len(n.backbone.up(peer.Region)) == 0 {
+		n.messages.Down(peer.Region)
+	}
+	n.opt.Metrics.Set("link_up", 0, peer.NodeRef.String())
+}
+
+func (n *Node) onRelay(peer link.Remote, f replication.Frame) {
+	n.messages.Receive(peer.Region, f)
 }

@@ -80,7 +80,7 @@ func (n *Node) originAllowed(origin string) bool {
 		return true // the one global name, under which the web client is served
 	}
 	for _, r := range c.Regions {
-		if r.BaseURL() == origin {
+		if slices.Contains(r.URLs(), origin) {
 			return true
 		}
 	}

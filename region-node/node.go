@@ -43,8 +43,8 @@ type Options struct {
 	AdminToken string
 	// HTTP, Admin and Backbone are open listeners; the node closes them.
 	HTTP, Admin, Backbone net.Listener
-	// Peers gives where the other regions' backbones listen.
-	Peers    map[chat.Region]string
+	// Peers gives where the other nodes' backbones listen.
+	Peers    map[chat.NodeRef]string
 	Identity *link.Identity
 	Network  link.Network
 	// Route answers GET /v1/route; Web everything that is no API path.
@@ -133,7 +133,7 @@ func (n *Node) buildPeople() {
 		Endpoints: func(z chat.Zone) []chat.Endpoint { return o.Endpoints(n, z, netip.Addr{}) },
 	})
 	n.presence = presence.New(presence.Options{
-		Self: o.Region, Topology: n.topology, Lease: o.Config.Timing.PresenceLease, Tell: n.backbone, Hub: n.messages.Hub(), Now: o.Now,
+		Self: chat.NodeRef{Region: o.Region, Node: n.identity.Node}, Topology: n.topology, Lease: o.Config.Timing.PresenceLease, Tell: n.backbone, Hub: n.messages.Hub(), Now: o.Now,
 	})
 	n.people = people.New(people.Options{
 		Config: o.Config, Topology: n.topology, Store: o.Store, Submitter: n.messages, Directory: n.auth,

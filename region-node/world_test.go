@@ -106,10 +106,10 @@ func (w *world) start(r chat.Region, ls [3]net.Listener, reserve int64) {
 	must(w.t, err)
 	identity, err := link.LoadIdentity(w.cfg.DataDir, r)
 	must(w.t, err)
-	peers := make(map[chat.Region]string)
+	peers := make(map[chat.NodeRef]string)
 	for _, other := range w.cfg.Regions {
 		if other.Name != r {
-			peers[other.Name] = other.Backbone
+			peers[chat.NodeRef{Region: other.Name, Node: "n1"}] = other.Backbone
 		}
 	}
 	w.metrics[r] = observe.NewMetrics(r)

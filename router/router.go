@@ -31,9 +31,10 @@ import (
 // Region is where a region is reached.
 type Region struct {
 	Name chat.Region
-	// URL is the base that clients use; the router probes its /readyz. Admin is the base of /v1/peers.
-	URL   string
-	Admin string
+	// URLs are the bases that clients use, one for each node, or one for all. The router probes Ready's /readyz and asks
+	// Admins, the admin listeners of the nodes, for /v1/peers.
+	URLs   []string
+	Admins []string
 	// Addresses are what GeoDNS answers.
 	Addresses []netip.Addr
 }
@@ -101,7 +102,7 @@ func New(opts Options) (*Router, error) {
 		return nil, err
 	}
 	r.discovery = discovery.New(discovery.Options{
-		Decide: r.live.Decide, URL: r.url, Zone: r.zone, TokenZone: opts.TokenZone, BucketZones: opts.BucketZones,
+		Decide: r.live.Decide, URLs: r.urls, Zone: r.zone, TokenZone: opts.TokenZone, BucketZones: opts.BucketZones,
 		TrustedProxies: trusted, Simulate: opts.Simulate, Origins: opts.Config.Network.AllowedOrigins, Key: opts.Key, Metrics: opts.Metrics,
 	})
 	r.monitor = health.NewMonitor(health.Options{
@@ -259,13 +260,22 @@ func (r *Router) replace(cfg *config.Config) error {
 	return nil
 }
 
-func (r *Router) url(name chat.Region) string {
-	for _, region := range r.opts.Regions {
-		if region.Name == name {
-			return region.URL
+// urls gives what clients use for a region: the nodes that serve, or all when none seems to.
+func (r *Router) urls(name chat.Region) []string {
+	i := slices.IndexFunc(r.opts.Regions, func(region Region) bool { return region.Name == name })
+	if i < 0 {
+		return nil
+	}
+	var serving []string
+	for _, url := range r.opts.Regions[i].URLs {
+		if r.monitor.Serves(strings.TrimSuffix(url, "/")) {
+			serving = append(serving, url)
 		}
 	}
-	return ""
+	if len(serving) == 0 {
+		return r.opts.Regions[i].URLs
+	}
+	return serving
 }
 
 func (r *Router) zone(name chat.Zone) (chat.ZoneSpec, bool) { return r.topology.Load().Zone(name) }
@@ -273,7 +283,15 @@ func (r *Router) zone(name chat.Zone) (chat.ZoneSpec, bool) { return r.topology.
 func (r *Router) targets() []health.Target {
 	out := make([]health.Target, len(r.opts.Regions))
 	for i, region := range r.opts.Regions {
-		out[i] = health.Target{Region: region.Name, Ready: strings.TrimSuffix(region.URL, "/"), Admin: strings.TrimSuffix(region.Admin, "/")}
+		out[i] = health.Target{Region: region.Name, Ready: bases(region.URLs), Admins: bases(region.Admins)}
+	}
+	return out
+}
+
+func bases(urls []string) []string {
+	out := make([]string, len(urls))
+	for i, url := range urls {
+		out[i] = strings.TrimSuffix(url, "/")
 	}
 	return out
 }
@@ -281,24 +299,22 @@ func (r *Router) targets() []health.Target {
 func (r *Router) dnsRegions() []dns.Region {
 	out := make([]dns.Region, len(r.opts.Regions))
 	for i, region := range r.opts.Regions {
-		out[i] = dns.Region{Name: region.Name, Addresses: region.Addresses, URL: region.URL}
+		out[i] = dns.Region{Name: region.Name, Addresses: region.Addresses, URL: region.URLs[0]}
 	}
 	return out
 }
 
-// RegionsOf reads from the configuration where the regions are: the URL defaults to http://<http>, the addresses to the
-// host of http. The error has CodeInvalid and names the key.
+// RegionsOf reads from the configuration where the regions are: the URLs default to http://<http> of each node, the addresses
+// to the hosts of http. The error has CodeInvalid and names the key.
 func RegionsOf(cfg *config.Config) ([]Region, error) {
 	out := make([]Region, len(cfg.Regions))
 	for i, c := range cfg.Regions {
-		r := Region{Name: c.Name, URL: c.URL, Admin: "http://" + c.Admin}
-		if r.URL == "" {
-			r.URL = "http://" + c.HTTP
-		}
+		r := Region{Name: c.Name, URLs: c.URLs()}
 		list := c.Addresses
-		if host, _, err := net.SplitHostPort(c.HTTP); len(list) == 0 && err == nil {
-			if a, err := netip.ParseAddr(host); err == nil && !a.IsUnspecified() {
-				list = []string{host}
+		for _, n := range c.NodeList() {
+			r.Admins = append(r.Admins, "http://"+n.Admin)
+			if host := addressOf(n.HTTP); len(c.Addresses) == 0 && host != "" && !slices.Contains(list, host) {
+				list = append(list, host)
 			}
 		}
 		for _, s := range list {
@@ -311,6 +327,18 @@ func RegionsOf(cfg *config.Config) ([]Region, error) {
 		out[i] = r
 	}
 	return out, nil
+}
+
+// addressOf gives the host of host:port when it is an address that can be dialled, else "".
+func addressOf(hostPort string) string {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return ""
+	}
+	if a, err := netip.ParseAddr(host); err != nil || a.IsUnspecified() {
+		return ""
+	}
+	return host
 }
 
 // hostsOf gives the zones with a host of their own, and their names for DNS by the same numbers.

@@ -231,7 +231,7 @@ func TestKilledRegionLeaves(t *testing.T) {
 		})
 		servers[c.Name] = httptest.NewServer(mux)
 		defer servers[c.Name].Close()
-		regions[i].URL, regions[i].Admin = servers[c.Name].URL, servers[c.Name].URL
+		regions[i].URLs, regions[i].Admins = []string{servers[c.Name].URL}, []string{servers[c.Name].URL}
 	}
 	r := start(t, Options{Config: cfg, Regions: regions, Simulate: true})
 	route := func() discovery.Route {
@@ -452,9 +452,14 @@ func TestRegionsOf(t *testing.T) {
 	cfg := &config.Config{Regions: []config.Region{
 		{Name: "a", HTTP: "127.0.0.11:80", Admin: "127.0.0.11:81"},
 		{Name: "b", HTTP: "0.0.0.0:80", Admin: "h:81", URL: "https://b.example.org", Addresses: []string{"192.0.2.1", "2001:db8::1"}},
+		{Name: "c", Nodes: []config.Node{
+			{Name: "n1", HTTP: "127.0.0.12:80", Admin: "127.0.0.12:81"},
+			{Name: "n2", HTTP: "127.0.0.13:80", Admin: "127.0.0.13:81", URL: "https://c2.example.org"},
+		}},
 	}}
 	got, err := RegionsOf(cfg)
-	want := "[{a http://127.0.0.11:80 http://127.0.0.11:81 [127.0.0.11]} {b https://b.example.org http://h:81 [192.0.2.1 2001:db8::1]}]"
+	want := "[{a [http://127.0.0.11:80] [http://127.0.0.11:81] [127.0.0.11]} {b [https://b.example.org] [http://h:81] [192.0.2.1 2001:db8::1]}" +
+		" {c [http://127.0.0.12:80 https://c2.example.org] [http://127.0.0.12:81 http://127.0.0.13:81] [127.0.0.12 127.0.0.13]}]"
 	if err != nil || fmt.Sprint(got) != want {
 		t.Errorf("got %v, %v, want %s", got, err, want)
 	}

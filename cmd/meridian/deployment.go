@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -37,13 +38,13 @@ type deployment struct {
 	web      http.Handler
 	trusted  []netip.Prefix // proxies whose word on the client's address counts
 	// peers are the backbone addresses; simulate is true under `up` only.
-	peers    map[chat.Region]string
+	peers    map[chat.NodeRef]string
 	simulate bool
 }
 
 // newDeployment loads keys and address data. cfg must be valid and its addresses final.
 func newDeployment(cfg *config.Config, logTo io.Writer, simulate bool) (*deployment, error) {
-	d := &deployment{cfg: cfg, topology: cfg.Topology(), simulate: simulate, peers: make(map[chat.Region]string)}
+	d := &deployment{cfg: cfg, topology: cfg.Topology(), simulate: simulate}
 	d.log = observe.NewLogger(logTo, observe.Telemetry(cfg.Telemetry))
 	var err error
 	if d.secrets, err = loadSecrets(cfg); err != nil {
@@ -62,9 +63,7 @@ func newDeployment(cfg *config.Config, logTo io.Writer, simulate bool) (*deploym
 	if d.data, err = geo.Load(cfg.Router.GeoFiles); err != nil {
 		return nil, err
 	}
-	for _, r := range cfg.Regions {
-		d.peers[r.Name] = r.Backbone
-	}
+	d.peers = cfg.Backbones()
 	d.web = web.Handler(web.Options{ConnectOrigins: d.connectOrigins, Version: version})
 	d.network = d.buildNetwork()
 	return d, nil
@@ -74,12 +73,14 @@ func newDeployment(cfg *config.Config, logTo io.Writer, simulate bool) (*deploym
 func (d *deployment) connectOrigins() []string {
 	var out []string
 	for _, r := range d.cfg.Regions {
-		out = append(out, r.BaseURL(), "ws"+r.BaseURL()[len("http"):])
+		for _, url := range r.URLs() {
+			out = append(out, url, "ws"+url[len("http"):])
+		}
 	}
 	return out
 }
 
-// listeners are one region's.
+// listeners are one node's.
 type listeners struct{ http, admin, backbone net.Listener }
 
 func (l listeners) close() {
@@ -90,15 +91,15 @@ func (l listeners) close() {
 	}
 }
 
-// startRegion opens the region's store and serves it on ls. On an error the listeners are closed.
-func (d *deployment) startRegion(ctx context.Context, region chat.Region, ls listeners) (*regionnode.Node, error) {
-	metrics := observe.NewMetrics(region)
-	store, err := d.openStore(region, metrics)
+// startNode opens the node's store and serves it on ls. On an error the listeners are closed.
+func (d *deployment) startNode(ctx context.Context, ref chat.NodeRef, ls listeners) (*regionnode.Node, error) {
+	metrics := observe.NewMetrics(ref.Region)
+	store, err := d.openStore(ref, metrics)
 	if err != nil {
 		ls.close()
 		return nil, err
 	}
-	node, err := d.newNode(ctx, region, store, metrics, ls)
+	node, err := d.newNode(ctx, ref, store, metrics, ls)
 	if err != nil {
 		ls.close()
 		_ = store.Close() // the first error is the one to tell
@@ -112,17 +113,15 @@ func (d *deployment) startRegion(ctx context.Context, region chat.Region, ls lis
 	return node, nil
 }
 
-// nodeID is the one node of a region on the embedded store.
-const nodeID chat.NodeID = "n1"
-
-func (d *deployment) openStore(region chat.Region, metrics *observe.Metrics) (chat.Store, error) {
+func (d *deployment) openStore(ref chat.NodeRef, metrics *observe.Metrics) (chat.Store, error) {
+	region := ref.Region
 	l, r := d.cfg.Limits, d.cfg.Retention
 	dir := filepath.Join(d.cfg.DataDir, string(region))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	store, err := embedded.Open(embedded.Options{
-		Dir: dir, Region: region, Node: nodeID, Codec: link.OpCodec{},
+		Dir: dir, Region: region, Node: ref.Node, Codec: link.OpCodec{},
 		CacheBytes: l.StoreCacheBytes, MemTableBytes: l.StoreMemTableBytes, ReserveBytes: l.StoreReserveBytes,
 		Retention: embedded.Retention{Inbox: r.InboxLog, OpLog: r.OpLog, Retries: r.Retries}, Log: d.log.With("region", region),
 		Metrics: embedded.Metrics{Committed: func(int, int, time.Duration) { metrics.Count("store_commits_total") }},
@@ -142,8 +141,9 @@ func (d *deployment) openStore(region chat.Region, metrics *observe.Metrics) (ch
 	return seal.Wrap(store, sealer), nil
 }
 
-func (d *deployment) newNode(ctx context.Context, region chat.Region, store chat.Store, metrics *observe.Metrics, ls listeners) (*regionnode.Node, error) {
-	log := d.log.With("region", region)
+func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, store chat.Store, metrics *observe.Metrics, ls listeners) (*regionnode.Node, error) {
+	region := ref.Region
+	log := d.log.With("region", region, "node", ref.Node)
 	tracer, err := observe.NewTracer(observe.Telemetry(d.cfg.Telemetry), region, log)
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (d *deployment) newNode(ctx context.Context, region chat.Region, store chat
 	return regionnode.New(ctx, regionnode.Options{
 		Config: d.cfg, Region: region, Store: store, Keys: d.secrets.keys.Only(d.zonesOf(region)...), DirectoryKey: d.secrets.directoryKey,
 		AdminToken: d.secrets.adminToken, HTTP: ls.http, Admin: ls.admin, Backbone: ls.backbone,
-		Peers: d.peersOf(region), Identity: identity, Network: d.network, Route: d.routeHandler, Web: d.web,
+		Peers: d.peersOf(ref), Identity: identity, Network: d.network, Route: d.routeHandler, Web: d.web,
 		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, Now: time.Now, Log: log,
 		Metrics: metrics, Tracer: tracer,
 	})
@@ -171,13 +171,9 @@ func (d *deployment) zonesOf(region chat.Region) []chat.Zone {
 	return zones
 }
 
-func (d *deployment) peersOf(region chat.Region) map[chat.Region]string {
-	peers := make(map[chat.Region]string)
-	for r, addr := range d.peers {
-		if r != region {
-			peers[r] = addr
-		}
-	}
+func (d *deployment) peersOf(ref chat.NodeRef) map[chat.NodeRef]string {
+	peers := maps.Clone(d.peers)
+	delete(peers, ref)
 	return peers
 }
 
@@ -215,8 +211,28 @@ func (d *deployment) endpoints(node *regionnode.Node, zone chat.Zone, addr netip
 		if c.ExcludedBy == decide.ByResidency || c.ExcludedBy == decide.ByRule {
 			continue
 		}
-		r, _ := d.cfg.Region(c.Region)
-		out = append(out, chat.Endpoint{Region: c.Region, URL: r.BaseURL(), RTTms: c.RTTms})
+		for _, url := range d.urls(node, c.Region) {
+			out = append(out, chat.Endpoint{Region: c.Region, URL: url, RTTms: c.RTTms})
+		}
 	}
 	return out
+}
+
+// urls gives what clients use for a region, as node sees its nodes: those that are linked first, for the others may be back
+// when a client needs them.
+func (d *deployment) urls(node *regionnode.Node, region chat.Region) []string {
+	r, _ := d.cfg.Region(region)
+	if r.URL != "" || len(r.Nodes) == 0 {
+		return r.URLs()
+	}
+	links := node.Nodes()
+	var up, down []string
+	for _, n := range r.Nodes {
+		if p, other := links[chat.NodeRef{Region: region, Node: n.Name}.String()]; !other || p.Up {
+			up = append(up, n.BaseURL())
+		} else {
+			down = append(down, n.BaseURL())
+		}
+	}
+	return append(up, down...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,42 +14,56 @@ import (
 
 // nodeCommand runs one region as a process of its own.
 func nodeCommand() *cobra.Command {
-	var file, region string
+	var file, region, node string
 	cmd := &cobra.Command{
-		Use: "node", Short: "Run one region's node from a configuration file", Args: cobra.NoArgs,
+		Use: "node", Short: "Run a node of one region from a configuration file", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return failed(runNode(cmd.Context(), file, chat.Region(region), cmd.OutOrStdout(), cmd.ErrOrStderr()))
+			ref := chat.NodeRef{Region: chat.Region(region), Node: chat.NodeID(node)}
+			return failed(runNode(cmd.Context(), file, ref, cmd.OutOrStdout(), cmd.ErrOrStderr()))
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file of the deployment")
 	cmd.Flags().StringVar(&region, "region", "", "the region to run")
+	cmd.Flags().StringVar(&node, "node", string(config.OnlyNode), "which of the region's nodes")
 	_ = cmd.MarkFlagRequired("config") // the flags exist
 	_ = cmd.MarkFlagRequired("region")
 	return cmd
 }
 
-func runNode(ctx context.Context, file string, region chat.Region, stdout, stderr io.Writer) error {
+func runNode(ctx context.Context, file string, ref chat.NodeRef, stdout, stderr io.Writer) error {
 	cfg, err := config.Load(file)
 	if err != nil {
 		return err
 	}
-	r, ok := cfg.Region(region)
+	r, ok := cfg.Region(ref.Region)
 	if !ok {
-		return &exitError{code: exitUsage, what: fmt.Sprintf("%q is not a region of %s; known: %v", region, file, cfg.Topology().Regions)}
+		return &exitError{code: exitUsage, what: fmt.Sprintf("%q is not a region of %s; known: %v", ref.Region, file, cfg.Topology().Regions)}
+	}
+	n, ok := r.Node(ref.Node)
+	if !ok {
+		return &exitError{code: exitUsage, what: fmt.Sprintf("%q is not a node of region %s in %s; known: %s", ref.Node, ref.Region, file, nodeNames(r))}
 	}
 	d, err := newDeployment(cfg, stderr, false)
 	if err != nil {
 		return err
 	}
-	ls, err := rebind(r)
+	ls, err := rebind(n)
 	if err != nil {
 		return err
 	}
-	node, err := d.startRegion(ctx, region, ls)
+	node, err := d.startNode(ctx, ref, ls)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "ready %s http=%s admin=%s backbone=%s\n", region, r.HTTP, r.Admin, r.Backbone)
+	fmt.Fprintf(stdout, "ready %s node=%s http=%s admin=%s backbone=%s\n", ref.Region, ref.Node, n.HTTP, n.Admin, n.Backbone)
 	<-ctx.Done()
 	return node.Close()
+}
+
+func nodeNames(r config.Region) string {
+	var names []string
+	for _, n := range r.NodeList() {
+		names = append(names, string(n.Name))
+	}
+	return strings.Join(names, ", ")
 }

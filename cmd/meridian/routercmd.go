@@ -80,11 +80,13 @@ const bucketTimeout = time.Second
 func (d *deployment) bucketZones(ctx context.Context, bucket uint16) ([]chat.Zone, error) {
 	var last error
 	for _, r := range d.cfg.Regions {
-		zones, err := askBucket(ctx, r.BaseURL(), bucket)
-		if err == nil {
-			return zones, nil
+		for _, url := range r.URLs() {
+			zones, err := askBucket(ctx, url, bucket)
+			if err == nil {
+				return zones, nil
+			}
+			last = err
 		}
-		last = err
 	}
 	return nil, &chat.Error{Code: chat.CodeRegionDegraded, Op: "meridian.bucketZones", Message: "no region answers for names", Cause: last}
 }
@@ -123,10 +125,7 @@ func (d *deployment) routeHandler(node *regionnode.Node) http.Handler {
 			in.Place, in.Prefix = d.data.Lookup(q.Address)
 			return d.model.Decide(in)
 		},
-		URL: func(r chat.Region) string {
-			region, _ := d.cfg.Region(r)
-			return region.BaseURL()
-		},
+		URLs: func(r chat.Region) []string { return d.urls(node, r) },
 		Zone: d.topology.Zone, TokenZone: d.tokenZone, BucketZones: node.ZonesOfBucket, TrustedProxies: d.trusted,
 		Simulate: d.simulate, Origins: d.origins(), Key: d.secrets.routeKey,
 	})
@@ -136,7 +135,7 @@ func (d *deployment) routeHandler(node *regionnode.Node) http.Handler {
 func (d *deployment) origins() []string {
 	origins := append(pageOrigins(d.cfg.Router.HTTP), d.cfg.Network.AllowedOrigins...)
 	for _, r := range d.cfg.Regions {
-		origins = append(origins, r.BaseURL())
+		origins = append(origins, r.URLs()...)
 	}
 	return origins
 }

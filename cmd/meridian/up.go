@@ -71,6 +71,9 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	if f.config == "" {
 		widen(&cfg.Limits)
 	}
+	if err := onlyOneNode(cfg); err != nil {
+		return err
+	}
 	cfg.DataDir = f.data
 	cfg.Network.DelayScale *= f.delayScale
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
@@ -112,6 +115,19 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	return nil
 }
 
+// onlyOneNode refuses regions of several nodes: they share a store process, which is more than one process can be.
+func onlyOneNode(cfg *config.Config) error {
+	for _, r := range cfg.Regions {
+		if len(r.Nodes) > 0 {
+			return &exitError{
+				code: exitUsage, what: fmt.Sprintf("region %s lists its nodes: `up` runs every region as one node in this process", r.Name),
+				next: fmt.Sprintf("meridian node --config FILE --region %s --node %s", r.Name, r.Nodes[0].Name),
+			}
+		}
+	}
+	return nil
+}
+
 // widen raises the limits per address and person of the built-in configuration: on a laptop everybody has the same address,
 // and scripts stand for crowds.
 func widen(l *config.Limits) {
@@ -143,7 +159,7 @@ func startUp(ctx context.Context, cfg *config.Config, logTo io.Writer) (*up, err
 	}
 	cfg.Network.AllowedOrigins = append(cfg.Network.AllowedOrigins, pageOrigins(u.router.httpAddr())...)
 	for _, r := range cfg.Regions {
-		node, err := u.deployment.startRegion(ctx, r.Name, bound[r.Name])
+		node, err := u.deployment.startNode(ctx, onlyNode(r.Name), bound[r.Name])
 		delete(bound, r.Name)
 		if err != nil {
 			closeAll(bound)
@@ -330,11 +346,11 @@ func (u *up) start(ctx context.Context, region chat.Region) error {
 		return &chat.Error{Code: chat.CodeVersionConflict, Message: string(region) + " is running"}
 	}
 	r, _ := u.deployment.cfg.Region(region)
-	ls, err := rebind(r)
+	ls, err := rebind(r.NodeList()[0])
 	if err != nil {
 		return &chat.Error{Code: chat.CodeRegionDegraded, Message: err.Error()}
 	}
-	node, err := u.deployment.startRegion(ctx, region, ls)
+	node, err := u.deployment.startNode(ctx, onlyNode(region), ls)
 	if err != nil {
 		return err
 	}
@@ -343,20 +359,25 @@ func (u *up) start(ctx context.Context, region chat.Region) error {
 	return nil
 }
 
+// onlyNode is the one node of a region under `up`.
+func onlyNode(region chat.Region) chat.NodeRef {
+	return chat.NodeRef{Region: region, Node: config.OnlyNode}
+}
+
 // rebind opens the same addresses again: clients know them.
-func rebind(r config.Region) (ls listeners, err error) {
+func rebind(n config.Node) (ls listeners, err error) {
 	defer func() {
 		if err != nil {
 			ls.close()
 		}
 	}()
-	if ls.http, err = listenFree(r.HTTP, false); err != nil {
+	if ls.http, err = listenFree(n.HTTP, false); err != nil {
 		return ls, err
 	}
-	if ls.admin, err = listenFree(r.Admin, false); err != nil {
+	if ls.admin, err = listenFree(n.Admin, false); err != nil {
 		return ls, err
 	}
-	ls.backbone, err = listenFree(r.Backbone, false)
+	ls.backbone, err = listenFree(n.Backbone, false)
 	return ls, err
 }
 

@@ -1,5 +1,5 @@
-// Package presence keeps who is online, and passes typing hints. Nothing of it is stored: a state is a lease that its region
-// renews, so that what a lost region said expires as one. A person's state goes only to regions that the zone's policy allows.
+// Package presence keeps who is online, and passes typing hints. Nothing of it is stored: a state is a lease that its node
+// renews, so that what a lost node said expires as one. A person's state goes only to regions that the zone's policy allows.
 package presence
 
 import (
@@ -29,9 +29,9 @@ const (
 	expireEvery = time.Second
 )
 
-// Teller sends hints to other regions; what cannot be sent is lost.
+// Teller sends hints to every node of a region, the own one excepted; what cannot be sent is lost.
 type Teller interface {
-	Tell(peer chat.Region, kind string, payload []byte)
+	Tell(region chat.Region, kind string, payload []byte)
 }
 
 // Watcher is a socket that follows people. Its methods must not block.
@@ -46,7 +46,7 @@ type Typer interface {
 
 // Options make a Service.
 type Options struct {
-	Self     chat.Region
+	Self     chat.NodeRef
 	Topology chat.Topology
 	Lease    time.Duration
 	Tell     Teller
@@ -60,7 +60,7 @@ type Service struct {
 
 	mu       sync.Mutex
 	local    map[chat.UserID]*localUser
-	remote   map[chat.UserID]map[chat.Region]time.Time // lease ends
+	remote   map[chat.UserID]map[chat.NodeRef]time.Time // lease ends
 	lastSeen map[chat.UserID]time.Time
 	watchers map[chat.UserID]map[Watcher]struct{}
 }
@@ -89,7 +89,7 @@ type typing struct {
 // New makes a Service.
 func New(opt Options) *Service {
 	return &Service{
-		opt: opt, local: make(map[chat.UserID]*localUser), remote: make(map[chat.UserID]map[chat.Region]time.Time),
+		opt: opt, local: make(map[chat.UserID]*localUser), remote: make(map[chat.UserID]map[chat.NodeRef]time.Time),
 		lastSeen: make(map[chat.UserID]time.Time), watchers: make(map[chat.UserID]map[Watcher]struct{}),
 	}
 }
@@ -199,7 +199,7 @@ func (s *Service) saw(user chat.UserID) {
 	s.lastSeen[user] = s.opt.Now()
 }
 
-// audience gives the other regions that may know of people of zone.
+// audience gives the regions that may know of people of zone; the own one has other nodes.
 func (s *Service) audience(zone chat.Zone) []chat.Region {
 	spec, ok := s.opt.Topology.Zone(zone)
 	if !ok {
@@ -207,7 +207,7 @@ func (s *Service) audience(zone chat.Zone) []chat.Region {
 	}
 	var to []chat.Region
 	for _, r := range s.opt.Topology.Regions {
-		if r != s.opt.Self && (spec.Policy == chat.PolicyCopy || spec.Has(r)) {
+		if r == s.opt.Self.Region || spec.Policy == chat.PolicyCopy || spec.Has(r) {
 			to = append(to, r)
 		}
 	}
@@ -221,11 +221,11 @@ func (s *Service) broadcast(r report) {
 	}
 }
 
-// Sync tells peer who is online here: its link has just come up.
-func (s *Service) Sync(peer chat.Region) {
+// Sync tells peer's region who is online here: the link to peer has just come up.
+func (s *Service) Sync(peer chat.NodeRef) {
 	for _, r := range s.reports() {
-		if slices.Contains(s.audience(r.Zone), peer) {
-			s.opt.Tell.Tell(peer, KindPresence, encode(r))
+		if slices.Contains(s.audience(r.Zone), peer.Region) {
+			s.opt.Tell.Tell(peer.Region, KindPresence, encode(r))
 		}
 	}
 }
@@ -255,9 +255,8 @@ func (s *Service) Typing(self, peer chat.Owner, conversation chat.ConversationID
 	spec, _ := s.opt.Topology.Zone(peer.Zone)
 	hint := typing{From: self.ID, FromZone: self.Zone, To: peer.ID, ToZone: peer.Zone, Conversation: conversation}
 	for _, r := range spec.Regions {
-		if r == s.opt.Self {
+		if r == s.opt.Self.Region {
 			s.showTyping(hint)
-			continue
 		}
 		s.opt.Tell.Tell(r, KindTyping, encode(hint))
 	}
@@ -272,30 +271,35 @@ func (s *Service) showTyping(hint typing) {
 }
 
 // OnTell takes a hint from peer; what peer may not say is ignored.
-func (s *Service) OnTell(peer chat.Region, kind string, payload []byte) {
+func (s *Service) OnTell(peer chat.NodeRef, kind string, payload []byte) {
 	switch kind {
 	case KindPresence:
 		var r report
-		if json.Unmarshal(payload, &r) == nil && residency.Speak(s.opt.Topology, r.Zone, peer).Allowed() {
+		if json.Unmarshal(payload, &r) == nil && s.maySpeak(peer, r.Zone) {
 			s.apply(peer, r)
 		}
 	case KindTyping:
 		var hint typing
-		if json.Unmarshal(payload, &hint) == nil && residency.Speak(s.opt.Topology, hint.FromZone, peer).Allowed() &&
-			residency.Store(s.opt.Topology, hint.FromZone, hint.ToZone, s.opt.Self).Allowed() {
+		if json.Unmarshal(payload, &hint) == nil && s.maySpeak(peer, hint.FromZone) &&
+			residency.Store(s.opt.Topology, hint.FromZone, hint.ToZone, s.opt.Self.Region).Allowed() {
 			s.showTyping(hint)
 		}
 	}
 }
 
-func (s *Service) apply(peer chat.Region, r report) {
+// maySpeak says whether peer may tell of people of zone.
+func (s *Service) maySpeak(peer chat.NodeRef, zone chat.Zone) bool {
+	return residency.Speak(s.opt.Topology, zone, peer.Region).Allowed()
+}
+
+func (s *Service) apply(peer chat.NodeRef, r report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ends := s.opt.Now().Add(s.opt.Lease)
 	for _, u := range r.Online {
 		was, _ := s.state(u)
 		if s.remote[u] == nil {
-			s.remote[u] = make(map[chat.Region]time.Time, 1)
+			s.remote[u] = make(map[chat.NodeRef]time.Time, 1)
 		}
 		s.remote[u][peer] = ends
 		if !was {
@@ -308,7 +312,7 @@ func (s *Service) apply(peer chat.Region, r report) {
 }
 
 // drop ends what peer said of u; called with mu held.
-func (s *Service) drop(u chat.UserID, peer chat.Region) {
+func (s *Service) drop(u chat.UserID, peer chat.NodeRef) {
 	if _, ok := s.remote[u][peer]; !ok {
 		return
 	}
@@ -322,7 +326,7 @@ func (s *Service) drop(u chat.UserID, peer chat.Region) {
 	}
 }
 
-// Run renews this region's leases and ends those of others; until ctx ends.
+// Run renews this node's leases and ends those of others; until ctx ends.
 func (s *Service) Run(ctx context.Context) {
 	ticker := time.NewTicker(expireEvery)
 	defer ticker.Stop()
@@ -348,9 +352,9 @@ func (s *Service) expire() {
 	defer s.mu.Unlock()
 	now := s.opt.Now()
 	for u, leases := range s.remote {
-		for region, ends := range leases {
+		for node, ends := range leases {
 			if now.After(ends) {
-				s.drop(u, region)
+				s.drop(u, node)
 			}
 		}
 	}

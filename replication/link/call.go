@@ -97,7 +97,7 @@ func (s *session) call(ctx context.Context, method string, payload []byte) ([]by
 	}
 	if !ok {
 		return nil, &chat.Error{
-			Code: chat.CodeBusy, Op: op, Message: fmt.Sprintf("too many requests to region %s", s.peer.region), RetryAfter: 100 * time.Millisecond,
+			Code: chat.CodeBusy, Op: op, Message: fmt.Sprintf("too many requests to node %s", s.peer.ref), RetryAfter: 100 * time.Millisecond,
 		}
 	}
 	select {
@@ -108,10 +108,10 @@ func (s *session) call(ctx context.Context, method string, payload []byte) ([]by
 		return r.Payload, nil
 	case <-ctx.Done():
 		s.owe(&pb.Frame{Kind: &pb.Frame_Cancel{Cancel: &pb.Cancel{Id: id}}})
-		return nil, &chat.Error{Code: chat.CodeUnknownOutcome, Op: op, Message: "no answer in time from region " + string(s.peer.region), Cause: ctx.Err()}
+		return nil, &chat.Error{Code: chat.CodeUnknownOutcome, Op: op, Message: "no answer in time from node " + s.peer.ref.String(), Cause: ctx.Err()}
 	case <-s.ctx.Done():
 		return nil, &chat.Error{
-			Code: chat.CodeUnknownOutcome, Op: op, Message: fmt.Sprintf("link to region %s ended before the answer", s.peer.region), Cause: s.ended(),
+			Code: chat.CodeUnknownOutcome, Op: op, Message: fmt.Sprintf("link to node %s ended before the answer", s.peer.ref), Cause: s.ended(),
 		}
 	}
 }
@@ -150,7 +150,7 @@ func (s *session) refuse(id uint64, err error) error {
 }
 
 func (s *session) serve(ctx context.Context, r *pb.Request) {
-	payload, err := s.m.o.Handlers.OnRequest(ctx, s.peer.region, string(r.Method), r.Payload)
+	payload, err := s.m.o.Handlers.OnRequest(ctx, s.peer.ref, string(r.Method), r.Payload)
 	if err == nil && len(payload) > MaxPayloadBytes {
 		err = &chat.Error{Code: chat.CodeTooLarge, Message: fmt.Sprintf("answer of %d bytes, at most %d", len(payload), MaxPayloadBytes)}
 	}
@@ -158,7 +158,7 @@ func (s *session) serve(ctx context.Context, r *pb.Request) {
 	if err != nil {
 		response.Payload, response.Error = nil, encodeError(err)
 		if typed := (*chat.Error)(nil); !errors.As(err, &typed) || typed.Code == chat.CodeInternal {
-			s.m.o.Log.Error("backbone request failed", "peer", s.peer.region, "method", string(r.Method), "error", err)
+			s.m.o.Log.Error("backbone request failed", "peer", s.peer.ref.String(), "method", string(r.Method), "error", err)
 		}
 	}
 	s.owe(&pb.Frame{Kind: &pb.Frame_Response{Response: response}})

@@ -63,7 +63,7 @@ func abort(conn *silenceConn) {
 func (m *Mesh) dial(p *peer) (*session, error) {
 	ctx, cancel := m.attempt()
 	defer cancel()
-	raw, err := m.o.Network.Dial(ctx, m.o.Region, p.region, p.addr)
+	raw, err := m.o.Network.Dial(ctx, m.o.Region, p.ref.Region, p.addr)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
@@ -81,8 +81,8 @@ func (m *Mesh) dial(p *peer) (*session, error) {
 
 func (m *Mesh) greetAsClient(ctx context.Context, p *peer, conn *silenceConn) (*session, error) {
 	secured := tls.Client(conn, m.o.Identity.tlsConfig(func(region chat.Region, err error) error {
-		if err == nil && region != p.region {
-			err = &refusedError{why: refusedRegion, cause: fmt.Errorf("%s instead of %s", region, p.region)}
+		if err == nil && region != p.ref.Region {
+			err = &refusedError{why: refusedRegion, cause: fmt.Errorf("%s instead of %s", region, p.ref.Region)}
 		}
 		return err
 	}))
@@ -93,14 +93,19 @@ func (m *Mesh) greetAsClient(ctx context.Context, p *peer, conn *silenceConn) (*
 		NetDialTLSContext: func(context.Context, string, string) (net.Conn, error) { return secured, nil },
 		Subprotocols:      []string{subprotocol}, ReadBufferSize: ioBufferBytes, WriteBufferSize: ioBufferBytes,
 	}
-	ws, response, err := dialer.DialContext(ctx, "wss://"+string(p.region)+backbonePath, nil)
+	ws, response, err := dialer.DialContext(ctx, "wss://"+string(p.ref.Region)+backbonePath, nil)
 	if err != nil {
 		if response != nil {
 			err = fmt.Errorf("%w (status %d)", err, response.StatusCode)
 		}
 		return nil, fmt.Errorf("upgrade: %w", err)
 	}
-	return m.greet(p, conn, ws, true)
+	return m.greet(conn, ws, &p.ref, func(h *pb.Hello) (*peer, error) {
+		if got := nodeOf(h); got != p.ref {
+			return nil, fmt.Errorf("hello of %s, dialled was %s", got, p.ref)
+		}
+		return p, nil
+	})
 }
 
 // listener prepares the connections that the network brings, and bounds them.
@@ -127,8 +132,8 @@ func (l listener) Accept() (net.Conn, error) {
 // serveHTTP takes connections of peers.
 func (m *Mesh) serveHTTP() {
 	secured := m.o.Identity.tlsConfig(func(region chat.Region, err error) error {
-		if err == nil && (m.peers[region] == nil || region > m.o.Region) {
-			err = &refusedError{why: refusedRegion, cause: fmt.Errorf("%s does not dial %s", region, m.o.Region)}
+		if err == nil && len(m.dialling(region)) == 0 {
+			err = &refusedError{why: refusedRegion, cause: fmt.Errorf("%s does not dial %s", region, m.o.self())}
 		}
 		m.countRefused(err)
 		return err
@@ -150,6 +155,17 @@ func (m *Mesh) serveHTTP() {
 	})
 }
 
+// dialling gives the nodes of region that dial this one.
+func (m *Mesh) dialling(region chat.Region) []*peer {
+	var all []*peer
+	for _, p := range m.nodes[region] {
+		if m.dialsUs(p.ref) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // accept turns a request into a session.
 func (m *Mesh) accept(w http.ResponseWriter, r *http.Request) {
 	region, err := m.o.Identity.verify(*r.TLS)
@@ -166,35 +182,53 @@ func (m *Mesh) accept(w http.ResponseWriter, r *http.Request) {
 		return // Upgrade has answered
 	}
 	conn := ws.NetConn().(*tls.Conn).NetConn().(*silenceConn)
-	if !m.start(func() { m.acceptSession(m.peers[region], conn, ws) }) {
+	if !m.start(func() { m.acceptSession(region, conn, ws) }) {
 		_ = conn.Close() // the mesh is closed; nothing to tell
 	}
 }
 
-func (m *Mesh) acceptSession(p *peer, conn *silenceConn, ws *websocket.Conn) {
+func (m *Mesh) acceptSession(region chat.Region, conn *silenceConn, ws *websocket.Conn) {
 	ctx, cancel := m.attempt()
 	stop := context.AfterFunc(ctx, func() { abort(conn) })
-	s, err := m.greet(p, conn, ws, false)
+	s, err := m.greet(conn, ws, nil, func(h *pb.Hello) (*peer, error) {
+		node := nodeOf(h)
+		if node.Region != region {
+			return nil, fmt.Errorf("hello of %s, certificate of %s", node, region)
+		}
+		if wanted := string(h.Dialled); wanted != "" && wanted != m.o.self().String() {
+			return nil, fmt.Errorf("node %s wants %s, this is %s", node, wanted, m.o.self())
+		}
+		if p := m.peers[node]; p != nil && m.dialsUs(node) {
+			return p, nil
+		}
+		return nil, fmt.Errorf("node %s does not dial %s", node, m.o.self())
+	})
 	stop() // if it is too late for that, the session will find its connection closed
 	cancel()
 	if err != nil {
 		_ = conn.Close() // the error that matters is err
 		m.countRefused(err)
-		p.failed(err)
-		m.o.Log.Debug("backbone connection refused", "peer", p.region, "error", err)
+		for _, p := range m.dialling(region) { // which of them it was is not sure
+			p.failed(err)
+		}
+		m.o.Log.Debug("backbone connection refused", "peer", region, "error", err)
 		return
 	}
 	m.serve(s)
 }
 
-// greet exchanges hellos and agrees on a version.
-func (m *Mesh) greet(p *peer, conn *silenceConn, ws *websocket.Conn, dialled bool) (*session, error) {
+// greet exchanges hellos and agrees on a version. dialled is the node that was dialled, nil on the other side; who tells
+// which node the other's hello names, or that it may not be here.
+func (m *Mesh) greet(conn *silenceConn, ws *websocket.Conn, dialled *chat.NodeRef, who func(*pb.Hello) (*peer, error)) (*session, error) {
 	ws.SetReadLimit(MaxFrameBytes)
-	hello := encodeFrame(&pb.Frame{Kind: &pb.Frame_Hello{Hello: &pb.Hello{
-		ProtocolMin: ProtocolMin, ProtocolMax: ProtocolMax,
+	hello := &pb.Hello{
+		ProtocolMin: ProtocolMin, ProtocolMax: uint32(m.o.protocolMax),
 		Region: []byte(m.o.Region), Node: []byte(m.o.Node), Incarnation: uint64(m.o.Incarnation),
-	}}})
-	if err := ws.WriteMessage(websocket.BinaryMessage, hello); err != nil {
+	}
+	if dialled != nil {
+		hello.Dialled = []byte(dialled.String())
+	}
+	if err := ws.WriteMessage(websocket.BinaryMessage, encodeFrame(&pb.Frame{Kind: &pb.Frame_Hello{Hello: hello}})); err != nil {
 		return nil, fmt.Errorf("hello: %w", err)
 	}
 	var buf bytes.Buffer
@@ -202,41 +236,51 @@ func (m *Mesh) greet(p *peer, conn *silenceConn, ws *websocket.Conn, dialled boo
 	if err != nil {
 		return nil, fmt.Errorf("hello: %w", err)
 	}
-	var theirs *pb.Hello
-	err = eachFrame(packet, func(f *pb.Frame) error {
-		if theirs == nil {
-			theirs = f.GetHello()
-		}
-		if theirs == nil || f.GetHello() != theirs {
-			return malformed("hello")
-		}
-		return nil
-	})
-	if err == nil && theirs == nil {
-		err = malformed("hello")
-	}
+	theirs, err := readHello(packet)
+	var p *peer
 	if err == nil {
-		err = m.checkHello(p, theirs)
+		if p, err = who(theirs); err != nil {
+			err = &endError{end: EndIdentity, err: &refusedError{why: refusedHello, cause: err}}
+		} else {
+			err = m.checkVersion(theirs)
+		}
 	}
 	if err != nil {
 		sayEnd(ws, readEnd(err).end)
 		return nil, err
 	}
-	version := int(min(ProtocolMax, theirs.ProtocolMax))
-	return newSession(m, p, conn, ws, theirs, version, dialled), nil
+	version := min(m.o.protocolMax, int(theirs.ProtocolMax))
+	return newSession(m, p, conn, ws, theirs, version, dialled != nil), nil
 }
 
-// checkHello compares a hello with what the certificate proved.
-func (m *Mesh) checkHello(p *peer, h *pb.Hello) error {
-	if got := chat.Region(h.Region); got != p.region {
-		why := &refusedError{why: refusedHello, cause: fmt.Errorf("hello of %q, certificate of %s", got, p.region)}
-		return &endError{end: EndIdentity, err: why}
+// readHello reads the first packet: a hello and nothing else.
+func readHello(packet []byte) (hello *pb.Hello, err error) {
+	err = eachFrame(packet, func(f *pb.Frame) error {
+		if hello == nil {
+			hello = f.GetHello()
+		}
+		if hello == nil || f.GetHello() != hello {
+			return malformed("hello")
+		}
+		return nil
+	})
+	if err == nil && hello == nil {
+		err = malformed("hello")
 	}
-	if h.ProtocolMax < ProtocolMin || h.ProtocolMin > ProtocolMax || h.ProtocolMin > h.ProtocolMax {
-		why := &refusedError{why: refusedVersion, cause: fmt.Errorf("peer speaks %d to %d, this %d to %d", h.ProtocolMin, h.ProtocolMax, ProtocolMin, ProtocolMax)}
-		return &endError{end: EndVersion, err: why}
+	return hello, err
+}
+
+func nodeOf(h *pb.Hello) chat.NodeRef {
+	return chat.NodeRef{Region: chat.Region(h.Region), Node: chat.NodeID(h.Node)}
+}
+
+// checkVersion demands a protocol version that both speak.
+func (m *Mesh) checkVersion(h *pb.Hello) error {
+	if h.ProtocolMax >= ProtocolMin && h.ProtocolMin <= uint32(m.o.protocolMax) && h.ProtocolMin <= h.ProtocolMax {
+		return nil
 	}
-	return nil
+	why := &refusedError{why: refusedVersion, cause: fmt.Errorf("peer speaks %d to %d, this %d to %d", h.ProtocolMin, h.ProtocolMax, ProtocolMin, m.o.protocolMax)}
+	return &endError{end: EndVersion, err: why}
 }
 
 // countRefused counts err if it tells that a peer was refused.

@@ -28,13 +28,13 @@ func TestCutAndHeal(t *testing.T) {
 			if took := time.Since(began); took < 200*time.Millisecond {
 				t.Errorf("a cut was noticed after %v: it must be silent", took)
 			}
-			if a.SendRelay("us-east", replication.Frame{Kind: replication.FrameAck}) {
+			if a.SendRelay(ref("us-east"), replication.Frame{Kind: replication.FrameAck}) {
 				t.Error("SendRelay took a frame over a dead link")
 			}
 			if _, err := a.Call(t.Context(), "us-east", "x", nil); chat.CodeOf(err) != chat.CodeRegionDegraded {
 				t.Errorf("call over a dead link: %v", err)
 			}
-			if status := a.Peers()["us-east"]; status.LastError == "" || status.Since.Before(began) {
+			if status := a.Peers()[ref("us-east")]; status.LastError == "" || status.Since.Before(began) {
 				t.Errorf("status of a dead link: %+v", status)
 			}
 			network.Heal("us-east", "eu-west")
@@ -53,7 +53,7 @@ func TestShortCut(t *testing.T) {
 	network := newSim(t, time.Millisecond)
 	a, b := pair(t, network, nil)
 	network.Cut("us-east", "eu-west", true)
-	if !a.SendRelay("us-east", replication.Frame{Kind: replication.FrameAck, UpTo: 7}) {
+	if !a.SendRelay(ref("us-east"), replication.Frame{Kind: replication.FrameAck, UpTo: 7}) {
 		t.Fatal("frame not taken")
 	}
 	time.Sleep(20 * time.Millisecond) // time in which a frame would have come through
@@ -70,24 +70,24 @@ func TestShortCut(t *testing.T) {
 // TestKill: a killed node calls no handler any more, its peer notices at once and without a close frame, and a new node
 // at the same address is connected again.
 func TestKill(t *testing.T) {
-	for _, victim := range []chat.Region{"eu-west", "us-east"} { // the one that dials, the one that listens
-		t.Run(string(victim), func(t *testing.T) {
+	for _, victim := range []string{"eu-west", "us-east"} { // the one that dials, the one that listens
+		t.Run(victim, func(t *testing.T) {
 			network := newSim(t, 2*time.Millisecond)
 			w := newWorld(t, network, "eu-west", "us-east")
-			nodes := map[chat.Region]*node{}
+			nodes := map[string]*node{}
 			for r := range w.listeners {
 				nodes[r] = w.start(r, nil)
 			}
-			survivor := chat.Region("us-east")
+			survivor := "us-east"
 			if victim == survivor {
 				survivor = "eu-west"
 			}
 			nodes[survivor].waitUp(t, victim, true)
 			nodes[victim].waitUp(t, survivor, true)
 			nodes[victim].Kill()
-			network.Kill(victim)
+			network.Kill(ref(victim).Region)
 			nodes[survivor].waitUp(t, victim, false)
-			if status := nodes[survivor].Peers()[victim]; !strings.HasPrefix(status.LastError, string(EndLost)) {
+			if status := nodes[survivor].Peers()[ref(victim)]; !strings.HasPrefix(status.LastError, string(EndLost)) {
 				t.Errorf("the survivor says %q, want %q", status.LastError, EndLost)
 			}
 			nodes[victim].Close() // waits
@@ -97,7 +97,7 @@ func TestKill(t *testing.T) {
 			w.listen(victim, nodes[victim].addr)
 			w.start(victim, func(o *Options) { o.Incarnation = 2 })
 			nodes[survivor].waitUp(t, victim, true)
-			if got := nodes[survivor].Peers()[victim].Incarnation; got != 2 {
+			if got := nodes[survivor].Peers()[ref(victim)].Incarnation; got != 2 {
 				t.Errorf("incarnation %d, want 2", got)
 			}
 		})
@@ -109,7 +109,7 @@ func TestCloseTellsThePeer(t *testing.T) {
 	a, b := pair(t, newSim(t, 2*time.Millisecond), nil)
 	b.Close()
 	a.waitUp(t, "us-east", false)
-	if status := a.Peers()["us-east"]; !strings.HasPrefix(status.LastError, string(EndPeerClosed)) && !strings.HasPrefix(status.LastError, "dial") {
+	if status := a.Peers()[ref("us-east")]; !strings.HasPrefix(status.LastError, string(EndPeerClosed)) && !strings.HasPrefix(status.LastError, "dial") {
 		t.Errorf("the peer says %q, want %q", status.LastError, EndPeerClosed)
 	}
 	if got, want := b.seen(), []string{"up eu-west", "down eu-west"}; !slices.Equal(got, want) {
@@ -125,7 +125,7 @@ func TestCallEnds(t *testing.T) {
 	begun := make(chan struct{}, 8)
 	a, _ := pair(t, network, func(o *Options) {
 		o.Limits.Calls = 1
-		o.Handlers.OnRequest = func(ctx context.Context, _ chat.Region, _ string, _ []byte) ([]byte, error) {
+		o.Handlers.OnRequest = func(ctx context.Context, _ chat.NodeRef, _ string, _ []byte) ([]byte, error) {
 			begun <- struct{}{}
 			<-ctx.Done()
 			ended <- ctx.Err()
@@ -184,7 +184,7 @@ func TestQueueIsBounded(t *testing.T) {
 	op.Body = make([]byte, 60<<10)
 	f := replication.Frame{Kind: replication.FrameBatch, Stream: op.Stream, UpTo: 1, Ops: []chat.Op{op}}
 	sent := 0
-	for ; a.SendRelay("us-east", f); sent++ {
+	for ; a.SendRelay(ref("us-east"), f); sent++ {
 		if sent > 1000 {
 			t.Fatal("60 MB taken by a queue of 1 MiB")
 		}
@@ -236,7 +236,7 @@ func TestLargeBatchIsSplit(t *testing.T) {
 		op.Body = make([]byte, 64<<10)
 		f.Ops = append(f.Ops, op)
 	}
-	if !a.SendRelay("us-east", f) {
+	if !a.SendRelay(ref("us-east"), f) {
 		t.Fatal("not sent")
 	}
 	after, ops := f.After, 0
@@ -261,7 +261,7 @@ func TestLargeBatchIsSplit(t *testing.T) {
 	}
 	tooLong := benchOp(1)
 	tooLong.Body = make([]byte, MaxOpBytes)
-	if a.SendRelay("us-east", replication.Frame{Kind: replication.FrameBatch, Ops: []chat.Op{tooLong}}) {
+	if a.SendRelay(ref("us-east"), replication.Frame{Kind: replication.FrameBatch, Ops: []chat.Op{tooLong}}) {
 		t.Error("an op above MaxOpBytes was taken")
 	}
 }
@@ -269,7 +269,7 @@ func TestLargeBatchIsSplit(t *testing.T) {
 // TestTell: a tell arrives with its sender's region, as the certificate proves it.
 func TestTell(t *testing.T) {
 	a, b := pair(t, nil, nil)
-	a.Tell("us-east", "typing", []byte("ann"))
+	a.Tell(ref("us-east"), "typing", []byte("ann"))
 	eventually(t, "the tell", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -284,7 +284,7 @@ func BenchmarkRelay(b *testing.B) {
 			var got int
 			done := make(chan struct{}, 1)
 			x, _ := pair(b, nil, func(o *Options) {
-				o.Handlers.OnRelay = func(_ chat.Region, f replication.Frame) {
+				o.Handlers.OnRelay = func(_ Remote, f replication.Frame) {
 					if got += len(f.Ops); f.UpTo == 1 {
 						done <- struct{}{}
 					}
@@ -298,13 +298,13 @@ func BenchmarkRelay(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			for range b.N {
-				for !x.SendRelay("us-east", f) {
+				for !x.SendRelay(ref("us-east"), f) {
 					time.Sleep(100 * time.Microsecond)
 				}
 			}
 			last := f
 			last.UpTo = 1
-			for !x.SendRelay("us-east", last) {
+			for !x.SendRelay(ref("us-east"), last) {
 				time.Sleep(100 * time.Microsecond)
 			}
 			<-done

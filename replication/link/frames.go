@@ -15,10 +15,13 @@ import (
 // The protocol versions that this build speaks; proto/backbone.proto tells what each step brought.
 const (
 	ProtocolMin = 1
-	ProtocolMax = 1
+	ProtocolMax = 2
 )
 
-// Limits of the wire. They are part of protocol version 1: both sides count on them.
+// relayKinds is the last kind of relay frame that each protocol version has.
+var relayKinds = [ProtocolMax + 1]replication.FrameKind{1: replication.FrameAck, 2: replication.FrameAck}
+
+// Limits of the wire. They are part of every protocol version: both sides count on them.
 const (
 	// MaxFrameBytes bounds one frame, and one WebSocket message.
 	MaxFrameBytes = 4 << 20
@@ -39,6 +42,8 @@ const (
 	streamMessageCost = 64
 	// packetBytes is what the writer gathers into one WebSocket message; a larger frame goes alone.
 	packetBytes = 64 << 10
+	// maxApplied bounds the applied streams that one relay frame tells: those of all nodes of all regions.
+	maxApplied = 1024
 	// relaySplitBytes: a relay frame with more than this is sent as several, so that nothing waits long behind it.
 	relaySplitBytes = 1 << 20
 )
@@ -110,9 +115,13 @@ func tooManyFields(frame []byte) bool {
 	return count > MaxFrameOps+16
 }
 
-// encodeRelay encodes f, a large batch in several pieces: the last alone tells the watermark. The error has CodeTooLarge
-// for an op that is longer than MaxOpBytes.
-func encodeRelay(f *replication.Frame) ([][]byte, error) {
+// encodeRelay encodes f in the words of a protocol version, a large batch in several pieces: the last alone tells the
+// watermark and the marks. The error has CodeTooLarge for an op that is longer than MaxOpBytes, CodeInvalid for a kind that
+// the version does not have.
+func encodeRelay(f *replication.Frame, version int) ([][]byte, error) {
+	if f.Kind > relayKinds[version] {
+		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "link.SendRelay", Message: fmt.Sprintf("protocol version %d has no relay frame of kind %d", version, f.Kind)}
+	}
 	relay := &pb.Relay{Kind: uint32(f.Kind), Stream: streamMessage(f.Stream), After: f.After, Reason: []byte(f.Reason)}
 	var pieces [][]byte
 	var all []byte // one piece of memory for many ops
@@ -136,13 +145,16 @@ func encodeRelay(f *replication.Frame) ([][]byte, error) {
 	return append(pieces, encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: relay}})), nil
 }
 
-func decodeRelay(m *pb.Relay) (replication.Frame, error) {
+func decodeRelay(m *pb.Relay, version int) (replication.Frame, error) {
 	f := replication.Frame{
 		Kind: replication.FrameKind(m.Kind), Stream: readStream(m.Stream), After: m.After, UpTo: m.UpTo,
 		Watermark: chat.HLC(m.Watermark), Reason: chat.Code(m.Reason),
 	}
-	if m.Kind > 0xff || len(m.Ops) > MaxFrameOps || len(m.Reason) > MaxNameBytes {
+	if m.Kind > 0xff || len(m.Ops) > MaxFrameOps || len(m.Applied) > maxApplied || len(m.Reason) > MaxNameBytes {
 		return f, malformed("relay frame")
+	}
+	if f.Kind > relayKinds[version] {
+		return f, &endError{end: EndUnknownFrame, err: fmt.Errorf("protocol version %d has no relay frame of kind %d", version, f.Kind)}
 	}
 	if len(m.Ops) > 0 {
 		f.Ops = make([]chat.Op, len(m.Ops))

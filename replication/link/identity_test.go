@@ -127,11 +127,11 @@ func TestStrangersAreRefused(t *testing.T) {
 				c.prepare(t, stranger, w.authority, region)
 				// The stranger itself believes everybody: only what the honest side says counts.
 				identity := &Identity{Deployment: "test", Region: region, dir: stranger.dir, roots: w.authority.pool(), now: time.Now}
-				good := w.start(honest, nil)
-				bad := w.start(region, func(o *Options) { o.Identity = identity })
+				good := w.start(string(honest), nil)
+				bad := w.start(string(region), func(o *Options) { o.Identity = identity })
 				want := MetricRefused + " " + string(c.reason)
 				eventually(t, want, func() bool { return strings.Contains(good.metrics.String(), want) })
-				if good.Peers()[region].Up || len(good.seen()) > 0 {
+				if good.Peers()[ref(string(region))].Up || len(good.seen()) > 0 {
 					t.Errorf("the stranger was let in: %q", good.seen())
 				}
 				bad.Close()

@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -11,16 +10,16 @@ import (
 	"time"
 
 	"meridian/chat"
-	"meridian/replication"
 )
 
-// Mesh keeps one node connected to the other regions. Of two regions the one whose name sorts first dials, again and again
-// until the other is there; the other listens. One connection per peer is in use at a time: a new one of the same region
-// replaces the old one. All methods are safe for concurrent use.
+// Mesh keeps one node connected to all others, those of its own region included. Of two nodes the one that sorts first
+// dials, again and again until the other is there; the other listens. One connection per peer is in use at a time: a new
+// one of the same node replaces the old one. All methods are safe for concurrent use.
 type Mesh struct {
 	o      Options
-	peers  map[chat.Region]*peer
-	ctx    context.Context // ends with Close and Kill
+	peers  map[chat.NodeRef]*peer
+	nodes  map[chat.Region][]*peer // the same by region
+	ctx    context.Context         // ends with Close and Kill
 	cancel context.CancelFunc
 	server *http.Server
 	redial chan struct{} // closed and made anew by Redial; guarded by mu
@@ -38,8 +37,7 @@ type PeerStatus struct {
 	// RTT is the shortest of the last eight round trips; 0 before the first.
 	RTT       time.Duration
 	LastError string // why it is, or was last, down; "" when it never was
-	// Node, Incarnation and Protocol are the peer's, of the last connection.
-	Node        chat.NodeID
+	// Incarnation and Protocol are those of the last connection.
 	Incarnation chat.Incarnation
 	Protocol    int
 	// RelayQueueBytes and ControlQueueBytes wait to be written.
@@ -55,21 +53,27 @@ func NewMesh(o Options) (*Mesh, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	m := &Mesh{o: o, peers: make(map[chat.Region]*peer, len(o.Peers)), redial: make(chan struct{})}
+	m := &Mesh{o: o, peers: make(map[chat.NodeRef]*peer, len(o.Peers)), nodes: make(map[chat.Region][]*peer), redial: make(chan struct{})}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
-	for region, addr := range o.Peers {
-		m.peers[region] = newPeer(region, addr, o.Now())
+	all := slices.SortedFunc(maps.Keys(o.Peers), chat.NodeRef.Compare)
+	for _, ref := range all {
+		p := newPeer(ref, o.Peers[ref], o.Now())
+		m.peers[ref] = p
+		m.nodes[ref.Region] = append(m.nodes[ref.Region], p)
 	}
 	if o.Listener != nil {
 		m.serveHTTP()
 	}
-	for _, region := range slices.Sorted(maps.Keys(m.peers)) {
-		if p := m.peers[region]; o.Region < region {
-			m.start(func() { m.dialLoop(p) })
+	for _, ref := range all {
+		if !m.dialsUs(ref) {
+			m.start(func() { m.dialLoop(m.peers[ref]) })
 		}
 	}
 	return m, nil
 }
+
+// dialsUs says which side of a pair dials.
+func (m *Mesh) dialsUs(peer chat.NodeRef) bool { return peer.Compare(m.o.self()) < 0 }
 
 // start runs f in a goroutine that Close waits for; false when the mesh is closed.
 func (m *Mesh) start(f func()) bool {
@@ -133,91 +137,10 @@ func (m *Mesh) redialSignal() <-chan struct{} {
 }
 
 // Peers gives the state of each peer.
-func (m *Mesh) Peers() map[chat.Region]PeerStatus {
-	all := make(map[chat.Region]PeerStatus, len(m.peers))
-	for region, p := range m.peers {
-		all[region] = p.status()
+func (m *Mesh) Peers() map[chat.NodeRef]PeerStatus {
+	all := make(map[chat.NodeRef]PeerStatus, len(m.peers))
+	for ref, p := range m.peers {
+		all[ref] = p.status()
 	}
 	return all
-}
-
-// session gives the connection in use to peer. The error has CodeRegionDegraded when there is none, CodeInvalid for a
-// region that is no peer.
-func (m *Mesh) session(peer chat.Region, op string) (*session, error) {
-	p := m.peers[peer]
-	if p == nil {
-		return nil, &chat.Error{Code: chat.CodeInvalid, Op: op, Message: "no such region: " + string(peer)}
-	}
-	if s := p.current(); s != nil {
-		return s, nil
-	}
-	return nil, unreachable(op, peer)
-}
-
-func unreachable(op string, peer chat.Region) error {
-	return &chat.Error{Code: chat.CodeRegionDegraded, Op: op, Message: fmt.Sprintf("region %s cannot be reached", peer), RetryAfter: time.Second}
-}
-
-// SendRelay queues f for peer and does not block. False: the link is down, the queue is full or an op is too long; nothing
-// of f is sent. True is no promise of delivery. A batch that is large for one frame arrives as several that mean the same.
-func (m *Mesh) SendRelay(peer chat.Region, f replication.Frame) bool {
-	s, err := m.session(peer, "link.SendRelay")
-	if err != nil {
-		return false
-	}
-	frames, err := encodeRelay(&f)
-	if err != nil {
-		m.o.Log.Error("relay frame not sent", "peer", peer, "error", err)
-	}
-	if err != nil || !s.out.putRelay(frames, m.o.Limits.RelayQueueBytes) {
-		m.o.Metrics.Count(MetricDropped, string(peer), "relay")
-		return false
-	}
-	return true
-}
-
-// Tell sends a message that may get lost: when the link is down, the queue full, or payload longer than MaxPayloadBytes
-// or kind than MaxNameBytes, it is dropped and counted.
-func (m *Mesh) Tell(peer chat.Region, kind string, payload []byte) {
-	s, err := m.session(peer, "link.Tell")
-	if err != nil || checkSize("link.Tell", kind, payload) != nil || !s.tell(kind, payload) {
-		m.o.Metrics.Count(MetricDropped, string(peer), "tell")
-	}
-}
-
-// Call asks peer's OnRequest and waits for the answer. ctx's deadline goes with the request.
-//
-// The error is the other side's (its code, message, retry-after and endpoints), or: CodeRegionDegraded when the link is
-// down: nothing was sent; CodeUnknownOutcome when ctx or the link ended before the answer: the other side may have
-// acted; CodeBusy when too much is under way; CodeTooLarge for a payload above MaxPayloadBytes.
-func (m *Mesh) Call(ctx context.Context, peer chat.Region, method string, payload []byte) ([]byte, error) {
-	s, err := m.session(peer, "link.Call")
-	if err != nil {
-		return nil, err
-	}
-	if err := checkSize("link.Call", method, payload); err != nil {
-		return nil, err
-	}
-	return s.call(ctx, method, payload)
-}
-
-// OpenStream opens a stream that peer's OnStream will serve. It does not wait for the other side: a refusal arrives as the
-// stream's end. ctx bounds only the opening. Errors: CodeRegionDegraded when the link is down, CodeBusy when
-// Limits.Streams are open or ctx ends before there is room, CodeTooLarge for a header above MaxPayloadBytes.
-func (m *Mesh) OpenStream(ctx context.Context, peer chat.Region, kind string, header []byte) (Stream, error) {
-	s, err := m.session(peer, "link.OpenStream")
-	if err != nil {
-		return nil, err
-	}
-	if err := checkSize("link.OpenStream", kind, header); err != nil {
-		return nil, err
-	}
-	return s.openStream(ctx, kind, header)
-}
-
-func checkSize(op, name string, payload []byte) error {
-	if len(name) > MaxNameBytes || len(payload) > MaxPayloadBytes {
-		return &chat.Error{Code: chat.CodeTooLarge, Op: op, Message: fmt.Sprintf("%d bytes, at most %d", len(payload), MaxPayloadBytes)}
-	}
-	return nil
 }

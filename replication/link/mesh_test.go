@@ -48,10 +48,10 @@ func (c *counter) String() string {
 	return strings.Join(all, "\n")
 }
 
-// node is one region in a test.
+// node is one node in a test.
 type node struct {
 	*Mesh
-	region  chat.Region
+	name    string
 	addr    string
 	metrics *counter
 	mu      sync.Mutex
@@ -59,6 +59,18 @@ type node struct {
 	frames  []replication.Frame
 	tells   []string
 }
+
+// ref reads "region/node"; "region" alone is its n1.
+func ref(name string) chat.NodeRef {
+	region, node, ok := strings.Cut(name, "/")
+	if !ok {
+		node = "n1"
+	}
+	return chat.NodeRef{Region: chat.Region(region), Node: chat.NodeID(node)}
+}
+
+// short is the reverse of ref.
+func short(r chat.NodeRef) string { return strings.TrimSuffix(r.String(), "/n1") }
 
 func (n *node) note(event string) {
 	n.mu.Lock()
@@ -78,66 +90,70 @@ func (n *node) received() int {
 	return len(n.frames)
 }
 
-// world is what a test's regions share.
+// world is what a test's nodes share.
 type world struct {
 	t         testing.TB
 	authority *Authority
 	network   Network
-	listeners map[chat.Region]net.Listener
-	peers     map[chat.Region]string
+	listeners map[string]net.Listener // by name, see ref
+	peers     map[string]string
 }
 
-func newWorld(t testing.TB, network Network, regions ...chat.Region) *world {
+func newWorld(t testing.TB, network Network, names ...string) *world {
 	authority, err := LoadOrCreateAuthority(t.TempDir(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, authority: authority, network: network, listeners: make(map[chat.Region]net.Listener), peers: make(map[chat.Region]string)}
-	for _, r := range regions {
-		w.listen(r, "127.0.0.1:0")
+	w := &world{t: t, authority: authority, network: network, listeners: make(map[string]net.Listener), peers: make(map[string]string)}
+	for _, name := range names {
+		w.listen(name, "127.0.0.1:0")
 	}
 	return w
 }
 
-func (w *world) listen(r chat.Region, addr string) {
+func (w *world) listen(name, addr string) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = l.Close() }) // the mesh has closed it already, where there was one
-	w.listeners[r], w.peers[r] = l, l.Addr().String()
+	w.listeners[name], w.peers[name] = l, l.Addr().String()
 }
 
-// start starts region r; change may adapt its options.
-func (w *world) start(r chat.Region, change func(*Options)) *node {
+// start starts a node; change may adapt its options.
+func (w *world) start(name string, change func(*Options)) *node {
 	w.t.Helper()
-	identity, err := w.authority.IssueRegion(r)
+	identity, err := w.authority.IssueRegion(ref(name).Region)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	peers := maps.Clone(w.peers)
-	delete(peers, r)
-	n := &node{region: r, addr: w.peers[r], metrics: &counter{}}
+	peers := make(map[chat.NodeRef]string)
+	for other, addr := range w.peers {
+		if other != name {
+			peers[ref(other)] = addr
+		}
+	}
+	n := &node{name: name, addr: w.peers[name], metrics: &counter{}}
 	o := Options{
-		Region: r, Node: "n1", Incarnation: 1, Identity: identity, Listener: w.listeners[r], Peers: peers, Network: w.network,
+		Region: ref(name).Region, Node: ref(name).Node, Incarnation: 1, Identity: identity, Listener: w.listeners[name], Peers: peers, Network: w.network,
 		DeadAfter: 20 * time.Second, DialTimeout: 2 * time.Second, Metrics: n.metrics,
 		Handlers: Handlers{
-			OnUp:   func(peer chat.Region) { n.note("up " + string(peer)) },
-			OnDown: func(peer chat.Region) { n.note("down " + string(peer)) },
-			OnRelay: func(_ chat.Region, f replication.Frame) {
+			OnUp:   func(peer Remote) { n.note("up " + short(peer.NodeRef)) },
+			OnDown: func(peer Remote) { n.note("down " + short(peer.NodeRef)) },
+			OnRelay: func(_ Remote, f replication.Frame) {
 				n.mu.Lock()
 				defer n.mu.Unlock()
 				n.frames = append(n.frames, f)
 			},
-			OnTell: func(peer chat.Region, kind string, payload []byte) {
+			OnTell: func(peer chat.NodeRef, kind string, payload []byte) {
 				n.mu.Lock()
 				defer n.mu.Unlock()
-				n.tells = append(n.tells, fmt.Sprintf("%s %s %s", peer, kind, payload))
+				n.tells = append(n.tells, fmt.Sprintf("%s %s %s", short(peer), kind, payload))
 			},
 		},
 	}
 	if os.Getenv("LINK_LOG") != "" {
-		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("region", r)
+		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
 	}
 	if change != nil {
 		change(&o)
@@ -159,9 +175,9 @@ func eventually(t testing.TB, what string, f func() bool) {
 	}
 }
 
-func (n *node) waitUp(t testing.TB, peer chat.Region, up bool) {
+func (n *node) waitUp(t testing.TB, peer string, up bool) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%s: %s up=%v (%+v)", n.region, peer, up, n.Peers()[peer]), func() bool { return n.Peers()[peer].Up == up })
+	eventually(t, fmt.Sprintf("%s: %s up=%v (%+v)", n.name, peer, up, n.Peers()[ref(peer)]), func() bool { return n.Peers()[ref(peer)].Up == up })
 }
 
 // pair starts two regions, connected.
@@ -192,8 +208,8 @@ func TestMeshConnects(t *testing.T) {
 		for peer := range n.peers {
 			eventually(t, "a round trip", func() bool { return n.Peers()[peer].RTT > 0 })
 			status := n.Peers()[peer]
-			if !status.Up || status.RTT < 10*time.Millisecond || status.Node != "n1" || status.Incarnation != 1 || status.Protocol != 1 {
-				t.Errorf("%s sees %s as %+v", n.region, peer, status)
+			if !status.Up || status.RTT < 10*time.Millisecond || status.Incarnation != 1 || status.Protocol != ProtocolMax {
+				t.Errorf("%s sees %s as %+v", n.name, peer, status)
 			}
 		}
 	}
@@ -208,7 +224,7 @@ func TestRelayInOrder(t *testing.T) {
 		op := benchOp(i)
 		op.Stream = stream
 		f := replication.Frame{Kind: replication.FrameBatch, Stream: stream, After: i - 1, UpTo: i, Watermark: op.Time, Ops: []chat.Op{op}}
-		eventually(t, "room in the queue", func() bool { return a.SendRelay("us-east", f) })
+		eventually(t, "room in the queue", func() bool { return a.SendRelay(ref("us-east"), f) })
 	}
 	eventually(t, "all frames", func() bool { return b.received() == frames })
 	for i, f := range b.frames {
@@ -222,10 +238,10 @@ func TestRelayInOrder(t *testing.T) {
 // TestCallCarriesErrors: an answer comes back, and of an error its code, message, retry-after and endpoints, but not its cause.
 func TestCallCarriesErrors(t *testing.T) {
 	a, _ := pair(t, nil, func(o *Options) {
-		o.Handlers.OnRequest = func(_ context.Context, peer chat.Region, method string, payload []byte) ([]byte, error) {
+		o.Handlers.OnRequest = func(_ context.Context, peer chat.NodeRef, method string, payload []byte) ([]byte, error) {
 			switch method {
 			case "echo":
-				return append([]byte(peer+":"), payload...), nil
+				return append([]byte(peer.Region+":"), payload...), nil
 			case "plain":
 				return nil, fmt.Errorf("secret of the operator")
 			default:

@@ -17,11 +17,11 @@ type Options struct {
 	Incarnation chat.Incarnation
 	// Identity proves Region, and checks the others.
 	Identity *Identity
-	// Listener takes connections of other regions; the mesh closes it. Required when a peer's name sorts before Region:
-	// of two regions the one whose name sorts first dials.
+	// Listener takes connections of other nodes; the mesh closes it. Required when a peer sorts before this node: of two
+	// nodes the smaller (chat.NodeRef.Compare) dials.
 	Listener net.Listener
-	// Peers are the other regions and where they listen, host:port.
-	Peers    map[chat.Region]string
+	// Peers are all other nodes, those of this region too, and where they listen, host:port.
+	Peers    map[chat.NodeRef]string
 	Handlers Handlers
 	Network  Network // default: TCP
 	Limits   Limits
@@ -33,6 +33,9 @@ type Options struct {
 	Metrics     Metrics      // default: none
 	// Now is the clock for PeerStatus.Since and round trips; default time.Now. Timers are real.
 	Now func() time.Time
+
+	// protocolMax is the newest version to speak; a test plays an older build with it.
+	protocolMax int
 }
 
 // Limits bound what a mesh keeps, per connection. 0 takes the default.
@@ -54,15 +57,24 @@ type Limits struct {
 // runs nothing is read from that peer, which holds up its requests and streams too, so they should only hand on.
 // OnRequest and OnStream run in goroutines of their own. None may call Mesh.Close.
 type Handlers struct {
-	OnUp    func(peer chat.Region)
-	OnDown  func(peer chat.Region)
-	OnRelay func(peer chat.Region, f replication.Frame)
-	OnTell  func(peer chat.Region, kind string, payload []byte)
+	OnUp    func(peer Remote)
+	OnDown  func(peer Remote)
+	OnRelay func(peer Remote, f replication.Frame)
+	OnTell  func(peer chat.NodeRef, kind string, payload []byte)
 	// OnRequest answers a Call of peer. Of its error the code, message, retry-after and endpoints cross the wire. ctx ends
 	// with the caller's deadline, when the caller gives up and when the connection ends.
-	OnRequest func(ctx context.Context, peer chat.Region, method string, payload []byte) ([]byte, error)
+	OnRequest func(ctx context.Context, peer chat.NodeRef, method string, payload []byte) ([]byte, error)
 	// OnStream serves a stream that peer opened. When it returns, a stream that is still open is closed with code 1000.
-	OnStream func(peer chat.Region, s Stream, kind string, header []byte)
+	OnStream func(peer chat.NodeRef, s Stream, kind string, header []byte)
+}
+
+// Remote is the other side of one connection. The certificate proved its region; which of the region's nodes it is it says
+// itself, and every node of a region may speak for the region.
+type Remote struct {
+	chat.NodeRef
+	Incarnation chat.Incarnation
+	// Protocol is the version that both agreed on; proto/backbone.proto tells what each step brought.
+	Protocol int
 }
 
 // Metrics counts what happens, by name and label values.
@@ -72,7 +84,7 @@ type Metrics interface {
 
 // The names given to Metrics.Count.
 const (
-	// MetricConnected counts connections that came up. Label peer.
+	// MetricConnected counts connections that came up. Label peer, as region/node.
 	MetricConnected = "link_connected_total"
 	// MetricClosed counts connections that ended after they were up. Labels peer, reason (an End).
 	MetricClosed = "link_closed_total"
@@ -93,6 +105,7 @@ func (noMetrics) Count(string, ...string) {}
 func (o *Options) setDefaults() {
 	setDefault(&o.DeadAfter, 3*time.Second)
 	setDefault(&o.DialTimeout, 5*time.Second)
+	setDefault(&o.protocolMax, ProtocolMax)
 	setDefault(&o.Limits.RelayQueueBytes, 8<<20)
 	setDefault(&o.Limits.ControlQueueBytes, 8<<20)
 	setDefault(&o.Limits.Streams, 16384)
@@ -118,6 +131,8 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
+func (o *Options) self() chat.NodeRef { return chat.NodeRef{Region: o.Region, Node: o.Node} }
+
 // check refuses what cannot work. The error has CodeInvalid.
 func (o *Options) check() error {
 	wrong := ""
@@ -130,11 +145,11 @@ func (o *Options) check() error {
 		wrong = "no node name"
 	}
 	for peer := range o.Peers {
-		if peer == o.Region {
-			wrong = "a region is no peer of itself"
+		if peer == o.self() {
+			wrong = "a node is no peer of itself"
 		}
-		if peer < o.Region && o.Listener == nil {
-			wrong = "no listener, but " + string(peer) + " would dial"
+		if peer.Compare(o.self()) < 0 && o.Listener == nil {
+			wrong = "no listener, but " + peer.String() + " would dial"
 		}
 	}
 	if wrong == "" {

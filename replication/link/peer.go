@@ -15,11 +15,11 @@ const (
 	backoffMax = 2 * time.Second
 )
 
-// peer is one other region: the connection in use, and what is known of the last.
+// peer is one other node: the connection in use, and what is known of the last.
 type peer struct {
-	region chat.Region
-	addr   string
-	turn   chan struct{} // holds a token while a session is between OnUp and OnDown
+	ref  chat.NodeRef
+	addr string
+	turn chan struct{} // holds a token while a session is between OnUp and OnDown
 
 	mu     sync.Mutex
 	latest *session // the newest, maybe waiting for its turn
@@ -27,8 +27,8 @@ type peer struct {
 	last   PeerStatus
 }
 
-func newPeer(region chat.Region, addr string, now time.Time) *peer {
-	return &peer{region: region, addr: addr, turn: make(chan struct{}, 1), last: PeerStatus{Since: now}}
+func newPeer(ref chat.NodeRef, addr string, now time.Time) *peer {
+	return &peer{ref: ref, addr: addr, turn: make(chan struct{}, 1), last: PeerStatus{Since: now}}
 }
 
 func (p *peer) current() *session {
@@ -84,13 +84,12 @@ func (m *Mesh) serve(s *session) {
 	p.mu.Lock()
 	p.cur = s
 	p.last = PeerStatus{
-		Up: true, Since: m.o.Now(), LastError: p.last.LastError,
-		Node: s.node, Incarnation: s.incarnation, Protocol: s.version,
+		Up: true, Since: m.o.Now(), LastError: p.last.LastError, Incarnation: s.incarnation, Protocol: s.version,
 	}
 	p.mu.Unlock()
-	m.o.Metrics.Count(MetricConnected, string(p.region))
-	m.o.Log.Info("backbone link up", "peer", p.region, "node", s.node, "protocol", s.version)
-	m.handle(func() { m.call1(m.o.Handlers.OnUp, p.region) })
+	m.o.Metrics.Count(MetricConnected, p.ref.String())
+	m.o.Log.Info("backbone link up", "peer", p.ref.String(), "protocol", s.version)
+	m.handle(func() { m.call1(m.o.Handlers.OnUp, s.remote()) })
 
 	ended := s.run()
 
@@ -98,9 +97,9 @@ func (m *Mesh) serve(s *session) {
 	p.cur = nil
 	p.last.Up, p.last.Since, p.last.LastError, p.last.RTT = false, m.o.Now(), ended.Error(), s.rtt.shortest()
 	p.mu.Unlock()
-	m.o.Metrics.Count(MetricClosed, string(p.region), string(ended.end))
-	m.o.Log.Info("backbone link down", "peer", p.region, "reason", string(ended.end), "error", ended.err)
-	m.handle(func() { m.call1(m.o.Handlers.OnDown, p.region) })
+	m.o.Metrics.Count(MetricClosed, p.ref.String(), string(ended.end))
+	m.o.Log.Info("backbone link down", "peer", p.ref.String(), "reason", string(ended.end), "error", ended.err)
+	m.handle(func() { m.call1(m.o.Handlers.OnDown, s.remote()) })
 }
 
 // handle calls a handler unless the mesh was killed.
@@ -110,7 +109,7 @@ func (m *Mesh) handle(f func()) {
 	}
 }
 
-func (m *Mesh) call1(f func(chat.Region), peer chat.Region) {
+func (m *Mesh) call1(f func(Remote), peer Remote) {
 	if f != nil {
 		f(peer)
 	}
@@ -129,7 +128,7 @@ func (m *Mesh) dialLoop(p *peer) {
 			}
 		} else {
 			p.failed(err)
-			m.o.Log.Debug("backbone dial failed", "peer", p.region, "error", err)
+			m.o.Log.Debug("backbone dial failed", "peer", p.ref.String(), "error", err)
 		}
 		select {
 		case <-m.ctx.Done():

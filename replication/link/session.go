@@ -19,7 +19,6 @@ type session struct {
 	peer        *peer
 	conn        *silenceConn
 	ws          *websocket.Conn
-	node        chat.NodeID
 	incarnation chat.Incarnation
 	version     int
 
@@ -36,7 +35,7 @@ type session struct {
 
 func newSession(m *Mesh, p *peer, conn *silenceConn, ws *websocket.Conn, h *pb.Hello, version int, dialled bool) *session {
 	s := &session{
-		m: m, peer: p, conn: conn, ws: ws, node: chat.NodeID(h.Node), incarnation: chat.Incarnation(h.Incarnation), version: version,
+		m: m, peer: p, conn: conn, ws: ws, incarnation: chat.Incarnation(h.Incarnation), version: version,
 		out: newOutbox(), started: m.o.Now(),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(m.ctx)
@@ -45,6 +44,11 @@ func newSession(m *Mesh, p *peer, conn *silenceConn, ws *websocket.Conn, h *pb.H
 	s.streams.init(s, dialled)
 	conn.dead.Store(int64(m.o.DeadAfter))
 	return s
+}
+
+// remote tells who is at the other end.
+func (s *session) remote() Remote {
+	return Remote{NodeRef: s.peer.ref, Incarnation: s.incarnation, Protocol: s.version}
 }
 
 // fail ends the session; only the first reason counts.
@@ -70,7 +74,7 @@ func (s *session) run() *endError {
 	writer.Wait()
 	ended := s.ended()
 	s.streams.end(&chat.Error{
-		Code: chat.CodeRegionDegraded, Op: "link.Stream", Message: fmt.Sprintf("link to region %s ended", s.peer.region), Cause: ended,
+		Code: chat.CodeRegionDegraded, Op: "link.Stream", Message: fmt.Sprintf("link to node %s ended", s.peer.ref), Cause: ended,
 	})
 	return ended
 }
@@ -103,14 +107,14 @@ func (s *session) receive(f *pb.Frame) error {
 		s.rtt.add(s.m.o.Now().Sub(s.started) - time.Duration(k.Pong.Id))
 		return nil
 	case *pb.Frame_Relay:
-		relay, err := decodeRelay(k.Relay)
+		relay, err := decodeRelay(k.Relay, s.version)
 		if err == nil && s.m.o.Handlers.OnRelay != nil {
-			s.m.handle(func() { s.m.o.Handlers.OnRelay(s.peer.region, relay) })
+			s.m.handle(func() { s.m.o.Handlers.OnRelay(s.remote(), relay) })
 		}
 		return err
 	case *pb.Frame_Tell:
 		if s.m.o.Handlers.OnTell != nil {
-			s.m.handle(func() { s.m.o.Handlers.OnTell(s.peer.region, string(k.Tell.Kind), k.Tell.Payload) })
+			s.m.handle(func() { s.m.o.Handlers.OnTell(s.peer.ref, string(k.Tell.Kind), k.Tell.Payload) })
 		}
 		return nil
 	case *pb.Frame_Request:

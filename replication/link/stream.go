@@ -112,11 +112,11 @@ func (s *session) openStream(ctx context.Context, kind string, header []byte) (S
 		ss.mu.Lock()
 		if ss.over != nil {
 			ss.mu.Unlock()
-			return nil, unreachable(op, s.peer.region)
+			return nil, unreachable(op, "node "+s.peer.ref.String())
 		}
 		if ss.mine >= s.m.o.Limits.Streams {
 			ss.mu.Unlock()
-			return nil, &chat.Error{Code: chat.CodeBusy, Op: op, Message: "too many streams to region " + string(s.peer.region)}
+			return nil, &chat.Error{Code: chat.CodeBusy, Op: op, Message: "too many streams to node " + s.peer.ref.String()}
 		}
 		id := ss.next
 		ok, room := s.out.putControl(encodeFrame(&pb.Frame{Kind: &pb.Frame_StreamOpen{StreamOpen: &pb.StreamOpen{
@@ -134,7 +134,7 @@ func (s *session) openStream(ctx context.Context, kind string, header []byte) (S
 		select {
 		case <-room:
 		case <-s.ctx.Done():
-			return nil, unreachable(op, s.peer.region)
+			return nil, unreachable(op, "node "+s.peer.ref.String())
 		case <-ctx.Done():
 			return nil, &chat.Error{Code: chat.CodeBusy, Op: op, Message: "no room before the deadline", Cause: ctx.Err()}
 		}
@@ -160,7 +160,7 @@ func (s *session) streamOpened(o *pb.StreamOpen) error {
 	}
 	ss.mu.Unlock()
 	started := !full && s.m.start(func() {
-		s.m.handle(func() { s.m.o.Handlers.OnStream(s.peer.region, st, string(o.Kind), o.Header) })
+		s.m.handle(func() { s.m.o.Handlers.OnStream(s.peer.ref, st, string(o.Kind), o.Header) })
 		st.CloseWithCode(CloseDone, "")
 		ss.mu.Lock()
 		ss.theirs--

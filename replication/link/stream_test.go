@@ -17,7 +17,7 @@ func streamPair(t *testing.T, network Network, serve func(s Stream, kind string,
 		if change != nil {
 			change(o)
 		}
-		o.Handlers.OnStream = func(_ chat.Region, s Stream, kind string, header []byte) { serve(s, kind, header) }
+		o.Handlers.OnStream = func(_ chat.NodeRef, s Stream, kind string, header []byte) { serve(s, kind, header) }
 	})
 }
 
@@ -174,7 +174,7 @@ func TestStreamClose(t *testing.T) {
 	if _, err := s.Read(t.Context()); chat.CodeOf(err) != chat.CodeInvalid {
 		t.Errorf("read after the own close: %v", err)
 	}
-	eventually(t, "no stream left", func() bool { return a.Peers()["us-east"].Streams == 0 })
+	eventually(t, "no stream left", func() bool { return a.Peers()[ref("us-east")].Streams == 0 })
 }
 
 // TestStreamsEndWithTheLink: when the connection is lost, both ends of a stream learn it, and what waits in Write too.

@@ -46,9 +46,9 @@ func rogue(t *testing.T, w *world) (*websocket.Conn, *tls.Conn) {
 	return ws, secured
 }
 
-func helloFrame(region string, lowest, highest uint32) []byte {
+func helloFrame(name string, lowest, highest uint32) []byte {
 	return encodeFrame(&pb.Frame{Kind: &pb.Frame_Hello{Hello: &pb.Hello{
-		Region: []byte(region), Node: []byte("n1"), Incarnation: 1, ProtocolMin: lowest, ProtocolMax: highest,
+		Region: []byte(ref(name).Region), Node: []byte(ref(name).Node), Incarnation: 1, ProtocolMin: lowest, ProtocolMax: highest,
 	}}})
 }
 
@@ -80,6 +80,8 @@ func TestForgedHelloIsRefused(t *testing.T) {
 		metric string
 	}{
 		"another region":    {helloFrame("ap-south", 1, 1), EndIdentity, "hello"},
+		"an unknown node":   {helloFrame("eu-west/n9", 1, 1), EndIdentity, "hello"},
+		"who must not dial": {helloFrame("us-east/n1", 1, 1), EndIdentity, "hello"},
 		"a version to come": {helloFrame("eu-west", ProtocolMax+1, ProtocolMax+5), EndVersion, "version"},
 		"an old version":    {helloFrame("eu-west", 0, ProtocolMin-1), EndVersion, "version"},
 		"versions crossed":  {helloFrame("eu-west", 9, 1), EndVersion, "version"},
@@ -115,6 +117,8 @@ func TestBrokenFramesEndTheLink(t *testing.T) {
 		packet []byte
 		end    End
 	}{
+		"a relay frame of no kind":   {encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: 200}}}), EndUnknownFrame},
+		"too many applied":           {encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: 1, Applied: make([]*pb.Applied, maxApplied+1)}}}), EndMalformed},
 		"rubbish":                    {[]byte("rubbish"), EndMalformed},
 		"a field that is no frame":   {field(2, nil), EndMalformed},
 		"a frame cut off":            {relay([]byte("x"))[:5], EndMalformed},
@@ -135,13 +139,13 @@ func TestBrokenFramesEndTheLink(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, nil, "eu-west", "us-east")
 			b := w.start("us-east", func(o *Options) {
-				o.Handlers.OnStream = func(_ chat.Region, s Stream, _ string, _ []byte) { <-s.Done() }
+				o.Handlers.OnStream = func(_ chat.NodeRef, s Stream, _ string, _ []byte) { <-s.Done() }
 			})
 			ws, _ := rogue(t, w)
 			send(t, ws, helloFrame("eu-west", 1, 1))
 			b.waitUp(t, "eu-west", true)
 			_ = ws.WriteMessage(websocket.BinaryMessage, c.packet) // the other side may close before it has all
-			want := MetricClosed + " eu-west " + string(c.end)
+			want := MetricClosed + " eu-west/n1 " + string(c.end)
 			eventually(t, want, func() bool { return strings.Contains(b.metrics.String(), want) })
 			if c.end != EndTooLarge { // there unread bytes may cost the close frame
 				expectClose(t, ws, c.end.closeCode())
@@ -171,7 +175,7 @@ func TestCompressedMessagesAreRefused(t *testing.T) {
 			b.waitUp(t, "eu-west", true)
 			_, err := secured.Write(message)
 			must(t, err)
-			want := MetricClosed + " eu-west " + string(EndMalformed)
+			want := MetricClosed + " eu-west/n1 " + string(EndMalformed)
 			eventually(t, want, func() bool { return strings.Contains(b.metrics.String(), want) })
 		})
 	}
@@ -197,7 +201,7 @@ func FuzzPacket(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		err := eachFrame(b, func(frame *pb.Frame) error {
 			if r := frame.GetRelay(); r != nil {
-				_, err := decodeRelay(r)
+				_, err := decodeRelay(r, ProtocolMax)
 				return err
 			}
 			return nil

@@ -25,8 +25,8 @@ import (
 type Options struct {
 	// Decide is the router's one decision; table.Live has it.
 	Decide func(table.Query) (decide.Decision, error)
-	// URL gives what clients use for a region; "" leaves the region out.
-	URL func(chat.Region) string
+	// URLs gives what clients use for a region, an endpoint each: its nodes, or one for all of them. None leaves the region out.
+	URLs func(chat.Region) []string
 	// Zone gives a zone's regions and rules.
 	Zone func(chat.Zone) (chat.ZoneSpec, bool)
 	// TokenZone gives the home zone of a valid token. Its error answers the request: CodeUnauthorized for a bad token. Nil:
@@ -163,8 +163,8 @@ func (h *handler) forZone(q table.Query, zone chat.Zone) (Route, error) {
 		Expires: h.Now().Add(h.TTL).UTC().Truncate(time.Second).Format(time.RFC3339),
 	}
 	for _, c := range d.Usable() {
-		if url := h.URL(c.Region); url != "" {
-			rtt := math.Round((c.ScoreMs-c.BiasMs)*10) / 10
+		rtt := math.Round((c.ScoreMs-c.BiasMs)*10) / 10
+		for _, url := range h.URLs(c.Region) {
 			route.Endpoints = append(route.Endpoints, chat.Endpoint{Region: c.Region, URL: url, RTTms: rtt})
 		}
 	}

@@ -59,7 +59,7 @@ func newScene(t *testing.T) *scene {
 	s := &scene{live: table.New(m, data, nil)}
 	s.opts = discovery.Options{
 		Decide: s.live.Decide,
-		URL:    func(r chat.Region) string { return "https://" + string(r) + ".example.org" },
+		URLs:   func(r chat.Region) []string { return []string{"https://" + string(r) + ".example.org"} },
 		Zone:   func(z chat.Zone) (chat.ZoneSpec, bool) { spec, ok := zones[z]; return spec, ok },
 		TokenZone: func(token string) (chat.Zone, error) {
 			if zone, ok := strings.CutPrefix(token, "token-of-"); ok {
@@ -132,7 +132,7 @@ func TestRoute(t *testing.T) {
 			s.live.SetStates(decide.States{"eu-west": {Health: decide.HealthDown}})
 		}, "us-east ap-south"},
 		{"a region without a URL", "/v1/route", london, nil, func(s *scene) {
-			s.opts.URL = func(r chat.Region) string { return map[chat.Region]string{"ap-south": "https://ap"}[r] }
+			s.opts.URLs = func(r chat.Region) []string { return map[chat.Region][]string{"ap-south": {"https://ap"}}[r] }
 		}, "ap-south"},
 		{"a bucket", "/v1/route?name=abcd", london, nil, nil, "eu-west us-east ap-south"},
 		{"a bucket too long", "/v1/route?name=abcde", london, nil, nil, "400 invalid"},

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -174,7 +176,7 @@ func TestMonitor(t *testing.T) {
 	}
 	var targets []Target
 	for _, n := range names {
-		targets = append(targets, Target{Region: n, Ready: servers[n].URL, Admin: servers[n].URL})
+		targets = append(targets, Target{Region: n, Ready: []string{servers[n].URL}, Admins: []string{servers[n].URL}})
 	}
 	seen := make(chan decide.States, 1000)
 	m := NewMonitor(Options{
@@ -222,9 +224,54 @@ func TestBadReports(t *testing.T) {
 	} {
 		s := httptest.NewServer(answer)
 		m := NewMonitor(Options{Regions: regions("a")})
-		if r, err := m.report(context.Background(), Target{Region: "a", Admin: s.URL}); err == nil {
+		if r, err := m.report(context.Background(), "a", s.URL); err == nil {
 			t.Errorf("%s: taken as %+v", name, r)
 		}
 		s.Close()
+	}
+}
+
+// A region of several nodes serves while one of them does, and only those that serve are named; what one of them reaches the
+// region reaches.
+func TestMonitorSeveralNodes(t *testing.T) {
+	var down atomic.Bool
+	node := func(up *atomic.Bool, peers map[chat.Region]Peer) *httptest.Server {
+		mux := http.NewServeMux()
+		mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+			if up.Load() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		})
+		mux.HandleFunc("/v1/peers", func(w http.ResponseWriter, _ *http.Request) {
+			_ = json.NewEncoder(w).Encode(Report{Region: "a", Peers: peers, Sockets: 2})
+		})
+		s := httptest.NewServer(mux)
+		t.Cleanup(s.Close)
+		return s
+	}
+	first := node(&down, map[chat.Region]Peer{"b": {Up: false}, "c": {Up: true, RTTms: 7}})
+	second := node(new(atomic.Bool), map[chat.Region]Peer{"b": {Up: true, RTTms: 9}, "c": {Up: true, RTTms: 5}})
+	m := NewMonitor(Options{
+		Regions: regions("a", "b", "c"), Limits: config.Health{Timeout: 5 * time.Second, Down: 2},
+		Targets: []Target{{Region: "a", Ready: []string{first.URL, second.URL}, Admins: []string{first.URL, second.URL}}},
+	})
+	down.Store(true)
+	for i, serves := range []bool{true, false} { // Down is 2
+		round := m.round(t.Context())
+		if !round.Probes["a"].OK {
+			t.Errorf("round %d: the region is down: %s", i, round.Probes["a"].Why)
+		}
+		want := map[chat.Region]Peer{"b": {Up: true, RTTms: 9}, "c": {Up: true, RTTms: 5}}
+		if got := round.Reports["a"]; !maps.Equal(got.Peers, want) || got.Sockets != 4 {
+			t.Errorf("round %d: joined report %+v", i, got)
+		}
+		if m.Serves(first.URL) != serves || !m.Serves(second.URL) {
+			t.Errorf("round %d: the nodes serve: %v and %v, want %v and true", i, m.Serves(first.URL), m.Serves(second.URL), serves)
+		}
+	}
+	down.Store(false)
+	m.round(t.Context())
+	if !m.Serves(first.URL) {
+		t.Error("a node that is back is not named")
 	}
 }

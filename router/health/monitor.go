@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"syscall"
@@ -17,12 +18,12 @@ import (
 	"meridian/router/meter"
 )
 
-// Target is where a region is probed: Ready is the base URL whose /readyz users depend on, Admin the one whose /v1/peers
-// tells the region's votes.
+// Target is where a region is probed, each list with an entry for each node: Ready are the base URLs whose /readyz users
+// depend on, Admins those whose /v1/peers tell the region's votes. A region serves while one of its nodes does.
 type Target struct {
 	Region chat.Region
-	Ready  string
-	Admin  string
+	Ready  []string
+	Admins []string
 }
 
 // Options make a Monitor.
@@ -41,6 +42,9 @@ type Monitor struct {
 	opts   Options
 	core   *Core
 	client *http.Client
+
+	mu       sync.Mutex
+	failures map[string]int // failed probes in a row, by base URL
 }
 
 // maxReportBytes bounds what a region may answer.
@@ -56,7 +60,7 @@ func NewMonitor(opts Options) *Monitor {
 	}
 	opts.Metrics = meter.Or(opts.Metrics)
 	return &Monitor{
-		opts: opts,
+		opts: opts, failures: make(map[string]int),
 		core: NewCore(opts.Regions, opts.Limits),
 		client: &http.Client{
 			// A new connection for each probe: users have to make one too.
@@ -95,33 +99,81 @@ func (m *Monitor) round(ctx context.Context) Round {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, t := range m.opts.Targets {
-		wg.Go(func() {
-			p := m.probe(ctx, t)
-			mu.Lock()
-			defer mu.Unlock()
-			round.Probes[t.Region] = p
-		})
-		wg.Go(func() {
-			report, err := m.report(ctx, t)
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			round.Reports[t.Region] = report
-		})
+		for _, base := range t.Ready {
+			wg.Go(func() {
+				p := m.probe(ctx, t.Region, base)
+				mu.Lock()
+				defer mu.Unlock()
+				if !round.Probes[t.Region].OK {
+					round.Probes[t.Region] = p
+				}
+			})
+		}
+		for _, base := range t.Admins {
+			wg.Go(func() {
+				report, err := m.report(ctx, t.Region, base)
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if said, ok := round.Reports[t.Region]; ok {
+					report = join(said, report)
+				}
+				round.Reports[t.Region] = report
+			})
+		}
 	}
 	wg.Wait()
 	return round
 }
 
-func (m *Monitor) probe(ctx context.Context, t Target) Probe {
-	status, _, err := m.get(ctx, t.Ready+"/readyz")
+// join makes one report of what two nodes of a region say: what one of them reaches the region reaches, and their sockets add up.
+func join(a, b Report) Report {
+	out := a
+	out.Sockets += b.Sockets
+	out.Draining = a.Draining || b.Draining
+	if b.DrainUntil.After(out.DrainUntil) {
+		out.DrainUntil = b.DrainUntil
+	}
+	if out.Forced == "" {
+		out.Forced = b.Forced
+	}
+	out.Peers = maps.Clone(a.Peers)
+	for region, p := range b.Peers {
+		if old, ok := out.Peers[region]; !ok || p.Up && (!old.Up || p.RTTms < old.RTTms) {
+			out.Peers[region] = p
+		}
+	}
+	return out
+}
+
+// Serves says whether the node at a base URL of the targets serves: its last probes did not all fail.
+func (m *Monitor) Serves(base string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failures[base] < m.core.limits.Down
+}
+
+func (m *Monitor) probe(ctx context.Context, region chat.Region, base string) Probe {
+	p := m.probeOne(ctx, base)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p.OK {
+		m.opts.Metrics.Count("probes_total", string(region), "ok")
+		delete(m.failures, base)
+	} else {
+		m.opts.Metrics.Count("probes_total", string(region), "failed")
+		m.failures[base]++
+	}
+	return p
+}
+
+func (m *Monitor) probeOne(ctx context.Context, base string) Probe {
+	status, _, err := m.get(ctx, base+"/readyz")
 	if err == nil && status == http.StatusOK {
-		m.opts.Metrics.Count("probes_total", string(t.Region), "ok")
 		return Probe{OK: true}
 	}
-	m.opts.Metrics.Count("probes_total", string(t.Region), "failed")
 	switch {
 	case err == nil:
 		return Probe{Why: fmt.Sprintf("readyz answers %d", status)}
@@ -133,9 +185,9 @@ func (m *Monitor) probe(ctx context.Context, t Target) Probe {
 	return Probe{Why: "no connection"}
 }
 
-func (m *Monitor) report(ctx context.Context, t Target) (Report, error) {
+func (m *Monitor) report(ctx context.Context, region chat.Region, base string) (Report, error) {
 	var report Report
-	status, body, err := m.get(ctx, t.Admin+"/v1/peers")
+	status, body, err := m.get(ctx, base+"/v1/peers")
 	if err != nil {
 		return report, err
 	}
@@ -145,8 +197,8 @@ func (m *Monitor) report(ctx context.Context, t Target) (Report, error) {
 	if err := json.Unmarshal(body, &report); err != nil {
 		return report, err
 	}
-	if report.Region != t.Region {
-		return report, fmt.Errorf("%s answers as %s", t.Region, report.Region)
+	if report.Region != region {
+		return report, fmt.Errorf("%s answers as %s", region, report.Region)
 	}
 	return report, nil
 }
