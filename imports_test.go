@@ -151,7 +151,7 @@ func sourceFiles(t *testing.T) []string {
 		if d.IsDir() && skipped {
 			return fs.SkipDir
 		}
-		if d.Type().IsRegular() {
+		if d.Type().IsRegular() && d.Name() != ".git" { // a file in a work tree of its own
 			names = append(names, name)
 		}
 		return nil

@@ -134,6 +134,11 @@ func TestRoute(t *testing.T) {
 		{"a region without a URL", "/v1/route", london, nil, func(s *scene) {
 			s.opts.URLs = func(r chat.Region) []string { return map[chat.Region][]string{"ap-south": {"https://ap"}}[r] }
 		}, "ap-south"},
+		{"a region of two nodes", "/v1/route", london, nil, func(s *scene) {
+			s.opts.URLs = func(r chat.Region) []string {
+				return map[chat.Region][]string{"us-east": {"https://us"}, "eu-west": {"https://eu1", "https://eu2"}}[r]
+			}
+		}, "eu-west eu-west us-east"},
 		{"a bucket", "/v1/route?name=abcd", london, nil, nil, "eu-west us-east ap-south"},
 		{"a bucket too long", "/v1/route?name=abcde", london, nil, nil, "400 invalid"},
 		{"a bucket with a sign", "/v1/route?name=%2Babc", london, nil, nil, "400 invalid"},
