@@ -30,16 +30,17 @@ var mayImport = map[string]string{
 	"router":           "chat residency config router/decide router/geo",
 	"router/decide":    "chat residency config",
 	"router/geo":       "chat config router/decide",
-	"region-node":      "chat residency replication replication/link config proto",
+	"region-node":      "chat residency replication replication/claim replication/link config proto",
 	"store/embedded":   "chat",
 	"store/storetest":  "chat",
-	"sim":              "chat residency replication config proto router/decide region-node store/embedded",
+	"sim":              "chat residency replication replication/claim config proto router/decide region-node store/embedded",
 	"web":              "",
 	"runbooks":         "",
 	"sdk":              "",
 	"test":             "chat config store/embedded sdk",
 	"cmd": "chat proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
 		"region-node store/embedded sim web sdk",
+	"replication/claim": "chat residency",
 }
 
 const module = "meridian"

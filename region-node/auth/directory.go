@@ -1,45 +1,51 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
+	"sync"
 	"time"
 
 	"meridian/chat"
+	"meridian/replication/claim"
 )
 
-// The bounds of directory work.
-const (
-	// pendingTTL: a reservation that nobody has confirmed for so long is free again, once every region of its zone has said
-	// that it knows no confirmed claim of the name either.
-	pendingTTL = 24 * time.Hour
-	// lookupTimeout bounds finding a name that is not known here; lookupFirst of it are the slot owner's alone.
-	lookupTimeout, lookupFirst = time.Second, 600 * time.Millisecond
-	// releaseTimeout bounds giving back what a failed sign-up had reserved.
-	releaseTimeout = time.Second
-)
+// storeTimeout bounds one read or write of the directory.
+const storeTimeout = 5 * time.Second
 
 // Remote asks another region. The link proves to the far side which region asks. Errors are of type *chat.Error.
 type Remote interface {
 	Call(ctx context.Context, region chat.Region, method string, payload []byte) ([]byte, error)
 }
 
+// DirectoryStore is where a region keeps its part of the directory.
+type DirectoryStore interface {
+	chat.Directory
+	Commit(b *chat.Batch, done func(error))
+}
+
 // DirectoryKey is the secret of all regions that hides usernames in the directory.
 type DirectoryKey [32]byte
 
-// Directory is this region's part of the world's usernames. It is safe for concurrent use.
+// Directory is this region's part of the world's usernames: the shell of claim.Core, which decides. It does what the core asks
+// for, each thing in a goroutine of its own, and brings back what came of it. It is safe for concurrent use.
 type Directory struct {
-	self     chat.Region
-	topology chat.Topology
-	key      DirectoryKey
-	store    chat.Directory
-	remote   Remote
-	now      func() time.Time
-	timeout  time.Duration // of a claim
+	key    DirectoryKey
+	store  DirectoryStore
+	remote Remote
+	now    func() time.Time
+
+	mu      sync.Mutex
+	core    *claim.Core
+	token   uint64
+	waiting map[uint64]chan claim.Result // by token, or id of a request: both are numbers of one row
+	wake    *time.Timer
+}
+
+func newDirectory(cfg claim.Config, key DirectoryKey, store DirectoryStore, remote Remote, now func() time.Time) *Directory {
+	return &Directory{key: key, store: store, remote: remote, now: now, core: claim.New(cfg), waiting: map[uint64]chan claim.Result{}}
 }
 
 // entry gives the claim of a normalised name for a user, as a fresh attempt of a sign-up.
@@ -75,199 +81,157 @@ func Bucket(normalised string) uint16 {
 	return binary.BigEndian.Uint16(sum[:2])
 }
 
-// SlotOwner gives the region that decides claims of key: the one whose hash with the key is largest (rendezvous hashing),
-// so that a change of the regions moves the slots of the changed region only.
-func SlotOwner(t chat.Topology, key chat.ClaimKey) chat.Region {
-	var owner chat.Region
-	var largest [sha256.Size]byte
-	for _, region := range t.Regions {
-		score := sha256.Sum256(append(key[:], region...))
-		if owner == "" || bytes.Compare(score[:], largest[:]) > 0 {
-			owner, largest = region, score
-		}
+// hold holds c for a sign-up in this region. After nil, settle must follow with the token. Errors, after giving back what was
+// reserved: CodeUsernameTaken, CodeNoMajority, and the store's.
+func (d *Directory) hold(ctx context.Context, c chat.Claim) (token uint64, err error) {
+	token, answer := d.expect()
+	d.step(claim.Claim{Token: token, Claim: c})
+	select {
+	case r := <-answer:
+		return token, r.Err
+	case <-ctx.Done():
 	}
-	return owner
+	d.step(claim.Cancel{Token: token})
+	r := <-answer // soon: what is held is given back, or was held already
+	if r.Err == nil {
+		err := &chat.Error{Code: chat.CodeNoMajority, Op: "auth.Directory.hold", Message: "the request ended", Cause: ctx.Err(), RetryAfter: claim.RetryAfter}
+		return token, d.settle(token, claim.Failed, c, err)
+	}
+	return token, r.Err
 }
 
-func (d *Directory) others() []chat.Region {
-	return slices.DeleteFunc(slices.Clone(d.topology.Regions), func(r chat.Region) bool { return r == d.self })
+// settle says what came of a held claim, and gives err back once the core has done what follows. Kept: nil when a majority of
+// regions has c as confirmed, else CodeUnknownOutcome.
+func (d *Directory) settle(token uint64, outcome claim.Outcome, c chat.Claim, err error) error {
+	answer := d.await(token)
+	d.step(claim.Settle{Token: token, Outcome: outcome, Claim: c, Err: err})
+	return (<-answer).Err
 }
 
-// claim makes c the world's: the slot owner takes it, then a majority of all regions holds it. Whoever holds another
-// attempt's entry does not count; since two majorities share a region, two attempts never both succeed, even where the slot
-// owner was lost or changed. Errors, after giving back what was reserved: CodeUsernameTaken, CodeNoMajority.
-func (d *Directory) claim(ctx context.Context, c chat.Claim) error {
-	const op = "auth.Directory.claim"
-	bounded, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
-	err := d.gather(bounded, c)
-	if err != nil {
-		cancel() // so that no reservation is sent after its release
-		d.release(ctx, c)
-		e := *chat.AsError(err)
-		e.Op = op
-		return &e
-	}
-	return nil
-}
-
-func (d *Directory) gather(ctx context.Context, c chat.Claim) error {
-	taken := &chat.Error{Code: chat.CodeUsernameTaken, Message: "username is taken"}
-	owner := SlotOwner(d.topology, c.Key)
-	stands, err := d.reserveAt(ctx, owner, c)
-	if err != nil && owner == d.self {
-		return err // the store's
-	}
-	if err != nil {
-		return &chat.Error{
-			Code: chat.CodeNoMajority, Message: "region " + string(owner) + ", which decides about this username, cannot be reached",
-			Cause: err, RetryAfter: time.Second,
-		}
-	}
-	if stands.Attempt != c.Attempt {
-		return taken
-	}
-	type answer struct {
-		stands chat.Claim
-		err    error
-	}
-	answers := make(chan answer, len(d.topology.Regions))
-	waiting := 0
-	for _, region := range d.topology.Regions {
-		if region == owner {
-			continue
-		}
-		waiting++
-		go func() {
-			stands, err := d.reserveAt(ctx, region, c)
-			answers <- answer{stands, err}
-		}()
-	}
-	held := 1
-	var last error
-	for ; held < d.topology.Majority() && waiting > 0; waiting-- {
-		switch a := <-answers; {
-		case a.err != nil:
-			last = a.err
-		case a.stands.Attempt == c.Attempt:
-			held++
-		case !a.stands.Pending:
-			return taken
-		}
-	}
-	if held < d.topology.Majority() {
-		return &chat.Error{Code: chat.CodeNoMajority, Message: "a majority of regions cannot be reached", Cause: last, RetryAfter: time.Second}
-	}
-	return nil
-}
-
-// release gives back c's reservation everywhere, as far as regions answer. What stays is free again after pendingTTL.
-func (d *Directory) release(ctx context.Context, c chat.Claim) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	defer cancel()
-	payload := encodeClaim(c)
-	done := make(chan struct{}, len(d.topology.Regions))
-	for _, region := range d.others() {
-		go func() {
-			_, _ = d.remote.Call(ctx, region, MethodRelease, payload) // best effort
-			done <- struct{}{}
-		}()
-	}
-	_ = d.store.Release(ctx, c.Key, c.Attempt) // best effort
-	for range d.others() {
-		<-done
-	}
-}
-
-func (d *Directory) reserveAt(ctx context.Context, region chat.Region, c chat.Claim) (chat.Claim, error) {
-	if region == d.self {
-		return d.reserve(ctx, c)
-	}
-	reply, err := d.remote.Call(ctx, region, MethodReserve, encodeClaim(c))
-	if err != nil {
-		return chat.Claim{}, err
-	}
-	return decodeClaim(reply)
-}
-
-// reserve takes c here, unless another attempt's entry stands. An abandoned one makes way.
-func (d *Directory) reserve(ctx context.Context, c chat.Claim) (chat.Claim, error) {
-	c.Pending, c.Version = true, chat.HLCFromTime(d.now())
-	stands, err := d.store.Reserve(ctx, c)
-	if err != nil || stands.Attempt == c.Attempt || !d.abandoned(ctx, stands) {
-		return stands, err
-	}
-	if err := d.store.Release(ctx, stands.Key, stands.Attempt); err != nil {
-		return chat.Claim{}, err
-	}
-	return d.store.Reserve(ctx, c)
-}
-
-// abandoned says whether the sign-up behind a pending entry has certainly ended without success: it is older than
-// pendingTTL, and each region of its zone, one of which would have finished it, answers that it has not.
-func (d *Directory) abandoned(ctx context.Context, c chat.Claim) bool {
-	if !c.Pending || c.Version.Add(pendingTTL) > chat.HLCFromTime(d.now()) {
-		return false
-	}
-	for _, region := range d.topology.Zones[c.Zone].Regions {
-		known, found, err := d.lookupAt(ctx, region, c.Key)
-		if err != nil || found && !known.Pending {
-			return false
-		}
-	}
-	return true
-}
-
-func (d *Directory) lookupAt(ctx context.Context, region chat.Region, key chat.ClaimKey) (c chat.Claim, found bool, err error) {
-	if region == d.self {
-		return d.store.Claim(ctx, key)
-	}
-	reply, err := d.remote.Call(ctx, region, MethodLookup, key[:])
-	if err != nil || len(reply) == 0 {
-		return chat.Claim{}, false, err
-	}
-	c, err = decodeClaim(reply)
-	return c, err == nil, err
-}
-
-// find gives the confirmed claim of a normalised name: from here, or where it has not arrived yet from its slot owner, or
-// else, when that does not answer or knows it as pending only, from any region.
+// find gives the confirmed claim of a normalised name. The error has CodeNoMajority when regions that may know it do not answer.
 func (d *Directory) find(ctx context.Context, normalised string) (c chat.Claim, found bool, err error) {
-	key := d.claimKey(normalised)
-	local, found, err := d.store.Claim(ctx, key)
-	if err != nil || found && !local.Pending {
-		return local, found, err
+	token, answer := d.expect()
+	d.step(claim.Lookup{Token: token, Key: d.claimKey(normalised)})
+	r, err := d.result(ctx, token, answer)
+	return r.Claim, r.Found, err
+}
+
+// request answers another region.
+func (d *Directory) request(ctx context.Context, from chat.Region, a claim.Ask) (claim.Result, error) {
+	id, answer := d.expect()
+	d.step(claim.Request{ID: id, From: from, Ask: a})
+	return d.result(ctx, id, answer)
+}
+
+// expect makes a token, and the place where its next answer will lie.
+func (d *Directory) expect() (uint64, <-chan claim.Result) {
+	d.mu.Lock()
+	d.token++
+	token := d.token
+	d.mu.Unlock()
+	return token, d.await(token)
+}
+
+func (d *Directory) await(token uint64) <-chan claim.Result {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	answer := make(chan claim.Result, 1)
+	d.waiting[token] = answer
+	return answer
+}
+
+// result waits for an answer as long as ctx lasts; one that comes later is dropped.
+func (d *Directory) result(ctx context.Context, token uint64, answer <-chan claim.Result) (claim.Result, error) {
+	select {
+	case r := <-answer:
+		return r, r.Err
+	case <-ctx.Done():
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.waiting, token)
+	return claim.Result{}, &chat.Error{Code: chat.CodeUnknownOutcome, Op: "auth.Directory", Message: "the request ended", Cause: ctx.Err()}
+}
+
+// step gives the core an input and starts what it asks for.
+func (d *Directory) step(in claim.Input) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.now()
+	for _, out := range d.core.Step(now, in) {
+		switch out := out.(type) {
+		case claim.Answer:
+			d.deliver(out.Token, out.Result)
+		case claim.Reply:
+			d.deliver(out.ID, out.Result)
+		case claim.Call:
+			go d.call(out)
+		default:
+			go d.work(out)
+		}
+	}
+	at, ok := d.core.Wake()
+	switch {
+	case !ok && d.wake != nil:
+		d.wake.Stop()
+	case ok && d.wake == nil:
+		d.wake = time.AfterFunc(at.Sub(now), func() { d.step(claim.Tick{}) })
+	case ok:
+		d.wake.Reset(at.Sub(now))
+	}
+}
+
+// deliver hands an answer to who waits for it. The mutex is held.
+func (d *Directory) deliver(token uint64, r claim.Result) {
+	if answer, ok := d.waiting[token]; ok {
+		delete(d.waiting, token)
+		answer <- r
+	}
+}
+
+// call asks another region.
+func (d *Directory) call(out claim.Call) {
+	ctx, cancel := context.WithTimeout(context.Background(), out.Timeout)
 	defer cancel()
-	askAll := found
-	if owner := SlotOwner(d.topology, key); owner != d.self {
-		first, cancel := context.WithTimeout(ctx, lookupFirst)
-		c, found, err := d.lookupAt(first, owner, key)
-		cancel()
-		if err == nil && found && !c.Pending {
-			return c, true, nil
-		}
-		askAll = askAll || err != nil || found
+	method, payload := encodeAsk(out.Ask)
+	reply, err := d.remote.Call(ctx, out.Region, method, payload)
+	r := claim.Result{Err: err}
+	if err == nil && len(reply) > 0 {
+		r.Claim, r.Err = decodeClaim(reply)
+		r.Found = r.Err == nil
 	}
-	if !askAll {
-		return chat.Claim{}, false, nil
+	d.step(claim.Done{ID: out.ID, Result: r})
+}
+
+// work reads or writes the store.
+func (d *Directory) work(out claim.Output) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	var id uint64
+	var r claim.Result
+	switch out := out.(type) {
+	case claim.StoreReserve:
+		id = out.ID
+		r.Claim, r.Err = d.store.Reserve(ctx, out.Claim)
+		r.Found = r.Err == nil
+	case claim.StoreRelease:
+		id, r.Err = out.ID, d.store.Release(ctx, out.Key, out.Attempt)
+	case claim.StoreClaim:
+		id = out.ID
+		r.Claim, r.Found, r.Err = d.store.Claim(ctx, out.Key)
+	case claim.StoreConfirm:
+		id, r.Err = out.ID, d.commit(ctx, &chat.Batch{Claims: []chat.Claim{out.Claim}})
 	}
-	answers := make(chan *chat.Claim, len(d.topology.Regions))
-	others := d.others()
-	for _, region := range others {
-		go func() {
-			if c, found, err := d.lookupAt(ctx, region, key); err == nil && found && !c.Pending {
-				answers <- &c
-				return
-			}
-			answers <- nil
-		}()
+	d.step(claim.Done{ID: id, Result: r})
+}
+
+func (d *Directory) commit(ctx context.Context, b *chat.Batch) error {
+	done := make(chan error, 1)
+	d.store.Commit(b, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return &chat.Error{Code: chat.CodeUnknownOutcome, Op: "auth.Directory", Message: "the store does not answer", Cause: ctx.Err()}
 	}
-	for range others {
-		if c := <-answers; c != nil {
-			return *c, true, nil
-		}
-	}
-	return chat.Claim{}, false, nil
 }

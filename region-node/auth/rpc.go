@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 
 	"meridian/chat"
-	"meridian/residency"
+	"meridian/replication/claim"
 )
 
 // The methods of the directory's calls between regions.
@@ -16,51 +16,57 @@ const (
 	MethodRelease = "claim.release"
 	// MethodLookup: a claim key; answers the claim, or nothing.
 	MethodLookup = "claim.lookup"
+	// MethodAlive: a claim; answers a claim if its attempt may be confirmed yet, or its name is; else nothing.
+	MethodAlive = "claim.alive"
+	// MethodConfirm: a claim, as the op confirms it; answers the claim that stands.
+	MethodConfirm = "claim.confirm"
 )
 
-// handle answers a call of region from. A region claims and releases for zones that it serves only. Errors: CodeDenied,
-// CodeInvalid for what cannot be read, CodeNotFound for a method that is not the directory's, and the store's.
-func (d *Directory) handle(ctx context.Context, from chat.Region, method string, payload []byte) ([]byte, error) {
-	const op = "auth.Directory.handle"
-	switch method {
-	case MethodReserve:
-		c, err := decodeClaim(payload)
-		if err != nil {
-			return nil, err
-		}
-		if err := residency.Speak(d.topology, c.Zone, from).Err(op); err != nil {
-			return nil, err
-		}
-		stands, err := d.reserve(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		return encodeClaim(stands), nil
-	case MethodRelease:
-		c, err := decodeClaim(payload)
-		if err != nil {
-			return nil, err
-		}
-		// The zone that counts is that of the entry here: whoever knows an attempt's id might name another.
-		stands, found, err := d.store.Claim(ctx, c.Key)
-		if err != nil || !found {
-			return nil, err
-		}
-		if err := residency.Speak(d.topology, stands.Zone, from).Err(op); err != nil {
-			return nil, err
-		}
-		return nil, d.store.Release(ctx, c.Key, c.Attempt)
-	case MethodLookup:
-		if len(payload) != len(chat.ClaimKey{}) {
-			return nil, &chat.Error{Code: chat.CodeInvalid, Op: op, Message: "not a claim key"}
-		}
-		c, found, err := d.store.Claim(ctx, chat.ClaimKey(payload))
-		if err != nil || !found {
-			return nil, err
-		}
-		return encodeClaim(c), nil
+// methods name the questions on the wire.
+var methods = map[claim.Kind]string{
+	claim.AskReserve: MethodReserve, claim.AskRelease: MethodRelease, claim.AskLookup: MethodLookup,
+	claim.AskAlive: MethodAlive, claim.AskConfirm: MethodConfirm,
+}
+
+func encodeAsk(a claim.Ask) (method string, payload []byte) {
+	if a.Kind == claim.AskLookup {
+		return MethodLookup, a.Claim.Key[:]
 	}
-	return nil, &chat.Error{Code: chat.CodeNotFound, Op: op, Message: "no such method: " + method}
+	return methods[a.Kind], encodeClaim(a.Claim)
+}
+
+// decodeAsk reads a question. Errors: CodeInvalid for what cannot be read, CodeNotFound for a method that is not the
+// directory's.
+func decodeAsk(method string, payload []byte) (claim.Ask, error) {
+	const op = "auth.decodeAsk"
+	for kind, name := range methods {
+		if name != method {
+			continue
+		}
+		if kind != claim.AskLookup {
+			c, err := decodeClaim(payload)
+			return claim.Ask{Kind: kind, Claim: c}, err
+		}
+		if len(payload) != len(chat.ClaimKey{}) {
+			return claim.Ask{}, &chat.Error{Code: chat.CodeInvalid, Op: op, Message: "not a claim key"}
+		}
+		return claim.Ask{Kind: kind, Claim: chat.Claim{Key: chat.ClaimKey(payload)}}, nil
+	}
+	return claim.Ask{}, &chat.Error{Code: chat.CodeNotFound, Op: op, Message: "no such method: " + method}
+}
+
+// handle answers a call of region from. A region claims, releases and confirms for zones that it serves only. Errors:
+// CodeDenied, those of decodeAsk, and the store's.
+func (d *Directory) handle(ctx context.Context, from chat.Region, method string, payload []byte) ([]byte, error) {
+	a, err := decodeAsk(method, payload)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.request(ctx, from, a)
+	if err != nil || !r.Found {
+		return nil, err
+	}
+	return encodeClaim(r.Claim), nil
 }
 
 // A claim on the wire: a version byte, the fixed fields, a byte for Pending, then the zone's name to the end.

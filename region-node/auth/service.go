@@ -12,6 +12,7 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	"meridian/replication/claim"
 )
 
 // maxLimitedAddresses bounds the memory of the limit per address.
@@ -27,10 +28,10 @@ type Metrics interface {
 	Observe(name string, value float64, labels ...string)
 }
 
-// Store is what auth reads and reserves; it writes by ops only.
+// Store is what auth reads, reserves and confirms; all else it writes by ops.
 type Store interface {
 	chat.Accounts
-	chat.Directory
+	DirectoryStore
 }
 
 // Options make a Service. All but Metrics are needed.
@@ -68,10 +69,8 @@ func New(opt Options) *Service {
 	return &Service{
 		opt: opt, topology: topology, hasher: NewHasher(opt.Config.Security),
 		verifier: NewVerifier(opt.Config.Name, opt.Keys, opt.Now),
-		directory: &Directory{
-			self: opt.Self, topology: topology, key: opt.DirectoryKey, store: opt.Store, remote: opt.Remote,
-			now: opt.Now, timeout: opt.Config.Timing.ClaimTimeout,
-		},
+		directory: newDirectory(claim.Config{Self: opt.Self, Topology: topology, Timeout: opt.Config.Timing.ClaimTimeout},
+			opt.DirectoryKey, opt.Store, opt.Remote, opt.Now),
 		perClient: NewLimiter(perMinute/60, perMinute, maxLimitedAddresses),
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"meridian/chat"
+	"meridian/replication/claim"
 )
 
 // SignUpRequest is what a new person says, and from where.
@@ -29,8 +30,8 @@ type LoggedIn struct {
 	Expires      chat.HLC // of Token
 }
 
-// SignUp makes an account in a zone that this region serves. It returns when the username is held by a majority of regions
-// and the account is durable here. Errors: CodeInvalid and CodeInvalidUTF8 naming the field, CodeZoneNotAllowed,
+// SignUp makes an account in a zone that this region serves. It returns when the account is durable here and a majority of
+// regions has the username as confirmed. Errors: CodeInvalid and CodeInvalidUTF8 naming the field, CodeZoneNotAllowed,
 // CodeWrongRegion with endpoints, CodeRateLimited, CodeBusy, CodeUsernameTaken, CodeNoMajority, and those of the submit;
 // after CodeUnknownOutcome the name may be taken by this sign-up: log in, or try again a day later.
 func (s *Service) SignUp(ctx context.Context, r SignUpRequest) (LoggedIn, error) {
@@ -46,8 +47,8 @@ func (s *Service) SignUp(ctx context.Context, r SignUpRequest) (LoggedIn, error)
 	}
 	normalised := Normalise(account.Username)
 	// A name that is taken for good needs neither a password hash nor the other regions.
-	claim := s.directory.entry(normalised, account.ID, account.Zone, chat.UUID(uuid.New()))
-	if known, found, err := s.opt.Store.Claim(ctx, claim.Key); err != nil {
+	name := s.directory.entry(normalised, account.ID, account.Zone, chat.UUID(uuid.New()))
+	if known, found, err := s.opt.Store.Claim(ctx, name.Key); err != nil {
 		return LoggedIn{}, err
 	} else if found && !known.Pending {
 		return LoggedIn{}, &chat.Error{Code: chat.CodeUsernameTaken, Op: "auth.Service.SignUp", Message: "username is taken"}
@@ -55,21 +56,31 @@ func (s *Service) SignUp(ctx context.Context, r SignUpRequest) (LoggedIn, error)
 	if account.PasswordHash, err = s.hash(ctx, r.Password); err != nil {
 		return LoggedIn{}, err
 	}
-	if err := s.directory.claim(ctx, claim); err != nil {
-		return LoggedIn{}, err
-	}
-	if account.CreatedAt, err = s.submitAccount(ctx, account); err != nil {
-		// Whatever became of the account, without a claim nobody can find it: the name is free again.
-		s.directory.release(ctx, claim)
-		return LoggedIn{}, err
-	}
-	if err := s.confirm(ctx, claim); err != nil {
-		if chat.CodeOf(err) != chat.CodeUnknownOutcome {
-			s.directory.release(ctx, claim)
-		}
+	if account, err = s.take(ctx, name, account); err != nil {
 		return LoggedIn{}, err
 	}
 	return s.open(ctx, account, device)
+}
+
+// take makes name the account's: held by a majority of regions, then the account durable, then the name confirmed.
+func (s *Service) take(ctx context.Context, name chat.Claim, account chat.Account) (chat.Account, error) {
+	token, err := s.directory.hold(ctx, name)
+	if err != nil {
+		return account, err
+	}
+	if account.CreatedAt, err = s.submitAccount(ctx, account); err != nil {
+		// Whatever became of the account, without a claim nobody can find it: the name is free again.
+		return account, s.directory.settle(token, claim.Failed, name, err)
+	}
+	name, err = s.confirm(ctx, name)
+	outcome := claim.Kept
+	switch {
+	case chat.CodeOf(err) == chat.CodeUnknownOutcome:
+		outcome = claim.Doubtful
+	case err != nil:
+		outcome = claim.Failed
+	}
+	return account, s.directory.settle(token, outcome, name, err)
 }
 
 // newAccount checks what was asked and gives the account, without its password hash, and the device's name.
@@ -111,11 +122,13 @@ func (s *Service) submitAccount(ctx context.Context, account chat.Account) (chat
 	return op.Time, err
 }
 
-// confirm gives the claim to every region for good. The op names no user, only the zone that speaks for it.
-func (s *Service) confirm(ctx context.Context, claim chat.Claim) error {
-	claim.Pending = false
-	_, err := s.opt.Submitter.Submit(ctx, chat.Op{
-		Kind: chat.OpClaim, Author: chat.Owner{Zone: claim.Zone}, Client: chat.ClientID(uuid.New()), Claim: &claim,
+// confirm gives the claim to every region for good, and as every region keeps it. The op names no user, only the zone that
+// speaks for it.
+func (s *Service) confirm(ctx context.Context, name chat.Claim) (chat.Claim, error) {
+	name.Pending = false
+	op, err := s.opt.Submitter.Submit(ctx, chat.Op{
+		Kind: chat.OpClaim, Author: chat.Owner{Zone: name.Zone}, Client: chat.ClientID(uuid.New()), Claim: &name,
 	})
-	return err
+	name.Version = op.Time
+	return name, err
 }
