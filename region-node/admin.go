@@ -58,6 +58,9 @@ func (n *Node) Peers() map[chat.Region]Peer {
 	return out
 }
 
+// Sockets gives how many sockets of clients are open here.
+func (n *Node) Sockets() int { return n.gateway.Count() }
+
 // Nodes gives the links to the other nodes, as region/node.
 func (n *Node) Nodes() map[string]Peer {
 	out := make(map[string]Peer)

@@ -122,6 +122,17 @@ func (n *Node) onDown(peer link.Remote) {
 	n.opt.Metrics.Set("link_up", 0, peer.NodeRef.String())
 }
 
+// Appeared tells, as a hint, that another node of this region is there: whatever waits to dial does so at once.
+func (n *Node) Appeared(node chat.NodeID) {
+	n.backbone.mesh.Redial()
+	n.opt.Metrics.Set("pool_member", 1, string(node))
+}
+
+// Vanished tells, as a hint, that another node of this region seems to have gone.
+func (n *Node) Vanished(node chat.NodeID) {
+	n.opt.Metrics.Set("pool_member", 0, string(node))
+}
+
 func (n *Node) onRelay(peer link.Remote, f replication.Frame) {
 	n.messages.Receive(peer.Region, f)
 }

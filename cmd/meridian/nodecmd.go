@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +11,8 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	regionnode "meridian/region-node"
+	"meridian/replication/member"
 )
 
 // nodeCommand runs one region as a process of its own.
@@ -55,9 +58,33 @@ func runNode(ctx context.Context, file string, ref chat.NodeRef, stdout, stderr 
 	if err != nil {
 		return err
 	}
+	pool, err := d.joinPool(r, n, node)
+	if err != nil {
+		return errors.Join(err, node.Close())
+	}
 	fmt.Fprintf(stdout, "ready %s node=%s http=%s admin=%s backbone=%s\n", ref.Region, ref.Node, n.HTTP, n.Admin, n.Backbone)
 	<-ctx.Done()
-	return node.Close()
+	if pool != nil {
+		err = pool.Close()
+	}
+	return errors.Join(err, node.Close())
+}
+
+// joinPool lets the node gossip with those of its region; nil where they do not.
+func (d *deployment) joinPool(r config.Region, n config.Node, node *regionnode.Node) (*member.Pool, error) {
+	if n.Gossip == "" || len(r.Nodes) < 2 {
+		return nil, nil
+	}
+	peers := make(map[chat.NodeID]string)
+	for _, other := range r.Nodes {
+		if other.Name != n.Name {
+			peers[other.Name] = other.Gossip
+		}
+	}
+	return member.Join(member.Options{
+		Deployment: d.cfg.Name, Region: r.Name, Node: n.Name, Listen: n.Gossip, Peers: peers, Key: d.secrets.gossipKeys[r.Name],
+		Load: node.Sockets, OnAlive: node.Appeared, OnDead: node.Vanished, Log: d.log.With("region", r.Name, "node", n.Name),
+	})
 }
 
 func nodeNames(r config.Region) string {

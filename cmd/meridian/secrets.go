@@ -15,6 +15,7 @@ import (
 	"meridian/config"
 	"meridian/region-node/auth"
 	"meridian/replication/link"
+	"meridian/replication/member"
 	"meridian/residency/seal"
 )
 
@@ -26,6 +27,7 @@ type secrets struct {
 	routeKey     ed25519.PrivateKey
 	adminToken   string
 	zoneKeys     map[chat.Zone][seal.KeyBytes]byte
+	gossipKeys   map[chat.Region][member.KeyBytes]byte // of the regions whose nodes gossip
 }
 
 const keyBytes = 32
@@ -33,7 +35,7 @@ const keyBytes = 32
 // loadSecrets opens or makes everything that a whole deployment needs: one directory serves all regions of a local `up`; for
 // separate machines each region gets the files of its own zones, and the public halves of the others.
 func loadSecrets(cfg *config.Config) (*secrets, error) {
-	s := &secrets{dir: cfg.SecretsPath(), zoneKeys: make(map[chat.Zone][seal.KeyBytes]byte)}
+	s := &secrets{dir: cfg.SecretsPath(), zoneKeys: make(map[chat.Zone][seal.KeyBytes]byte), gossipKeys: make(map[chat.Region][member.KeyBytes]byte)}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -69,6 +71,16 @@ func loadSecrets(cfg *config.Config) (*secrets, error) {
 		return nil, err
 	}
 	s.adminToken = hex.EncodeToString(token)
+	for _, r := range cfg.Regions {
+		if r.NodeList()[0].Gossip == "" {
+			continue
+		}
+		key, err := secretFile(filepath.Join(s.dir, "gossip-"+string(r.Name)+".key"))
+		if err != nil {
+			return nil, err
+		}
+		s.gossipKeys[r.Name] = [member.KeyBytes]byte(key)
+	}
 	return s, s.issueCertificates(cfg)
 }
 
