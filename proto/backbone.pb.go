@@ -495,7 +495,9 @@ type Relay struct {
 	Ops           [][]byte               `protobuf:"bytes,6,rep,name=ops,proto3" json:"ops,omitempty"`
 	Reason        []byte                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	Low           uint64                 `protobuf:"varint,8,opt,name=low,proto3" json:"low,omitempty"`
-	Applied       []*Applied             `protobuf:"bytes,9,rep,name=applied,proto3" json:"applied,omitempty"` // at most 1024
+	Applied       []*Applied             `protobuf:"bytes,9,rep,name=applied,proto3" json:"applied,omitempty"` // of lives, applied and positions each at most 1024
+	Lives         []*StreamID            `protobuf:"bytes,10,rep,name=lives,proto3" json:"lives,omitempty"`
+	Positions     []*Position            `protobuf:"bytes,11,rep,name=positions,proto3" json:"positions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -593,6 +595,20 @@ func (x *Relay) GetApplied() []*Applied {
 	return nil
 }
 
+func (x *Relay) GetLives() []*StreamID {
+	if x != nil {
+		return x.Lives
+	}
+	return nil
+}
+
+func (x *Relay) GetPositions() []*Position {
+	if x != nil {
+		return x.Positions
+	}
+	return nil
+}
+
 // Applied is chat.AppliedRow: how far the sender's region has durably applied a stream.
 type Applied struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -654,6 +670,67 @@ func (x *Applied) GetWatermark() uint64 {
 	return 0
 }
 
+// Position is chat.PositionRow: how far a region has acknowledged a stream.
+type Position struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        *StreamID              `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	To            []byte                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Position) Reset() {
+	*x = Position{}
+	mi := &file_backbone_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Position) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Position) ProtoMessage() {}
+
+func (x *Position) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Position.ProtoReflect.Descriptor instead.
+func (*Position) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Position) GetStream() *StreamID {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
+}
+
+func (x *Position) GetTo() []byte {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *Position) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
 // Tell is a message that may get lost and is not answered.
 type Tell struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -665,7 +742,7 @@ type Tell struct {
 
 func (x *Tell) Reset() {
 	*x = Tell{}
-	mi := &file_backbone_proto_msgTypes[7]
+	mi := &file_backbone_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +754,7 @@ func (x *Tell) String() string {
 func (*Tell) ProtoMessage() {}
 
 func (x *Tell) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[7]
+	mi := &file_backbone_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +767,7 @@ func (x *Tell) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tell.ProtoReflect.Descriptor instead.
 func (*Tell) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{7}
+	return file_backbone_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Tell) GetKind() []byte {
@@ -720,7 +797,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_backbone_proto_msgTypes[8]
+	mi := &file_backbone_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +809,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[8]
+	mi := &file_backbone_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +822,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{8}
+	return file_backbone_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Request) GetId() uint64 {
@@ -787,7 +864,7 @@ type Response struct {
 
 func (x *Response) Reset() {
 	*x = Response{}
-	mi := &file_backbone_proto_msgTypes[9]
+	mi := &file_backbone_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +876,7 @@ func (x *Response) String() string {
 func (*Response) ProtoMessage() {}
 
 func (x *Response) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[9]
+	mi := &file_backbone_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +889,7 @@ func (x *Response) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Response.ProtoReflect.Descriptor instead.
 func (*Response) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{9}
+	return file_backbone_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Response) GetId() uint64 {
@@ -846,7 +923,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_backbone_proto_msgTypes[10]
+	mi := &file_backbone_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +935,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[10]
+	mi := &file_backbone_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +948,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{10}
+	return file_backbone_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Cancel) GetId() uint64 {
@@ -894,7 +971,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_backbone_proto_msgTypes[11]
+	mi := &file_backbone_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +983,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[11]
+	mi := &file_backbone_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +996,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{11}
+	return file_backbone_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Error) GetCode() []byte {
@@ -961,7 +1038,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_backbone_proto_msgTypes[12]
+	mi := &file_backbone_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1050,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[12]
+	mi := &file_backbone_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1063,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{12}
+	return file_backbone_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Endpoint) GetRegion() []byte {
@@ -1024,7 +1101,7 @@ type StreamOpen struct {
 
 func (x *StreamOpen) Reset() {
 	*x = StreamOpen{}
-	mi := &file_backbone_proto_msgTypes[13]
+	mi := &file_backbone_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1113,7 @@ func (x *StreamOpen) String() string {
 func (*StreamOpen) ProtoMessage() {}
 
 func (x *StreamOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[13]
+	mi := &file_backbone_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1126,7 @@ func (x *StreamOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamOpen.ProtoReflect.Descriptor instead.
 func (*StreamOpen) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{13}
+	return file_backbone_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StreamOpen) GetId() uint64 {
@@ -1083,7 +1160,7 @@ type StreamData struct {
 
 func (x *StreamData) Reset() {
 	*x = StreamData{}
-	mi := &file_backbone_proto_msgTypes[14]
+	mi := &file_backbone_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1172,7 @@ func (x *StreamData) String() string {
 func (*StreamData) ProtoMessage() {}
 
 func (x *StreamData) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[14]
+	mi := &file_backbone_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1185,7 @@ func (x *StreamData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamData.ProtoReflect.Descriptor instead.
 func (*StreamData) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{14}
+	return file_backbone_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StreamData) GetId() uint64 {
@@ -1136,7 +1213,7 @@ type StreamCredit struct {
 
 func (x *StreamCredit) Reset() {
 	*x = StreamCredit{}
-	mi := &file_backbone_proto_msgTypes[15]
+	mi := &file_backbone_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1148,7 +1225,7 @@ func (x *StreamCredit) String() string {
 func (*StreamCredit) ProtoMessage() {}
 
 func (x *StreamCredit) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[15]
+	mi := &file_backbone_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1161,7 +1238,7 @@ func (x *StreamCredit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamCredit.ProtoReflect.Descriptor instead.
 func (*StreamCredit) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{15}
+	return file_backbone_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StreamCredit) GetId() uint64 {
@@ -1190,7 +1267,7 @@ type StreamClose struct {
 
 func (x *StreamClose) Reset() {
 	*x = StreamClose{}
-	mi := &file_backbone_proto_msgTypes[16]
+	mi := &file_backbone_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1279,7 @@ func (x *StreamClose) String() string {
 func (*StreamClose) ProtoMessage() {}
 
 func (x *StreamClose) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[16]
+	mi := &file_backbone_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1292,7 @@ func (x *StreamClose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamClose.ProtoReflect.Descriptor instead.
 func (*StreamClose) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{16}
+	return file_backbone_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StreamClose) GetId() uint64 {
@@ -1251,7 +1328,7 @@ type StreamID struct {
 
 func (x *StreamID) Reset() {
 	*x = StreamID{}
-	mi := &file_backbone_proto_msgTypes[17]
+	mi := &file_backbone_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1340,7 @@ func (x *StreamID) String() string {
 func (*StreamID) ProtoMessage() {}
 
 func (x *StreamID) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[17]
+	mi := &file_backbone_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1353,7 @@ func (x *StreamID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamID.ProtoReflect.Descriptor instead.
 func (*StreamID) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{17}
+	return file_backbone_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StreamID) GetRegion() []byte {
@@ -1312,7 +1389,7 @@ type Owner struct {
 
 func (x *Owner) Reset() {
 	*x = Owner{}
-	mi := &file_backbone_proto_msgTypes[18]
+	mi := &file_backbone_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1401,7 @@ func (x *Owner) String() string {
 func (*Owner) ProtoMessage() {}
 
 func (x *Owner) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[18]
+	mi := &file_backbone_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1414,7 @@ func (x *Owner) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owner.ProtoReflect.Descriptor instead.
 func (*Owner) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{18}
+	return file_backbone_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Owner) GetId() []byte {
@@ -1390,7 +1467,7 @@ type Op struct {
 
 func (x *Op) Reset() {
 	*x = Op{}
-	mi := &file_backbone_proto_msgTypes[19]
+	mi := &file_backbone_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1479,7 @@ func (x *Op) String() string {
 func (*Op) ProtoMessage() {}
 
 func (x *Op) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[19]
+	mi := &file_backbone_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1492,7 @@ func (x *Op) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Op.ProtoReflect.Descriptor instead.
 func (*Op) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{19}
+	return file_backbone_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Op) GetId() []byte {
@@ -1571,7 +1648,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_backbone_proto_msgTypes[20]
+	mi := &file_backbone_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1660,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[20]
+	mi := &file_backbone_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1673,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{20}
+	return file_backbone_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Mark) GetConversation() []byte {
@@ -1639,7 +1716,7 @@ type ContactChange struct {
 
 func (x *ContactChange) Reset() {
 	*x = ContactChange{}
-	mi := &file_backbone_proto_msgTypes[21]
+	mi := &file_backbone_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +1728,7 @@ func (x *ContactChange) String() string {
 func (*ContactChange) ProtoMessage() {}
 
 func (x *ContactChange) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[21]
+	mi := &file_backbone_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +1741,7 @@ func (x *ContactChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContactChange.ProtoReflect.Descriptor instead.
 func (*ContactChange) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{21}
+	return file_backbone_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ContactChange) GetFrom() *Owner {
@@ -1700,7 +1777,7 @@ type BlockChange struct {
 
 func (x *BlockChange) Reset() {
 	*x = BlockChange{}
-	mi := &file_backbone_proto_msgTypes[22]
+	mi := &file_backbone_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1712,7 +1789,7 @@ func (x *BlockChange) String() string {
 func (*BlockChange) ProtoMessage() {}
 
 func (x *BlockChange) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[22]
+	mi := &file_backbone_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1725,7 +1802,7 @@ func (x *BlockChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockChange.ProtoReflect.Descriptor instead.
 func (*BlockChange) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{22}
+	return file_backbone_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BlockChange) GetBy() *Owner {
@@ -1768,7 +1845,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_backbone_proto_msgTypes[23]
+	mi := &file_backbone_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +1857,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[23]
+	mi := &file_backbone_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +1870,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{23}
+	return file_backbone_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Account) GetId() []byte {
@@ -1883,7 +1960,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_backbone_proto_msgTypes[24]
+	mi := &file_backbone_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +1972,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[24]
+	mi := &file_backbone_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +1985,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{24}
+	return file_backbone_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Session) GetId() []byte {
@@ -1983,7 +2060,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_backbone_proto_msgTypes[25]
+	mi := &file_backbone_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2072,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_proto_msgTypes[25]
+	mi := &file_backbone_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2085,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_backbone_proto_rawDescGZIP(), []int{25}
+	return file_backbone_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Claim) GetKey() []byte {
@@ -2094,7 +2171,7 @@ const file_backbone_proto_rawDesc = "" +
 	"\x04Ping\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x16\n" +
 	"\x04Pong\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"\x91\x02\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\x85\x03\n" +
 	"\x05Relay\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x126\n" +
 	"\x06stream\x18\x02 \x01(\v2\x1e.meridian.backbone.v1.StreamIDR\x06stream\x12\x14\n" +
@@ -2104,11 +2181,18 @@ const file_backbone_proto_rawDesc = "" +
 	"\x03ops\x18\x06 \x03(\fR\x03ops\x12\x16\n" +
 	"\x06reason\x18\a \x01(\fR\x06reason\x12\x10\n" +
 	"\x03low\x18\b \x01(\x04R\x03low\x127\n" +
-	"\aapplied\x18\t \x03(\v2\x1d.meridian.backbone.v1.AppliedR\aapplied\"q\n" +
+	"\aapplied\x18\t \x03(\v2\x1d.meridian.backbone.v1.AppliedR\aapplied\x124\n" +
+	"\x05lives\x18\n" +
+	" \x03(\v2\x1e.meridian.backbone.v1.StreamIDR\x05lives\x12<\n" +
+	"\tpositions\x18\v \x03(\v2\x1e.meridian.backbone.v1.PositionR\tpositions\"q\n" +
 	"\aApplied\x126\n" +
 	"\x06stream\x18\x01 \x01(\v2\x1e.meridian.backbone.v1.StreamIDR\x06stream\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1c\n" +
-	"\twatermark\x18\x03 \x01(\x04R\twatermark\"4\n" +
+	"\twatermark\x18\x03 \x01(\x04R\twatermark\"d\n" +
+	"\bPosition\x126\n" +
+	"\x06stream\x18\x01 \x01(\v2\x1e.meridian.backbone.v1.StreamIDR\x06stream\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\fR\x02to\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\"4\n" +
 	"\x04Tell\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\fR\x04kind\x12\x18\n" +
 	"\apayload\x18\x02 \x01(\fR\apayload\"j\n" +
@@ -2237,7 +2321,7 @@ func file_backbone_proto_rawDescGZIP() []byte {
 	return file_backbone_proto_rawDescData
 }
 
-var file_backbone_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_backbone_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_backbone_proto_goTypes = []any{
 	(*Packet)(nil),        // 0: meridian.backbone.v1.Packet
 	(*Frame)(nil),         // 1: meridian.backbone.v1.Frame
@@ -2246,25 +2330,26 @@ var file_backbone_proto_goTypes = []any{
 	(*Pong)(nil),          // 4: meridian.backbone.v1.Pong
 	(*Relay)(nil),         // 5: meridian.backbone.v1.Relay
 	(*Applied)(nil),       // 6: meridian.backbone.v1.Applied
-	(*Tell)(nil),          // 7: meridian.backbone.v1.Tell
-	(*Request)(nil),       // 8: meridian.backbone.v1.Request
-	(*Response)(nil),      // 9: meridian.backbone.v1.Response
-	(*Cancel)(nil),        // 10: meridian.backbone.v1.Cancel
-	(*Error)(nil),         // 11: meridian.backbone.v1.Error
-	(*Endpoint)(nil),      // 12: meridian.backbone.v1.Endpoint
-	(*StreamOpen)(nil),    // 13: meridian.backbone.v1.StreamOpen
-	(*StreamData)(nil),    // 14: meridian.backbone.v1.StreamData
-	(*StreamCredit)(nil),  // 15: meridian.backbone.v1.StreamCredit
-	(*StreamClose)(nil),   // 16: meridian.backbone.v1.StreamClose
-	(*StreamID)(nil),      // 17: meridian.backbone.v1.StreamID
-	(*Owner)(nil),         // 18: meridian.backbone.v1.Owner
-	(*Op)(nil),            // 19: meridian.backbone.v1.Op
-	(*Mark)(nil),          // 20: meridian.backbone.v1.Mark
-	(*ContactChange)(nil), // 21: meridian.backbone.v1.ContactChange
-	(*BlockChange)(nil),   // 22: meridian.backbone.v1.BlockChange
-	(*Account)(nil),       // 23: meridian.backbone.v1.Account
-	(*Session)(nil),       // 24: meridian.backbone.v1.Session
-	(*Claim)(nil),         // 25: meridian.backbone.v1.Claim
+	(*Position)(nil),      // 7: meridian.backbone.v1.Position
+	(*Tell)(nil),          // 8: meridian.backbone.v1.Tell
+	(*Request)(nil),       // 9: meridian.backbone.v1.Request
+	(*Response)(nil),      // 10: meridian.backbone.v1.Response
+	(*Cancel)(nil),        // 11: meridian.backbone.v1.Cancel
+	(*Error)(nil),         // 12: meridian.backbone.v1.Error
+	(*Endpoint)(nil),      // 13: meridian.backbone.v1.Endpoint
+	(*StreamOpen)(nil),    // 14: meridian.backbone.v1.StreamOpen
+	(*StreamData)(nil),    // 15: meridian.backbone.v1.StreamData
+	(*StreamCredit)(nil),  // 16: meridian.backbone.v1.StreamCredit
+	(*StreamClose)(nil),   // 17: meridian.backbone.v1.StreamClose
+	(*StreamID)(nil),      // 18: meridian.backbone.v1.StreamID
+	(*Owner)(nil),         // 19: meridian.backbone.v1.Owner
+	(*Op)(nil),            // 20: meridian.backbone.v1.Op
+	(*Mark)(nil),          // 21: meridian.backbone.v1.Mark
+	(*ContactChange)(nil), // 22: meridian.backbone.v1.ContactChange
+	(*BlockChange)(nil),   // 23: meridian.backbone.v1.BlockChange
+	(*Account)(nil),       // 24: meridian.backbone.v1.Account
+	(*Session)(nil),       // 25: meridian.backbone.v1.Session
+	(*Claim)(nil),         // 26: meridian.backbone.v1.Claim
 }
 var file_backbone_proto_depIdxs = []int32{
 	1,  // 0: meridian.backbone.v1.Packet.frames:type_name -> meridian.backbone.v1.Frame
@@ -2272,37 +2357,40 @@ var file_backbone_proto_depIdxs = []int32{
 	3,  // 2: meridian.backbone.v1.Frame.ping:type_name -> meridian.backbone.v1.Ping
 	4,  // 3: meridian.backbone.v1.Frame.pong:type_name -> meridian.backbone.v1.Pong
 	5,  // 4: meridian.backbone.v1.Frame.relay:type_name -> meridian.backbone.v1.Relay
-	7,  // 5: meridian.backbone.v1.Frame.tell:type_name -> meridian.backbone.v1.Tell
-	8,  // 6: meridian.backbone.v1.Frame.request:type_name -> meridian.backbone.v1.Request
-	9,  // 7: meridian.backbone.v1.Frame.response:type_name -> meridian.backbone.v1.Response
-	10, // 8: meridian.backbone.v1.Frame.cancel:type_name -> meridian.backbone.v1.Cancel
-	13, // 9: meridian.backbone.v1.Frame.stream_open:type_name -> meridian.backbone.v1.StreamOpen
-	14, // 10: meridian.backbone.v1.Frame.stream_data:type_name -> meridian.backbone.v1.StreamData
-	15, // 11: meridian.backbone.v1.Frame.stream_credit:type_name -> meridian.backbone.v1.StreamCredit
-	16, // 12: meridian.backbone.v1.Frame.stream_close:type_name -> meridian.backbone.v1.StreamClose
-	17, // 13: meridian.backbone.v1.Relay.stream:type_name -> meridian.backbone.v1.StreamID
+	8,  // 5: meridian.backbone.v1.Frame.tell:type_name -> meridian.backbone.v1.Tell
+	9,  // 6: meridian.backbone.v1.Frame.request:type_name -> meridian.backbone.v1.Request
+	10, // 7: meridian.backbone.v1.Frame.response:type_name -> meridian.backbone.v1.Response
+	11, // 8: meridian.backbone.v1.Frame.cancel:type_name -> meridian.backbone.v1.Cancel
+	14, // 9: meridian.backbone.v1.Frame.stream_open:type_name -> meridian.backbone.v1.StreamOpen
+	15, // 10: meridian.backbone.v1.Frame.stream_data:type_name -> meridian.backbone.v1.StreamData
+	16, // 11: meridian.backbone.v1.Frame.stream_credit:type_name -> meridian.backbone.v1.StreamCredit
+	17, // 12: meridian.backbone.v1.Frame.stream_close:type_name -> meridian.backbone.v1.StreamClose
+	18, // 13: meridian.backbone.v1.Relay.stream:type_name -> meridian.backbone.v1.StreamID
 	6,  // 14: meridian.backbone.v1.Relay.applied:type_name -> meridian.backbone.v1.Applied
-	17, // 15: meridian.backbone.v1.Applied.stream:type_name -> meridian.backbone.v1.StreamID
-	11, // 16: meridian.backbone.v1.Response.error:type_name -> meridian.backbone.v1.Error
-	12, // 17: meridian.backbone.v1.Error.endpoints:type_name -> meridian.backbone.v1.Endpoint
-	17, // 18: meridian.backbone.v1.Op.stream:type_name -> meridian.backbone.v1.StreamID
-	18, // 19: meridian.backbone.v1.Op.author:type_name -> meridian.backbone.v1.Owner
-	18, // 20: meridian.backbone.v1.Op.owners:type_name -> meridian.backbone.v1.Owner
-	20, // 21: meridian.backbone.v1.Op.mark:type_name -> meridian.backbone.v1.Mark
-	21, // 22: meridian.backbone.v1.Op.contact:type_name -> meridian.backbone.v1.ContactChange
-	22, // 23: meridian.backbone.v1.Op.block:type_name -> meridian.backbone.v1.BlockChange
-	23, // 24: meridian.backbone.v1.Op.account:type_name -> meridian.backbone.v1.Account
-	24, // 25: meridian.backbone.v1.Op.session:type_name -> meridian.backbone.v1.Session
-	25, // 26: meridian.backbone.v1.Op.claim:type_name -> meridian.backbone.v1.Claim
-	18, // 27: meridian.backbone.v1.ContactChange.from:type_name -> meridian.backbone.v1.Owner
-	18, // 28: meridian.backbone.v1.ContactChange.to:type_name -> meridian.backbone.v1.Owner
-	18, // 29: meridian.backbone.v1.BlockChange.by:type_name -> meridian.backbone.v1.Owner
-	18, // 30: meridian.backbone.v1.BlockChange.user:type_name -> meridian.backbone.v1.Owner
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	18, // 15: meridian.backbone.v1.Relay.lives:type_name -> meridian.backbone.v1.StreamID
+	7,  // 16: meridian.backbone.v1.Relay.positions:type_name -> meridian.backbone.v1.Position
+	18, // 17: meridian.backbone.v1.Applied.stream:type_name -> meridian.backbone.v1.StreamID
+	18, // 18: meridian.backbone.v1.Position.stream:type_name -> meridian.backbone.v1.StreamID
+	12, // 19: meridian.backbone.v1.Response.error:type_name -> meridian.backbone.v1.Error
+	13, // 20: meridian.backbone.v1.Error.endpoints:type_name -> meridian.backbone.v1.Endpoint
+	18, // 21: meridian.backbone.v1.Op.stream:type_name -> meridian.backbone.v1.StreamID
+	19, // 22: meridian.backbone.v1.Op.author:type_name -> meridian.backbone.v1.Owner
+	19, // 23: meridian.backbone.v1.Op.owners:type_name -> meridian.backbone.v1.Owner
+	21, // 24: meridian.backbone.v1.Op.mark:type_name -> meridian.backbone.v1.Mark
+	22, // 25: meridian.backbone.v1.Op.contact:type_name -> meridian.backbone.v1.ContactChange
+	23, // 26: meridian.backbone.v1.Op.block:type_name -> meridian.backbone.v1.BlockChange
+	24, // 27: meridian.backbone.v1.Op.account:type_name -> meridian.backbone.v1.Account
+	25, // 28: meridian.backbone.v1.Op.session:type_name -> meridian.backbone.v1.Session
+	26, // 29: meridian.backbone.v1.Op.claim:type_name -> meridian.backbone.v1.Claim
+	19, // 30: meridian.backbone.v1.ContactChange.from:type_name -> meridian.backbone.v1.Owner
+	19, // 31: meridian.backbone.v1.ContactChange.to:type_name -> meridian.backbone.v1.Owner
+	19, // 32: meridian.backbone.v1.BlockChange.by:type_name -> meridian.backbone.v1.Owner
+	19, // 33: meridian.backbone.v1.BlockChange.user:type_name -> meridian.backbone.v1.Owner
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_backbone_proto_init() }
@@ -2324,14 +2412,14 @@ func file_backbone_proto_init() {
 		(*Frame_StreamCredit)(nil),
 		(*Frame_StreamClose)(nil),
 	}
-	file_backbone_proto_msgTypes[19].OneofWrappers = []any{}
+	file_backbone_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backbone_proto_rawDesc), len(file_backbone_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

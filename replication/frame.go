@@ -5,22 +5,39 @@ import "meridian/chat"
 // FrameKind says what a frame tells. Kinds cross the wire: add, never renumber.
 type FrameKind uint8
 
-// The kinds of frame.
+// The kinds of frame. Those after FrameAck need protocol version 2.
 const (
 	// FrameBatch, sender → receiver: the ops of Stream that the receiver must have and whose sequence lies in (After, UpTo]
-	// are exactly Ops, ascending by Seq; other numbers of that range do not concern it. Every op of Stream for the receiver with
-	// a time at or before Watermark has a sequence at or before UpTo. With no Ops it tells a watermark, and After may equal UpTo.
+	// are exactly Ops, ascending by Seq; other numbers of that range do not concern it. Every op of Stream for the receiver
+	// that was logged at or before Watermark has a sequence at or before UpTo. With no Ops it tells a watermark, and After may
+	// equal UpTo.
 	FrameBatch FrameKind = 1
-	// FramePosition, receiver → sender: I have durably applied Stream up to UpTo; send what comes after it. It opens every new
-	// link, one per known stream, and is also the rewind request: the sender goes back, whatever it sent before.
+	// FramePosition, receiver → sender: this region has durably applied Stream up to UpTo; send what comes after it. It answers
+	// FrameOpen (in version 1 it opens every new link, one per known stream), and is also the rewind request: the sender goes
+	// back, whatever it sent before.
 	FramePosition FrameKind = 2
-	// FrameAck, receiver → sender: I have durably applied Stream up to UpTo. It is cumulative: a lower one than the last is old news.
+	// FrameAck, receiver → sender: this region has durably applied Stream up to UpTo. It is cumulative: a lower one than the
+	// last is old news.
 	FrameAck FrameKind = 3
+	// FrameOpen, sender → receiver: I will bring you Stream; state your position.
+	FrameOpen FrameKind = 4
+	// FrameLives tells which streams of the sender's region count: Lives, the latest of each of its nodes. It comes before every
+	// watermark that relies on it: what a new life originates lies above every watermark told by those that do not know it.
+	FrameLives FrameKind = 5
+	// FrameMarks, between nodes of one region: the life Stream stamps nothing at or below Low any more; of other regions'
+	// streams it has applied Applied, all of it visible by Low; Positions are what other regions have acknowledged to it.
+	FrameMarks FrameKind = 6
 )
 
-// Frame is one message of the protocol between two regions. Frames of one link arrive in the order in which they were
+// Protocol versions of the backbone that the core tells apart.
+const (
+	// ProtocolNodes brought several nodes per region, op kinds from OpChange on, and the frames after FrameAck.
+	ProtocolNodes = 2
+)
+
+// Frame is one message of the protocol between two nodes. Frames of one link arrive in the order in which they were
 // sent, each at most once; any number of them is lost when the link goes down. Who sent a frame is told by the link, which
-// proved it, and never by the frame.
+// proved the region, and never by the frame.
 type Frame struct {
 	Kind   FrameKind
 	Stream chat.StreamID // the op log that the frame speaks of
@@ -29,5 +46,9 @@ type Frame struct {
 	Watermark   chat.HLC  // FrameBatch; 0 tells nothing
 	Ops         []chat.Op // FrameBatch
 	// Reason says in a FramePosition why the receiver asks to go back; "" on a new link.
-	Reason chat.Code
+	Reason    chat.Code
+	Lives     []chat.StreamID    // FrameLives
+	Low       chat.HLC           // FrameMarks
+	Applied   []chat.AppliedRow  // FrameMarks
+	Positions []chat.PositionRow // FrameMarks
 }

@@ -19,7 +19,7 @@ const (
 )
 
 // relayKinds is the last kind of relay frame that each protocol version has.
-var relayKinds = [ProtocolMax + 1]replication.FrameKind{1: replication.FrameAck, 2: replication.FrameAck}
+var relayKinds = [ProtocolMax + 1]replication.FrameKind{1: replication.FrameAck, 2: replication.FrameMarks}
 
 // Limits of the wire. They are part of every protocol version: both sides count on them.
 const (
@@ -42,8 +42,8 @@ const (
 	streamMessageCost = 64
 	// packetBytes is what the writer gathers into one WebSocket message; a larger frame goes alone.
 	packetBytes = 64 << 10
-	// maxApplied bounds the applied streams that one relay frame tells: those of all nodes of all regions.
-	maxApplied = 1024
+	// maxRows bounds each list of streams in one relay frame: those of all nodes of all regions.
+	maxRows = 1024
 	// relaySplitBytes: a relay frame with more than this is sent as several, so that nothing waits long behind it.
 	relaySplitBytes = 1 << 20
 )
@@ -142,7 +142,36 @@ func encodeRelay(f *replication.Frame, version int) ([][]byte, error) {
 		size += len(op)
 	}
 	relay.UpTo, relay.Watermark = f.UpTo, uint64(f.Watermark)
+	appendMarks(relay, f)
 	return append(pieces, encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: relay}})), nil
+}
+
+// appendMarks encodes what nodes tell of the lives and positions of their region.
+func appendMarks(relay *pb.Relay, f *replication.Frame) {
+	relay.Low = uint64(f.Low)
+	for _, life := range f.Lives {
+		relay.Lives = append(relay.Lives, streamMessage(life))
+	}
+	for _, a := range f.Applied {
+		relay.Applied = append(relay.Applied, &pb.Applied{Stream: streamMessage(a.Stream), Seq: a.Seq, Watermark: uint64(a.Watermark)})
+	}
+	for _, p := range f.Positions {
+		relay.Positions = append(relay.Positions, &pb.Position{Stream: streamMessage(p.Stream), To: []byte(p.To), Seq: p.Seq})
+	}
+}
+
+// readMarks is the reverse of appendMarks.
+func readMarks(f *replication.Frame, m *pb.Relay) {
+	f.Low = chat.HLC(m.Low)
+	for _, life := range m.Lives {
+		f.Lives = append(f.Lives, readStream(life))
+	}
+	for _, a := range m.Applied {
+		f.Applied = append(f.Applied, chat.AppliedRow{Stream: readStream(a.Stream), Seq: a.Seq, Watermark: chat.HLC(a.Watermark)})
+	}
+	for _, p := range m.Positions {
+		f.Positions = append(f.Positions, chat.PositionRow{Stream: readStream(p.Stream), To: chat.Region(p.To), Seq: p.Seq})
+	}
 }
 
 func decodeRelay(m *pb.Relay, version int) (replication.Frame, error) {
@@ -150,7 +179,8 @@ func decodeRelay(m *pb.Relay, version int) (replication.Frame, error) {
 		Kind: replication.FrameKind(m.Kind), Stream: readStream(m.Stream), After: m.After, UpTo: m.UpTo,
 		Watermark: chat.HLC(m.Watermark), Reason: chat.Code(m.Reason),
 	}
-	if m.Kind > 0xff || len(m.Ops) > MaxFrameOps || len(m.Applied) > maxApplied || len(m.Reason) > MaxNameBytes {
+	if m.Kind > 0xff || len(m.Ops) > MaxFrameOps || len(m.Reason) > MaxNameBytes ||
+		max(len(m.Lives), len(m.Applied), len(m.Positions)) > maxRows {
 		return f, malformed("relay frame")
 	}
 	if f.Kind > relayKinds[version] {
@@ -159,6 +189,7 @@ func decodeRelay(m *pb.Relay, version int) (replication.Frame, error) {
 	if len(m.Ops) > 0 {
 		f.Ops = make([]chat.Op, len(m.Ops))
 	}
+	readMarks(&f, m)
 	for i, b := range m.Ops {
 		op, err := decodeOp(b, f.Stream)
 		if err != nil {

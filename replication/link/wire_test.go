@@ -9,15 +9,18 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/gorilla/websocket"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"meridian/chat"
 	pb "meridian/proto"
+	"meridian/replication"
 )
 
 // pool is the authority as what an identity believes.
@@ -118,7 +121,7 @@ func TestBrokenFramesEndTheLink(t *testing.T) {
 		end    End
 	}{
 		"a relay frame of no kind":   {encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: 200}}}), EndUnknownFrame},
-		"too many applied":           {encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: 1, Applied: make([]*pb.Applied, maxApplied+1)}}}), EndMalformed},
+		"too many applied":           {encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: 1, Applied: make([]*pb.Applied, maxRows+1)}}}), EndMalformed},
 		"rubbish":                    {[]byte("rubbish"), EndMalformed},
 		"a field that is no frame":   {field(2, nil), EndMalformed},
 		"a frame cut off":            {relay([]byte("x"))[:5], EndMalformed},
@@ -194,20 +197,95 @@ func TestNewConnectionReplacesOld(t *testing.T) {
 	eventually(t, "up, down, up", func() bool { return strings.Join(b.seen(), " ") == "up eu-west down eu-west up eu-west" })
 }
 
-// FuzzPacket: no bytes make the reading of a packet panic, and every error has its reason.
+// TestFramesOfNewKindsNeedTheNewProtocol: a peer that speaks version 1 gets and may send only what that version has.
+func TestFramesOfNewKindsNeedTheNewProtocol(t *testing.T) {
+	w := newWorld(t, nil, "eu-west", "us-east")
+	b := w.start("us-east", nil)
+	ws, _ := rogue(t, w)
+	send(t, ws, helloFrame("eu-west", 1, 1))
+	b.waitUp(t, "eu-west", true)
+	if b.SendRelay(ref("eu-west"), replication.Frame{Kind: replication.FrameMarks}) {
+		t.Error("a frame of version 2 was sent over a link of version 1")
+	}
+	send(t, ws, encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: uint32(replication.FrameMarks)}}}))
+	expectClose(t, ws, EndUnknownFrame.closeCode())
+}
+
+// FuzzPacket: no bytes make the reading of a packet panic, every error has its reason, and a relay frame that was read is
+// read alike after it was written again.
 func FuzzPacket(f *testing.F) {
-	f.Add(helloFrame("eu-west", 1, 1))
-	f.Add(encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: 1, Ops: [][]byte{OpCodec{}.Append(nil, &chat.Op{Seq: 1})}}}}))
+	for _, packet := range [][]byte{
+		helloFrame("eu-west", 1, 1), mustEncode(fullFrame()),
+		encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: 1, Ops: [][]byte{OpCodec{}.Append(nil, &chat.Op{Seq: 1})}}}}),
+		encodeFrame(&pb.Frame{Kind: &pb.Frame_Request{Request: &pb.Request{Id: 1, Method: []byte("m"), TimeoutMs: 5}}}),
+		encodeFrame(&pb.Frame{Kind: &pb.Frame_StreamData{StreamData: &pb.StreamData{Id: 1, Message: []byte("x")}}}),
+	} {
+		f.Add(packet)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		err := eachFrame(b, func(frame *pb.Frame) error {
-			if r := frame.GetRelay(); r != nil {
-				_, err := decodeRelay(r, ProtocolMax)
+			r := frame.GetRelay()
+			if r == nil {
+				return nil
+			}
+			read, err := decodeRelay(r, ProtocolMax)
+			if err != nil {
 				return err
 			}
-			return nil
+			for _, op := range read.Ops {
+				if len(op.Unknown) > 0 { // kept, but where it stood is not
+					return nil
+				}
+			}
+			pieces, err := encodeRelay(&read, ProtocolMax)
+			if err != nil || len(pieces) > 1 {
+				return nil // written anew it may be longer
+			}
+			return eachFrame(pieces[0], func(again *pb.Frame) error {
+				second, err := decodeRelay(again.GetRelay(), ProtocolMax)
+				if err != nil || !reflect.DeepEqual(read, second) {
+					t.Fatalf("read %+v, then %+v (%v)", read, second, err)
+				}
+				return nil
+			})
 		})
 		if end := (*endError)(nil); err != nil && (!errors.As(err, &end) || end.end == "") {
 			t.Fatalf("error without a reason: %v", err)
 		}
 	})
+}
+
+// fullFrame has something in every field of a relay frame.
+func fullFrame() replication.Frame {
+	stream := chat.StreamID{Region: "eu-west", Node: "n2", Incarnation: 3}
+	return replication.Frame{
+		Kind: replication.FrameMarks, Stream: stream, After: 1, UpTo: 2, Watermark: 7, Reason: chat.CodeInvalid, Low: 9,
+		Lives: []chat.StreamID{stream}, Applied: []chat.AppliedRow{{Stream: stream, Seq: 4, Watermark: 5}},
+		Positions: []chat.PositionRow{{Stream: stream, To: "us-east", Seq: 6}},
+	}
+}
+
+func mustEncode(f replication.Frame) []byte {
+	pieces, err := encodeRelay(&f, ProtocolMax)
+	if err != nil {
+		panic(err)
+	}
+	return pieces[0]
+}
+
+// TestRelayFrameRoundTrip: what stands in any field of a relay frame arrives.
+func TestRelayFrameRoundTrip(t *testing.T) {
+	full := fullFrame()
+	for i := range reflect.TypeFor[replication.Frame]().NumField() {
+		if field := reflect.TypeFor[replication.Frame]().Field(i); field.Name != "Ops" && reflect.ValueOf(full).Field(i).IsZero() {
+			t.Errorf("fullFrame has no %s: a field that is not tested", field.Name)
+		}
+	}
+	must(t, eachFrame(mustEncode(full), func(f *pb.Frame) error {
+		got, err := decodeRelay(f.GetRelay(), ProtocolMax)
+		if diff := cmp.Diff(full, got); err != nil || diff != "" {
+			t.Errorf("%v\n%s", err, diff)
+		}
+		return nil
+	}))
 }
