@@ -200,10 +200,24 @@ func (id MessageID) Compare(other MessageID) int {
 func DirectConversation(a, b UserID) ConversationID {
 	names := []string{a.String(), b.String()}
 	sort.Strings(names)
+	return ConversationID(nameUUID(names[0] + ":" + names[1]))
+}
+
+// GroupConversation gives the id of the group that maker makes with client: a UUIDv5 (RFC 9562 §5.5, nil namespace) of both.
+// Nobody else can make a group of that id, and a repeated request makes the same one.
+func GroupConversation(maker UserID, client ClientID) ConversationID {
+	return ConversationID(nameUUID("group:" + maker.String() + ":" + client.String()))
+}
+
+// GroupOwner gives the owner of a group's mailbox in a zone: the conversation itself.
+func GroupOwner(id ConversationID, zone Zone) Owner { return Owner{ID: UserID(id), Zone: zone} }
+
+// nameUUID gives the UUIDv5 of name in the nil namespace.
+func nameUUID(name string) UUID {
 	h := sha1.New()
 	h.Write(make([]byte, 16))
-	h.Write([]byte(names[0] + ":" + names[1]))
-	var id ConversationID
+	h.Write([]byte(name))
+	var id UUID
 	copy(id[:], h.Sum(nil))
 	id[6] = id[6]&0x0f | 0x50
 	id[8] = id[8]&0x3f | 0x80

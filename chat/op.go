@@ -5,13 +5,18 @@ type OpKind uint8
 
 // The kinds of op.
 const (
-	OpMessage OpKind = 1 // a message; Op.Body, Client, Conversation, ReplyTo
-	OpMark    OpKind = 2 // a read or delivered mark; Op.Mark
-	OpContact OpKind = 3 // a contact asked, accepted or removed; Op.Contact
-	OpBlock   OpKind = 4 // a block or its end; Op.Block
-	OpAccount OpKind = 5 // an account made or changed; Op.Account
-	OpSession OpKind = 6 // a log-in or its end; Op.Session
-	OpClaim   OpKind = 7 // a username's directory entry; Op.Claim
+	OpMessage OpKind = 1  // a message; Op.Body, Client, Conversation, ReplyTo
+	OpMark    OpKind = 2  // a read or delivered mark; Op.Mark
+	OpContact OpKind = 3  // a contact asked, accepted or removed; Op.Contact
+	OpBlock   OpKind = 4  // a block or its end; Op.Block
+	OpAccount OpKind = 5  // an account made or changed; Op.Account
+	OpSession OpKind = 6  // a log-in or its end; Op.Session
+	OpClaim   OpKind = 7  // a username's directory entry; Op.Claim
+	OpChange  OpKind = 8  // a message edited, deleted or reacted to; Op.Change, and Op.Body for an edit
+	OpGroup   OpKind = 9  // a group made or renamed; Op.Group
+	OpMember  OpKind = 10 // somebody joins or leaves a group, or gets another role; Op.Member
+	OpRows    OpKind = 11 // rows brought to regions that lack them; Op.Rows
+	OpRefused OpKind = 12 // a region could not apply an op, for good; Op.Refused
 )
 
 // Incarnation counts the lives of a node's store: a restored backup gets a new one, a restart does not.
@@ -39,8 +44,14 @@ type Op struct {
 	Time   HLC // = ID.Time(); every mutable cell that the op writes carries it
 	Stream StreamID
 	Seq    uint64 // position in Stream, from 1
-	Author Owner  // who did it; the zero Owner for ops of the system
-	// Owners are the mailboxes and inbox logs concerned, the author's first. At most MaxOwners.
+	// Logged is when the op entered Stream: Time for an op that begins there; later for one that is brought in by another
+	// node or region than the one that stamped it (a survivor, a repair, a late zone). Sequences, watermarks and arrivals
+	// follow Logged; identity and display order follow Time.
+	Logged HLC
+	Author Owner // who did it; the zero Owner for ops of the system
+	// Owners are the mailboxes and inbox logs concerned. Of a direct conversation: the author's first, then the other's. Of a
+	// group: the conversation itself, once for each zone that has members (see GroupOwner), then whom the op is about.
+	// At most MaxOwners.
 	Owners []Owner
 	// To lists the regions that must have the op, without its origin; sorted. At most MaxRegions.
 	To           []Region
@@ -59,6 +70,11 @@ type Op struct {
 	Account *Account
 	Session *Session
 	Claim   *Claim
+	Change  *Change
+	Group   *GroupChange
+	Member  *MemberChange
+	Rows    *Rows
+	Refused *Refusal
 
 	// TraceParent is the W3C trace context of the request that made the op, or "".
 	TraceParent string
@@ -66,8 +82,19 @@ type Op struct {
 	Unknown []byte
 }
 
-// MaxOwners bounds Op.Owners: a direct conversation has two.
-const MaxOwners = 8
+// Bounds of an op.
+const (
+	// MaxOwners bounds Op.Owners: a direct conversation has two; a group has one for each zone, and those whom the op invites.
+	MaxOwners = 64
+	// MaxInvited bounds the people that a group is made with.
+	MaxInvited = 32
+	// MaxGroupZones bounds the zones whose people may share a group.
+	MaxGroupZones = MaxOwners - MaxInvited - 1
+	// MaxEmojiBytes bounds a reaction.
+	MaxEmojiBytes = 32
+	// MaxGroupNameBytes bounds the name of a group, in bytes of UTF-8.
+	MaxGroupNameBytes = 256
+)
 
 // MarkKind tells a delivered mark from a read mark.
 type MarkKind uint8
@@ -105,6 +132,64 @@ type ContactChange struct {
 type BlockChange struct {
 	By, User Owner
 	On       bool
+}
+
+// ChangeKind says what is done to a message. Kinds are stored and cross the wire: add, never renumber.
+type ChangeKind uint8
+
+// The kinds of change.
+const (
+	ChangeEdit     ChangeKind = 1 // another text, in Op.Body; the newest of the message's own sender counts
+	ChangeDelete   ChangeKind = 2 // the message goes, for good
+	ChangeReaction ChangeKind = 3 // Emoji is set or taken back; the newest of each (user, emoji) counts
+	ChangeAlias    ChangeKind = 4 // never in an op: another id of the message, kept beside it so that changes of that id are found
+)
+
+// Change is what the op's author does to the message Target of Op.Conversation.
+type Change struct {
+	Kind   ChangeKind
+	Target MessageID
+	Emoji  string // ChangeReaction: at most MaxEmojiBytes
+	On     bool   // ChangeReaction: set, or taken back
+}
+
+// Role is what somebody may do in a group. Roles are stored and cross the wire: add, never renumber.
+type Role uint8
+
+// The roles, from less to more.
+const (
+	RoleNone   Role = 0 // not in the group
+	RoleMember Role = 1
+	RoleAdmin  Role = 2 // invites, removes, renames, deletes messages
+	RoleOwner  Role = 3 // also makes admins
+)
+
+// GroupChange makes the group Op.Conversation, when Make is set (then the author is its owner and Invited are its first
+// members), or renames it.
+type GroupChange struct {
+	Name    string // at most MaxGroupNameBytes
+	Make    bool
+	Invited []Owner // at most MaxInvited, none twice, not the author
+}
+
+// MemberChange gives User another Role in the group Op.Conversation; RoleNone ends the membership.
+type MemberChange struct {
+	User Owner
+	Role Role
+}
+
+// Refusal says that Region could not apply the op of Stream and Seq and keeps it as a dead letter. Author is that op's, so
+// that the person can be told.
+type Refusal struct {
+	Region       Region
+	Stream       StreamID
+	Seq          uint64
+	Op           MessageID
+	Author       Owner
+	Client       ClientID
+	Conversation ConversationID
+	Code         Code
+	Detail       string
 }
 
 // Account is a person's account; it lives in the home zone only. The newest Version wins as a whole.

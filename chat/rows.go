@@ -25,7 +25,7 @@ type InboxRow struct {
 	Kind         InboxKind
 	Conversation ConversationID
 	Actor        UserID    // who did it; for InboxContact the other person, whoever did it
-	Ref          MessageID // message: its id; mark: up to; alias: the id that won
+	Ref          MessageID // message: its id; mark: up to; alias: the id that won; change: the message changed; failed: the op refused
 	Mark         MarkKind  // for InboxMark
 }
 
@@ -39,7 +39,11 @@ const (
 	InboxAlias   InboxKind = 3
 	InboxContact InboxKind = 4
 	InboxBlock   InboxKind = 5
-	InboxSession InboxKind = 6 // an account or session changed: sockets check that they may stay
+	InboxSession InboxKind = 6  // an account or session changed: sockets check that they may stay
+	InboxChange  InboxKind = 7  // a message was edited, deleted or reacted to
+	InboxGroup   InboxKind = 8  // a group was made or renamed
+	InboxMember  InboxKind = 9  // somebody joined, left or got another role
+	InboxFailed  InboxKind = 10 // a region refused for good what the owner had sent
 )
 
 // RetryRow remembers a send: table retries, keyed (Sender, Client, Conversation, BodyHash, ID), inserted and never
@@ -60,14 +64,67 @@ type MarkRow struct {
 	Mark
 }
 
+// ChangeRow is one change of a message, as kept for Owner: table changes, keyed (Owner, Conversation, Target, Kind, User,
+// Emoji). The larger (Version, Op) wins. Target may be an alias, or not be here (yet).
+type ChangeRow struct {
+	Owner        UserID
+	OwnerZone    Zone // as in MessageRow; with User it names the key that seals Body
+	Conversation ConversationID
+	Target       MessageID
+	Kind         ChangeKind
+	User         UserID // who did it
+	Emoji        string
+	On           bool
+	Op           MessageID // the op that did it; for ChangeAlias the alias
+	Client       ClientID  // of that op
+	Version      HLC       // its time
+	Body         []byte    // ChangeEdit; opaque to stores
+}
+
+// GroupRow is what a group is called: table groups, keyed (Owner, Conversation); Owner is the conversation. The larger
+// (Version, Op) wins.
+type GroupRow struct {
+	Owner        UserID
+	Conversation ConversationID
+	Maker        Owner // who made it; does not change
+	Made         HLC   // when; 0 in a row that only renames: the larger stays, with its Maker
+	Name         string
+	By           UserID
+	Op           MessageID
+	Version      HLC
+}
+
+// MemberRow is one step of somebody's membership: table members, keyed (Owner, Conversation, User, Op), inserted only; Owner
+// is the conversation. Which steps count is decided when they are read, by their times (replication.Members).
+type MemberRow struct {
+	Owner        UserID
+	Conversation ConversationID
+	User         Owner
+	Op           MessageID // its time is the step's
+	Role         Role      // from then on; RoleNone: left
+	By           UserID
+	// Made marks the steps of the op that made the group: they count without anybody's leave.
+	Made bool
+}
+
+// GroupZoneRow says since when a zone has members in a group: table groupzones, keyed (Conversation, Zone). The smaller Since wins.
+type GroupZoneRow struct {
+	Conversation ConversationID
+	Zone         Zone
+	Since        HLC
+}
+
 // ConversationRow is one owner's view of a conversation: table conversations. The first write of the fixed fields stays;
 // Last and Answered only grow.
 type ConversationRow struct {
 	Owner    UserID
 	ID       ConversationID
 	Peer     Owner
-	Last     MessageID // newest message
+	Last     MessageID // newest message; of a person's group: the op that brought the person in
 	Answered bool      // the owner wrote here: no longer a request
+	// Group: the conversation is a group. A person's row says that the person is, or was, in it; the group's own row, whose
+	// Owner is the conversation, has its newest message.
+	Group bool
 }
 
 // ContactRow is one side's wish: table contacts, keyed (Owner, Other, Theirs). The larger Version wins.
@@ -88,7 +145,8 @@ type BlockRow struct {
 	On    bool
 }
 
-// LogRow is one op of an op log: table oplog, ascending by (Op.Stream, Op.Seq). Op.Body is opaque to stores.
+// LogRow is one op of an op log: table oplog, ascending by (Op.Stream, Op.Seq). Op.Body is opaque to stores. A foreign stream
+// has rows too: what came from it and has other destinations besides, so that a survivor can hand it on.
 type LogRow struct{ Op Op }
 
 // AppliedRow says how far this region has durably applied another's stream: table applied. The larger Seq wins.
@@ -116,6 +174,13 @@ type DeadLetterRow struct {
 	At     HLC
 }
 
+// ParkedRow is an op that was received and cannot be applied yet (its time lies ahead, its kind is not known): table parked,
+// keyed (Op.Stream, Op.Seq, Op.ID).
+type ParkedRow struct {
+	Op     Op
+	Reason Code
+}
+
 // KeyRow is a wrapped data key: table keys, keyed (Author, Zone), inserted once; destroying it destroys what it sealed.
 type KeyRow struct {
 	Author  UserID
@@ -123,29 +188,46 @@ type KeyRow struct {
 	Wrapped []byte
 }
 
-// Batch is what one step writes: all of it becomes durable, or nothing does.
-type Batch struct {
-	Log           []LogRow
+// Rows are what the regions of a zone hold alike about its people: each kind merges without regard to order.
+type Rows struct {
 	Messages      []MessageRow
-	Inbox         []InboxRow
 	Retries       []RetryRow
 	Marks         []MarkRow
+	Changes       []ChangeRow
+	Groups        []GroupRow
+	Members       []MemberRow
+	GroupZones    []GroupZoneRow
 	Conversations []ConversationRow
 	Contacts      []ContactRow
 	Blocks        []BlockRow
 	Accounts      []Account
 	Sessions      []Session
-	Claims        []Claim // confirmed claims; the first confirmed one of a key stays
-	Applied       []AppliedRow
-	Positions     []PositionRow
-	DeadLetters   []DeadLetterRow
-	// HighWater, if not 0, reserves HLC times: a restarted node stamps above it. The larger wins.
+}
+
+// Len counts the rows.
+func (r *Rows) Len() int {
+	return len(r.Messages) + len(r.Retries) + len(r.Marks) + len(r.Changes) + len(r.Groups) + len(r.Members) + len(r.GroupZones) +
+		len(r.Conversations) + len(r.Contacts) + len(r.Blocks) + len(r.Accounts) + len(r.Sessions)
+}
+
+// Batch is what one step writes: all of it becomes durable, or nothing does.
+type Batch struct {
+	Rows
+	Log         []LogRow
+	Inbox       []InboxRow
+	Claims      []Claim // confirmed claims; the first confirmed one of a key stays
+	Applied     []AppliedRow
+	Positions   []PositionRow
+	DeadLetters []DeadLetterRow
+	Parked      []ParkedRow
+	// Unparked are removed from table parked.
+	Unparked []ParkedRow
+	// HighWater, if not 0, reserves HLC times for the node that commits: restarted, it stamps above it. The larger wins.
 	HighWater HLC
 }
 
 // Empty says that the batch writes nothing.
 func (b *Batch) Empty() bool {
-	return len(b.Log)+len(b.Messages)+len(b.Inbox)+len(b.Retries)+len(b.Marks)+len(b.Conversations)+len(b.Contacts)+
-		len(b.Blocks)+len(b.Accounts)+len(b.Sessions)+len(b.Claims)+len(b.Applied)+len(b.Positions)+len(b.DeadLetters) == 0 &&
-		b.HighWater == 0
+	return b.Rows.Len()+len(b.Log)+len(b.Inbox)+len(b.Claims)+len(b.Applied)+len(b.Positions)+len(b.DeadLetters)+len(b.Parked)+
+		len(b.Unparked) == 0 && b.HighWater == 0
 }

@@ -2,7 +2,8 @@ package chat
 
 import "context"
 
-// Store is a region's durable memory. Every implementation passes store/storetest.
+// Store is one node's handle of its region's durable memory, which the nodes of a region share. Every implementation passes
+// store/storetest.
 //
 // Reads see what Commit has reported done, and nothing that is not durable yet. All methods are safe for concurrent use. Errors: CodeRegionDegraded
 // when the store does not answer, CodeStoreFull when it takes no more, CodeInvalid for a malformed row (a defect of the
@@ -13,15 +14,17 @@ type Store interface {
 	Accounts
 	Directory
 	Keys
+	Nodes
 
 	// Commit makes b durable and then calls done once, from another goroutine; b belongs to the store until then. done(nil)
 	// means: fsynced. After an error nothing of b is stored, but for CodeUnknownOutcome, where it may be: commit it again.
 	// Batches of one caller become durable in the order of its calls on the embedded store; do not rely on it.
 	Commit(b *Batch, done func(error))
 
-	// Identity gives who this store belongs to and in which life. It is made at first open.
+	// Identity gives which node of which region this handle is for, and in which life. It is made at first open.
 	Identity(ctx context.Context) (Identity, error)
-	// NewIncarnation starts a new life of the store after a restore: the next stream starts at 1.
+	// NewIncarnation starts a new life of this node, after a restore or when another node has adopted the old one's op log: the
+	// next stream starts at 1. Its HighWater is the largest of all nodes of the store.
 	NewIncarnation(ctx context.Context) (Identity, error)
 	// Sweep drops what has outlived its retention by now: inbox log, op log (only what every destination has), retry keys.
 	// It returns the number of buckets dropped.
@@ -33,7 +36,36 @@ type Store interface {
 	Abandon()
 }
 
-// Identity is what a store knows of itself.
+// Nodes tells the nodes that share a store of each other. All of it is linearizable and durable on return; times are the
+// caller's.
+type Nodes interface {
+	// Renew says that this life of this node works until the given time, and that it will stamp nothing at or below low any more.
+	// The error has CodeVersionConflict when the life was adopted: it is over.
+	Renew(ctx context.Context, until, low HLC) error
+	// Nodes gives the latest life of every node, and each earlier one whose op log is not swept yet, sorted by stream.
+	Nodes(ctx context.Context) ([]NodeRow, error)
+	// Adopt makes this node answerable for a life whose lease has ended before now, and gives it as it stands; it succeeds
+	// again for who has adopted it already. The error has CodeVersionConflict while the life's lease, or that of another node
+	// which has adopted it, still runs.
+	Adopt(ctx context.Context, life StreamID, now HLC) (NodeRow, error)
+}
+
+// NodeRow is one life of a node.
+type NodeRow struct {
+	Stream StreamID
+	// Until is the end of the lease; 0: it never had one.
+	Until HLC
+	// Low: the life stamps nothing at or below it any more.
+	Low HLC
+	// HighWater: nothing that leaves the life lies above it.
+	HighWater HLC
+	// LastSeq is the largest sequence of the op log.
+	LastSeq uint64
+	// AdoptedBy is the node that is answerable for the op log since the life has ended; "" while it is its own.
+	AdoptedBy NodeID
+}
+
+// Identity is what a store knows of a node.
 type Identity struct {
 	Region      Region
 	Node        NodeID
@@ -54,6 +86,16 @@ type Log interface {
 	Applied(ctx context.Context) ([]AppliedRow, error)
 	// DeadLetters gives the newest first, at most limit.
 	DeadLetters(ctx context.Context, limit int) ([]DeadLetterRow, error)
+	// Parked gives what waits to be applied, by stream and sequence.
+	Parked(ctx context.Context) ([]ParkedRow, error)
+	// Streams gives the op logs that have rows here, own and foreign, sorted, with the largest sequence of each.
+	Streams(ctx context.Context) ([]StreamEnd, error)
+}
+
+// StreamEnd is the largest sequence that is known of a stream.
+type StreamEnd struct {
+	Stream StreamID
+	Seq    uint64
 }
 
 // Mailboxes is what a person reads.
@@ -75,12 +117,28 @@ type Mailboxes interface {
 	Conversations(ctx context.Context, owner UserID, before MessageID, limit int) ([]ConversationRow, error)
 	// Conversation gives one.
 	Conversation(ctx context.Context, owner UserID, id ConversationID) (row ConversationRow, ok bool, err error)
+	// Changes gives the changes of the messages with from <= Target <= to, ascending by (Target, Kind, User, Emoji), at most limit.
+	Changes(ctx context.Context, owner UserID, conversation ConversationID, from, to MessageID, limit int) ([]ChangeRow, error)
+	// Group gives what a group is called; owner is the conversation.
+	Group(ctx context.Context, owner UserID, conversation ConversationID) (row GroupRow, ok bool, err error)
+	// Members gives all steps of a group's memberships, ascending by (Op, User.ID); of user only, unless that is NoUser.
+	Members(ctx context.Context, owner UserID, conversation ConversationID, user UserID) ([]MemberRow, error)
+	// GroupZones gives the zones that have, or had, members in a group, sorted.
+	GroupZones(ctx context.Context, conversation ConversationID) ([]GroupZoneRow, error)
+	// Owners gives who has rows in this store, ascending by id, those after the given one, at most limit.
+	Owners(ctx context.Context, after UserID, limit int) ([]OwnerRow, error)
 	// Contacts gives both sides' rows of owner's contacts with Other.ID > after, ascending by Other.ID, of at most limit others.
 	Contacts(ctx context.Context, owner UserID, after UserID, limit int) ([]ContactRow, error)
 	// Contact gives the up to two rows for one other.
 	Contact(ctx context.Context, owner, other UserID) ([]ContactRow, error)
 	// Blocks gives all steps of owner's blocking, ascending by (Other.ID, Time).
 	Blocks(ctx context.Context, owner UserID) ([]BlockRow, error)
+}
+
+// OwnerRow is somebody, or a group, with a mailbox or an account here; Zone is "" where no row says it.
+type OwnerRow struct {
+	ID   UserID
+	Zone Zone
 }
 
 // Accounts is who people are; kept in their home zone only.
