@@ -35,7 +35,7 @@ func testMessage(region chat.Region, seq uint64, t chat.HLC, client int, body st
 	a, b := testOwner(1, "world"), testOwner(2, "world")
 	op := prepare(chat.Op{
 		Kind: chat.OpMessage, Author: a, Owners: []chat.Owner{a, b}, Client: chat.ClientID(testID(2, client)),
-		Conversation: chat.DirectConversation(a.ID, b.ID), Body: []byte(body), Time: t,
+		Conversation: chat.DirectConversation(a.ID, b.ID), Body: []byte(body), Time: t, Logged: t,
 		Stream: chat.StreamID{Region: region, Node: "n1", Incarnation: 1}, Seq: seq,
 	})
 	op.ID = chat.NewMessageID(t, a.ID, op.Client)
@@ -46,7 +46,7 @@ func testMessage(region chat.Region, seq uint64, t chat.HLC, client int, body st
 func anyOp(r *rapid.T, n int) chat.Op {
 	t := chat.HLC(1_000_000 + n) // times are unique: what depends on equal times is the stores' affair
 	a, b := testOwner(rapid.IntRange(1, 2).Draw(r, "author"), "world"), testOwner(3, "world")
-	op := chat.Op{Author: a, Owners: []chat.Owner{a, b}, Time: t, ID: chat.NewMessageID(t, a.ID, chat.NoClient)}
+	op := chat.Op{Author: a, Owners: []chat.Owner{a, b}, Time: t, Logged: t, ID: chat.NewMessageID(t, a.ID, chat.NoClient)}
 	flag := rapid.Bool().Draw(r, "flag")
 	switch kind := chat.OpKind(rapid.IntRange(1, 6).Draw(r, "kind")); kind {
 	case chat.OpMessage:

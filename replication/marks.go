@@ -38,7 +38,7 @@ func (c *Core) push(now time.Time) chat.HLC {
 // failed. It does not wait for applies under way, which are no ops of this stream.
 func (c *Core) watermark(now time.Time) chat.HLC {
 	if len(c.own.flight) > 0 {
-		return min(c.own.flight[0].op.Time-1, c.reserved)
+		return min(c.own.flight[0].op.Logged-1, c.reserved)
 	}
 	return min(c.push(now), c.reserved)
 }

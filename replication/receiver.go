@@ -117,8 +117,8 @@ func (c *Core) inspect(p *peer, f *Frame, op *chat.Op, last uint64) *chat.Error 
 	switch {
 	case op.Stream != f.Stream || op.Seq <= last || op.Seq > f.UpTo:
 		return bad(chat.CodeBadFrame, fmt.Sprintf("op %d does not stand in order in (%d, %d] of its stream", op.Seq, f.After, f.UpTo))
-	case op.ID.Time() != op.Time:
-		return bad(chat.CodeInvalid, "the op's time is not its id's")
+	case op.ID.Time() != op.Time || op.Logged < op.Time:
+		return bad(chat.CodeInvalid, "the op's time is not its id's, or later than its entry into the stream")
 	case op.Kind == chat.OpMessage && sha256.Sum256(op.Body) != op.BodyHash:
 		return bad(chat.CodeInvalid, "the body is not the one that was hashed")
 	}
@@ -215,7 +215,7 @@ func (c *Core) take(now time.Time, p *peer, s *inStream, d *draft) bool {
 
 // may says whether the op can be applied now. One ahead of the clock waits, however long: it is never refused for that.
 func (c *Core) may(now time.Time, p *peer, s *inStream, it *inOp) bool {
-	if it.op.Time > chat.HLCFromTime(now.Add(c.cfg.MaxDrift)) {
+	if it.op.Logged > chat.HLCFromTime(now.Add(c.cfg.MaxDrift)) {
 		if !s.warned {
 			s.warned = true
 			c.alarm(Alarm{Code: chat.CodeClockSkew, Peer: p.region, Stream: s.id, Op: it.op.ID, Detail: "the stream waits: its next op is ahead of this node's clock"})
@@ -230,7 +230,7 @@ func (c *Core) may(now time.Time, p *peer, s *inStream, it *inOp) bool {
 // that a client has not seen lies after its cursor's global time, in every region's inbox log.
 func (c *Core) applyOne(now time.Time, it *inOp, d *draft) {
 	// It cannot be refused: may has checked the drift.
-	_ = c.clock.Observe(now, it.op.Time)
+	_ = c.clock.Observe(now, it.op.Logged)
 	arrival := c.clock.Next(now)
 	if d.low == 0 {
 		d.low = arrival

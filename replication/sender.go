@@ -90,7 +90,7 @@ func (c *Core) pump(now time.Time, p *peer) {
 		if len(ops) == 0 {
 			return // a watermark will tell, when it is due
 		}
-		mark := ops[len(ops)-1].Time
+		mark := ops[len(ops)-1].Logged
 		if upTo == c.own.settled {
 			mark = max(mark, c.watermark(now))
 		}
@@ -169,7 +169,7 @@ func (c *Core) logRead(now time.Time, in LogRead) {
 			bytes += size(&ops[n])
 			n++
 		}
-		c.send(now, p, ops[n-1].Seq, ops[n-1].Time, ops[:n:n])
+		c.send(now, p, ops[n-1].Seq, ops[n-1].Logged, ops[:n:n])
 		ops = ops[n:]
 	}
 	p.scanned = max(p.scanned, in.UpTo)

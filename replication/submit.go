@@ -121,7 +121,7 @@ func (c *Core) repeat(now time.Time, h *held, rows []chat.RetryRow) {
 		return
 	}
 	row := rows[i]
-	op.ID, op.Time, op.Stream, op.Seq = row.ID, row.ID.Time(), row.Stream, row.Seq
+	op.ID, op.Time, op.Logged, op.Stream, op.Seq = row.ID, row.ID.Time(), row.ID.Time(), row.Stream, row.Seq
 	// An op of another region was durable there before it came here, and that region is in the author's zone, or it could
 	// not have spoken for it; so is this one.
 	zoned := row.Stream.Region != c.cfg.Self || row.Stream == c.stream && c.zoneHas(op.Author.Zone, row.Seq)
@@ -132,6 +132,7 @@ func (c *Core) repeat(now time.Time, h *held, rows []chat.RetryRow) {
 func (c *Core) originate(now time.Time, h *held) {
 	op := h.in.Op
 	op.Time = c.clock.Next(now)
+	op.Logged = op.Time
 	op.ID = chat.NewMessageID(op.Time, op.Author.ID, op.Client)
 	c.own.last++
 	op.Stream, op.Seq = c.stream, c.own.last
@@ -139,11 +140,11 @@ func (c *Core) originate(now time.Time, h *held) {
 	date(&op)
 	batch := &chat.Batch{Log: []chat.LogRow{{Op: op}}}
 	a := applier{self: c.cfg.Self, topology: c.cfg.Topology, batch: batch, next: func() chat.HLC { return c.clock.Next(now) }}
-	a.apply(&op, op.Time, nil)
+	a.apply(&op, op.Logged, nil)
 	own := c.own.start(op)
 	c.issue(now, &write{
 		batch: batch,
-		low:   op.Time,
+		low:   op.Logged,
 		settle: func(now time.Time, err error) {
 			own.settled, own.failed = true, err != nil
 			c.own.advance(c.cfg.TailOps)

@@ -38,7 +38,7 @@ var mutants = []mutant{
 	{"cursor = largest arrival seen", "cursor.go", []string{
 		"		r.after = max(r.after, rows[i].Arrival)\n", "		r.after = max(r.after, rows[i].Arrival)\n		r.global = r.after\n",
 	}},
-	{"applying does not push the clock", "receiver.go", []string{"	_ = c.clock.Observe(now, it.op.Time)\n", ""}},
+	{"applying does not push the clock", "receiver.go", []string{"	_ = c.clock.Observe(now, it.op.Logged)\n", ""}},
 	{"own writes in flight ignored in Local", "marks.go", []string{"	if len(c.flight) > 0 {", "	if len(c.flight) > 1<<30 {"}},
 	{"sent watermark ignores writes in flight", "marks.go", []string{"	if len(c.own.flight) > 0 {", "	if len(c.own.flight) > 1<<30 {"}},
 	{"Global leaves out one origin", "marks.go", []string{"range c.order {", "range c.order[1:] {"}},

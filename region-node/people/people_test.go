@@ -127,7 +127,7 @@ func TestAliasesAreNotShown(t *testing.T) {
 	v := newView(t)
 	first, alias := v.message(1, v.carl), v.message(2, v.carl)
 	alias.AliasOf = first.ID
-	v.commit(t, chat.Batch{Messages: []chat.MessageRow{first, alias}})
+	v.commit(t, chat.Batch{Rows: chat.Rows{Messages: []chat.MessageRow{first, alias}}})
 	rows, next, err := v.Messages(t.Context(), v.bob.ID, v.conversation, chat.NoMessage, 10)
 	if err != nil || len(rows) != 1 || rows[0].ID != first.ID || next != chat.NoMessage {
 		t.Errorf("messages: %+v, next %v, %v", rows, next, err)
@@ -149,10 +149,10 @@ func TestHiddenStretchIsCrossed(t *testing.T) {
 		rows = append(rows, v.message(at, v.carl))
 	}
 	oldest, newest := rows[0], rows[len(rows)-1]
-	v.commit(t, chat.Batch{Messages: rows, Blocks: []chat.BlockRow{
+	v.commit(t, chat.Batch{Rows: chat.Rows{Messages: rows, Blocks: []chat.BlockRow{
 		{Owner: v.bob.ID, Other: v.carl, Time: oldest.ID.Time() + 1, On: true},
 		{Owner: v.bob.ID, Other: v.carl, Time: newest.ID.Time() + 1, On: false},
-	}})
+	}}})
 	var seen []chat.MessageRow
 	before, pages := chat.NoMessage, 0
 	for {
@@ -186,9 +186,9 @@ func TestMarksInTheView(t *testing.T) {
 	mark := func(user chat.Owner, kind chat.MarkKind, upTo chat.MessageID) chat.MarkRow {
 		return chat.MarkRow{Owner: v.bob.ID, Mark: chat.Mark{Conversation: v.conversation, User: user.ID, Kind: kind, UpTo: upTo}}
 	}
-	v.commit(t, chat.Batch{Messages: []chat.MessageRow{one, two, three}, Marks: []chat.MarkRow{
+	v.commit(t, chat.Batch{Rows: chat.Rows{Messages: []chat.MessageRow{one, two, three}, Marks: []chat.MarkRow{
 		mark(v.carl, chat.MarkDelivered, one.ID), mark(v.carl, chat.MarkRead, two.ID), mark(v.bob, chat.MarkDelivered, three.ID), mark(v.bob, chat.MarkRead, one.ID),
-	}})
+	}}})
 	c, err := v.Conversation(t.Context(), v.bob.ID, v.conversation)
 	if err != nil || c.Read != one.ID || c.PeerRead != two.ID || c.PeerDelivered != two.ID || c.Unread != 1 {
 		t.Errorf("%+v, %v", c, err)

@@ -9,20 +9,6 @@ import (
 	"meridian/chat"
 )
 
-// Identity is as of chat.Store.
-func (t *Tables) Identity() chat.Identity {
-	id := t.id
-	id.LastSeq = t.lastSeq
-	return id
-}
-
-// NewIncarnation starts a new life.
-func (t *Tables) NewIncarnation() chat.Identity {
-	t.id.Incarnation++
-	t.lastSeq = 0
-	return t.Identity()
-}
-
 // ReadLog is as of chat.Log.
 func (t *Tables) ReadLog(stream chat.StreamID, after, upTo uint64, to chat.Region, limit int) []chat.Op {
 	var ops []chat.Op

@@ -11,8 +11,9 @@ import (
 // Store makes a chat.Store of Tables. What Commit has not reported is lost by Abandon; what it has reported stays in the
 // Tables, which can be opened again.
 type Store struct {
-	mu      sync.Mutex
+	mu      *sync.Mutex // of t, which the handles of other nodes share
 	t       *Tables
+	node    chat.NodeID
 	keep    Retention
 	copies  map[string]*Tables
 	closed  bool
@@ -28,9 +29,14 @@ type commit struct {
 
 var _ chat.Store = (*Store)(nil)
 
-// Open gives a store over t, whose Sweep keeps things for so long.
+// Open gives the first node's handle of t, whose Sweep keeps things for so long.
 func Open(t *Tables, keep Retention) *Store {
-	return &Store{t: t, keep: keep, copies: map[string]*Tables{}, queue: make(chan struct{}, 1)}
+	return &Store{mu: &sync.Mutex{}, t: t, node: t.first, keep: keep, copies: map[string]*Tables{}, queue: make(chan struct{}, 1)}
+}
+
+// Node gives the handle of another node of the same tables.
+func (s *Store) Node(node chat.NodeID) *Store {
+	return &Store{mu: s.mu, t: s.t, node: node, keep: s.keep, copies: s.copies, queue: make(chan struct{}, 1)}
 }
 
 var errClosed = &chat.Error{Code: chat.CodeRegionDegraded, Op: "memstore", Message: "the store is closed"}
@@ -62,7 +68,7 @@ func (s *Store) sync() {
 	if s.closed {
 		err = errClosed
 	} else if err = validate(c.batch); err == nil {
-		s.t.Apply(c.batch)
+		s.t.ApplyOf(s.node, c.batch)
 	}
 	s.mu.Unlock()
 	c.done(err) // before the next one: callbacks come in the order of the commits
@@ -113,12 +119,40 @@ func get[V any](ctx context.Context, s *Store, f func(t *Tables) (V, bool)) (V, 
 
 // Identity is as of chat.Store.
 func (s *Store) Identity(ctx context.Context) (chat.Identity, error) {
-	return read(ctx, s, (*Tables).Identity)
+	return read(ctx, s, func(t *Tables) chat.Identity { return t.IdentityOf(s.node) })
 }
 
 // NewIncarnation is as of chat.Store.
 func (s *Store) NewIncarnation(ctx context.Context) (chat.Identity, error) {
-	return read(ctx, s, (*Tables).NewIncarnation)
+	return read(ctx, s, func(t *Tables) chat.Identity { return t.NewIncarnationOf(s.node) })
+}
+
+// Renew is as of chat.Nodes.
+func (s *Store) Renew(ctx context.Context, until, low chat.HLC) error {
+	refused, err := read(ctx, s, func(t *Tables) error { return t.Renew(s.node, until, low) })
+	if err != nil {
+		return err
+	}
+	return refused
+}
+
+// Nodes is as of chat.Nodes.
+func (s *Store) Nodes(ctx context.Context) ([]chat.NodeRow, error) {
+	return read(ctx, s, (*Tables).Nodes)
+}
+
+// Adopt is as of chat.Nodes.
+func (s *Store) Adopt(ctx context.Context, life chat.StreamID, now chat.HLC) (chat.NodeRow, error) {
+	var refused error
+	row, err := read(ctx, s, func(t *Tables) chat.NodeRow {
+		var row chat.NodeRow
+		row, refused = t.Adopt(s.node, life, now)
+		return row
+	})
+	if err != nil {
+		return row, err
+	}
+	return row, refused
 }
 
 // Sweep is as of chat.Store; it counts rows.
@@ -240,4 +274,39 @@ func (s *Store) Contact(ctx context.Context, owner, other chat.UserID) ([]chat.C
 // Blocks is as of chat.Mailboxes.
 func (s *Store) Blocks(ctx context.Context, owner chat.UserID) ([]chat.BlockRow, error) {
 	return read(ctx, s, func(t *Tables) []chat.BlockRow { return t.Blocks(owner) })
+}
+
+// Changes is as of chat.Mailboxes.
+func (s *Store) Changes(ctx context.Context, owner chat.UserID, conversation chat.ConversationID, from, to chat.MessageID, limit int) ([]chat.ChangeRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.ChangeRow { return t.Changes(owner, conversation, from, to, limit) })
+}
+
+// Group is as of chat.Mailboxes.
+func (s *Store) Group(ctx context.Context, owner chat.UserID, conversation chat.ConversationID) (chat.GroupRow, bool, error) {
+	return get(ctx, s, func(t *Tables) (chat.GroupRow, bool) { return t.Group(owner, conversation) })
+}
+
+// Members is as of chat.Mailboxes.
+func (s *Store) Members(ctx context.Context, owner chat.UserID, conversation chat.ConversationID, user chat.UserID) ([]chat.MemberRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.MemberRow { return t.Members(owner, conversation, user) })
+}
+
+// GroupZones is as of chat.Mailboxes.
+func (s *Store) GroupZones(ctx context.Context, conversation chat.ConversationID) ([]chat.GroupZoneRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.GroupZoneRow { return t.GroupZones(conversation) })
+}
+
+// Owners is as of chat.Mailboxes.
+func (s *Store) Owners(ctx context.Context, after chat.UserID, limit int) ([]chat.OwnerRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.OwnerRow { return t.Owners(after, limit) })
+}
+
+// Parked is as of chat.Log.
+func (s *Store) Parked(ctx context.Context) ([]chat.ParkedRow, error) {
+	return read(ctx, s, (*Tables).Parked)
+}
+
+// Streams is as of chat.Log.
+func (s *Store) Streams(ctx context.Context) ([]chat.StreamEnd, error) {
+	return read(ctx, s, (*Tables).Streams)
 }

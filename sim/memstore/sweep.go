@@ -31,6 +31,16 @@ func validate(b *chat.Batch) error {
 			return bad("an inbox entry's op without a time")
 		}
 	}
+	for _, row := range b.Changes {
+		if row.Target.Time() == 0 || row.Op.Time() == 0 {
+			return bad("a change's ids without a time")
+		}
+	}
+	for _, row := range b.Members {
+		if row.Op.Time() == 0 {
+			return bad("a membership step's op without a time")
+		}
+	}
 	for _, row := range b.Log {
 		if row.Op.Seq == 0 || row.Op.Stream == (chat.StreamID{}) {
 			return bad("an op without a place in a stream")
@@ -49,7 +59,8 @@ func validate(b *chat.Batch) error {
 	return nil
 }
 
-// Sweep drops what has outlived its retention; an op only when every destination has it. It counts the rows dropped.
+// Sweep drops what has outlived its retention; an op of this region only when every destination has it. It counts the rows
+// dropped.
 func (t *Tables) Sweep(now chat.HLC, keep Retention) int {
 	dropped := 0
 	if keep.Inbox > 0 {
@@ -70,8 +81,8 @@ func (t *Tables) Sweep(now chat.HLC, keep Retention) int {
 	if keep.OpLog > 0 {
 		for stream, ops := range t.log {
 			kept := slices.DeleteFunc(slices.Clone(ops), func(op chat.Op) bool {
-				waits := slices.ContainsFunc(op.To, func(r chat.Region) bool { return t.positions[stream][r] < op.Seq })
-				return !waits && op.Time <= now.Add(-keep.OpLog)
+				waits := stream.Region == t.region && slices.ContainsFunc(op.To, func(r chat.Region) bool { return t.positions[stream][r] < op.Seq })
+				return !waits && op.Logged <= now.Add(-keep.OpLog)
 			})
 			dropped += len(ops) - len(kept)
 			t.log[stream] = kept
@@ -100,11 +111,12 @@ func cloneMaps[K, L comparable, V any](m map[K]map[L]V) map[K]map[L]V {
 // Clone gives an independent copy.
 func (t *Tables) Clone() *Tables {
 	return &Tables{
-		id: t.id, lastSeq: t.lastSeq, floor: t.floor,
+		region: t.region, first: t.first, floor: t.floor, lives: maps.Clone(t.lives),
 		log: cloneLists(t.log), inbox: cloneLists(t.inbox), retries: cloneLists(t.retries),
 		messages: cloneMaps(t.messages), marks: cloneMaps(t.marks), conversations: cloneMaps(t.conversations),
 		contacts: cloneMaps(t.contacts), blocks: cloneMaps(t.blocks), sessions: cloneMaps(t.sessions), positions: cloneMaps(t.positions),
 		accounts: maps.Clone(t.accounts), claims: maps.Clone(t.claims), applied: maps.Clone(t.applied),
-		dead: maps.Clone(t.dead), keys: maps.Clone(t.keys),
+		dead: maps.Clone(t.dead), keys: maps.Clone(t.keys), changes: cloneMaps(t.changes), groups: maps.Clone(t.groups),
+		members: cloneMaps(t.members), groupZones: cloneMaps(t.groupZones), parked: maps.Clone(t.parked),
 	}
 }

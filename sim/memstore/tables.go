@@ -10,9 +10,11 @@ import (
 	"meridian/chat"
 )
 
-// Tables holds what is durable. It is not safe for concurrent use; Store is.
+// Tables holds what is durable of a region, whose nodes share it. It is not safe for concurrent use; Store is.
 type Tables struct {
-	id            chat.Identity
+	region        chat.Region
+	first         chat.NodeID // whom Identity and Apply speak of
+	lives         map[chat.StreamID]chat.NodeRow
 	log           map[chat.StreamID][]chat.Op
 	messages      map[mailbox]map[chat.MessageID]chat.MessageRow
 	inbox         map[chat.UserID][]chat.InboxRow
@@ -24,11 +26,15 @@ type Tables struct {
 	accounts      map[chat.UserID]chat.Account
 	sessions      map[chat.UserID]map[chat.SessionID]chat.Session
 	claims        map[chat.ClaimKey]chat.Claim
+	changes       map[mailbox]map[changeKey]chat.ChangeRow
+	groups        map[mailbox]chat.GroupRow
+	members       map[mailbox]map[memberKey]chat.MemberRow
+	groupZones    map[chat.ConversationID]map[chat.Zone]chat.HLC
+	parked        map[deadKey]chat.ParkedRow
 	applied       map[chat.StreamID]chat.AppliedRow
 	positions     map[chat.StreamID]map[chat.Region]uint64
 	dead          map[deadKey]chat.DeadLetterRow
 	keys          map[keyKey]chat.KeyRow
-	lastSeq       uint64 // of the current incarnation's log
 	floor         chat.HLC
 }
 
@@ -58,16 +64,29 @@ type (
 		seq    uint64
 		op     chat.MessageID
 	}
+	changeKey struct {
+		target chat.MessageID
+		kind   chat.ChangeKind
+		user   chat.UserID
+		emoji  string
+		alias  chat.MessageID // of ChangeAlias: each is kept
+	}
+	memberKey struct {
+		user chat.UserID
+		op   chat.MessageID
+	}
 	keyKey struct {
 		author chat.UserID
 		zone   chat.Zone
 	}
 )
 
-// New makes the empty tables of a node.
+// New makes the empty tables of a region; node is its first node.
 func New(region chat.Region, node chat.NodeID) *Tables {
-	return &Tables{
-		id:            chat.Identity{Region: region, Node: node, Incarnation: 1},
+	t := &Tables{
+		region:        region,
+		first:         node,
+		lives:         map[chat.StreamID]chat.NodeRow{},
 		log:           map[chat.StreamID][]chat.Op{},
 		messages:      map[mailbox]map[chat.MessageID]chat.MessageRow{},
 		inbox:         map[chat.UserID][]chat.InboxRow{},
@@ -79,11 +98,18 @@ func New(region chat.Region, node chat.NodeID) *Tables {
 		accounts:      map[chat.UserID]chat.Account{},
 		sessions:      map[chat.UserID]map[chat.SessionID]chat.Session{},
 		claims:        map[chat.ClaimKey]chat.Claim{},
+		changes:       map[mailbox]map[changeKey]chat.ChangeRow{},
+		groups:        map[mailbox]chat.GroupRow{},
+		members:       map[mailbox]map[memberKey]chat.MemberRow{},
+		groupZones:    map[chat.ConversationID]map[chat.Zone]chat.HLC{},
+		parked:        map[deadKey]chat.ParkedRow{},
 		applied:       map[chat.StreamID]chat.AppliedRow{},
 		positions:     map[chat.StreamID]map[chat.Region]uint64{},
 		dead:          map[deadKey]chat.DeadLetterRow{},
 		keys:          map[keyKey]chat.KeyRow{},
 	}
+	t.life(node)
+	return t
 }
 
 // inner gives the map under k, made when it is not there.
@@ -106,32 +132,39 @@ func insert[V any](list []V, v V, compare func(a, b V) int) []V {
 	return slices.Insert(list, i, v)
 }
 
-// own names the stream of the current incarnation.
-func (t *Tables) own() chat.StreamID {
-	return chat.StreamID{Region: t.id.Region, Node: t.id.Node, Incarnation: t.id.Incarnation}
-}
+// Apply makes a batch of the first node durable.
+func (t *Tables) Apply(b *chat.Batch) { t.ApplyOf(t.first, b) }
 
-// Apply makes a batch durable. Applying it again, or after later batches, changes nothing.
-func (t *Tables) Apply(b *chat.Batch) {
+// ApplyOf makes a batch of node durable. Applying it again, or after later batches, changes nothing.
+func (t *Tables) ApplyOf(node chat.NodeID, b *chat.Batch) {
+	high := b.HighWater
+	own := t.life(node).Stream
 	for _, row := range b.Log {
-		t.id.HighWater = max(t.id.HighWater, row.Op.Time)
-		if row.Op.Stream == t.own() {
-			t.lastSeq = max(t.lastSeq, row.Op.Seq)
+		if row.Op.Stream == own {
+			high = max(high, row.Op.Logged)
 		}
 		t.log[row.Op.Stream] = insert(t.log[row.Op.Stream], row.Op, func(a, b chat.Op) int { return cmp.Compare(a.Seq, b.Seq) })
-	}
-	for _, row := range b.Messages {
-		t.applyMessage(row)
+		if life, ok := t.lives[row.Op.Stream]; ok && life.LastSeq < row.Op.Seq {
+			life.LastSeq = row.Op.Seq
+			t.lives[row.Op.Stream] = life
+		}
 	}
 	for _, row := range b.Inbox {
-		t.id.HighWater = max(t.id.HighWater, row.Arrival)
+		high = max(high, row.Arrival)
 		t.inbox[row.Owner] = insert(t.inbox[row.Owner], row, compareInbox)
 	}
-	for _, row := range b.Retries {
-		k := send{row.Sender, row.Client}
-		t.retries[k] = insert(t.retries[k], row, compareRetry)
+	t.raise(own, high)
+	t.applyRows(&b.Rows)
+	for _, cl := range b.Claims {
+		if old, ok := t.claims[cl.Key]; !ok || old.Pending || cl.Version < old.Version {
+			t.claims[cl.Key] = cl
+		}
 	}
-	t.applyPeople(b)
+	t.applyStreams(b)
+}
+
+// applyStreams keeps how far streams have come, and what of them could not be applied.
+func (t *Tables) applyStreams(b *chat.Batch) {
 	for _, row := range b.Applied {
 		if old, ok := t.applied[row.Stream]; !ok || row.Seq > old.Seq || row.Seq == old.Seq && row.Watermark > old.Watermark {
 			t.applied[row.Stream] = row
@@ -144,7 +177,25 @@ func (t *Tables) Apply(b *chat.Batch) {
 	for _, row := range b.DeadLetters {
 		t.dead[deadKey{row.Stream, row.Seq, row.Op}] = row
 	}
-	t.id.HighWater = max(t.id.HighWater, b.HighWater)
+	for _, row := range b.Parked {
+		t.parked[deadKey{row.Op.Stream, row.Op.Seq, row.Op.ID}] = row
+	}
+	for _, row := range b.Unparked {
+		delete(t.parked, deadKey{row.Op.Stream, row.Op.Seq, row.Op.ID})
+	}
+}
+
+// applyRows merges what the regions of a zone hold alike.
+func (t *Tables) applyRows(b *chat.Rows) {
+	for _, row := range b.Messages {
+		t.applyMessage(row)
+	}
+	for _, row := range b.Retries {
+		k := send{row.Sender, row.Client}
+		t.retries[k] = insert(t.retries[k], row, compareRetry)
+	}
+	t.applyGroups(b)
+	t.applyPeople(b)
 }
 
 // applyMessage keeps an alias over a message, and the smallest target over others, whatever came first.
@@ -162,7 +213,7 @@ func (t *Tables) applyMessage(row chat.MessageRow) {
 }
 
 // applyPeople merges what is about people: the larger version, time or position wins.
-func (t *Tables) applyPeople(b *chat.Batch) {
+func (t *Tables) applyPeople(b *chat.Rows) {
 	for _, row := range b.Marks {
 		m := inner(t.marks, mailbox{row.Owner, row.Conversation})
 		k := markKey{row.User, row.Kind}
@@ -177,6 +228,7 @@ func (t *Tables) applyPeople(b *chat.Batch) {
 				old.Last = row.Last
 			}
 			old.Answered = old.Answered || row.Answered
+			old.Group = old.Group || row.Group
 			if old.Peer != row.Peer {
 				old.Peer = larger(old.Peer, row.Peer)
 			}
@@ -219,11 +271,6 @@ func (t *Tables) applyPeople(b *chat.Batch) {
 			s.Revoked = revoked
 		}
 		m[s.ID] = s
-	}
-	for _, cl := range b.Claims {
-		if old, ok := t.claims[cl.Key]; !ok || old.Pending || cl.Version < old.Version {
-			t.claims[cl.Key] = cl
-		}
 	}
 }
 
