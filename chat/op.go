@@ -90,6 +90,8 @@ const (
 	MaxInvited = 32
 	// MaxGroupZones bounds the zones whose people may share a group.
 	MaxGroupZones = MaxOwners - MaxInvited - 1
+	// MaxOpRows bounds the rows that one op carries.
+	MaxOpRows = 1024
 	// MaxEmojiBytes bounds a reaction.
 	MaxEmojiBytes = 32
 	// MaxGroupNameBytes bounds the name of a group, in bytes of UTF-8.

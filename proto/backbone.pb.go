@@ -1461,6 +1461,12 @@ type Op struct {
 	Account       *Account               `protobuf:"bytes,18,opt,name=account,proto3" json:"account,omitempty"`
 	Session       *Session               `protobuf:"bytes,19,opt,name=session,proto3" json:"session,omitempty"`
 	Claim         *Claim                 `protobuf:"bytes,20,opt,name=claim,proto3" json:"claim,omitempty"`
+	Logged        *uint64                `protobuf:"varint,21,opt,name=logged,proto3,oneof" json:"logged,omitempty"` // left out when it is the same as time
+	Change        *Change                `protobuf:"bytes,22,opt,name=change,proto3" json:"change,omitempty"`
+	Group         *GroupChange           `protobuf:"bytes,23,opt,name=group,proto3" json:"group,omitempty"`
+	Member        *MemberChange          `protobuf:"bytes,24,opt,name=member,proto3" json:"member,omitempty"`
+	Rows          *Rows                  `protobuf:"bytes,25,opt,name=rows,proto3" json:"rows,omitempty"`
+	Refused       *Refusal               `protobuf:"bytes,26,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1631,6 +1637,48 @@ func (x *Op) GetSession() *Session {
 func (x *Op) GetClaim() *Claim {
 	if x != nil {
 		return x.Claim
+	}
+	return nil
+}
+
+func (x *Op) GetLogged() uint64 {
+	if x != nil && x.Logged != nil {
+		return *x.Logged
+	}
+	return 0
+}
+
+func (x *Op) GetChange() *Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *Op) GetGroup() *GroupChange {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *Op) GetMember() *MemberChange {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *Op) GetRows() *Rows {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *Op) GetRefused() *Refusal {
+	if x != nil {
+		return x.Refused
 	}
 	return nil
 }
@@ -2137,6 +2185,1313 @@ func (x *Claim) GetVersion() uint64 {
 	return 0
 }
 
+// Change is chat.Change.
+type Change struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Target        []byte                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	Emoji         []byte                 `protobuf:"bytes,3,opt,name=emoji,proto3" json:"emoji,omitempty"`
+	On            bool                   `protobuf:"varint,4,opt,name=on,proto3" json:"on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_backbone_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Change) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *Change) GetTarget() []byte {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *Change) GetEmoji() []byte {
+	if x != nil {
+		return x.Emoji
+	}
+	return nil
+}
+
+func (x *Change) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+// GroupChange is chat.GroupChange.
+type GroupChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Make          bool                   `protobuf:"varint,2,opt,name=make,proto3" json:"make,omitempty"`
+	Invited       []*Owner               `protobuf:"bytes,3,rep,name=invited,proto3" json:"invited,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupChange) Reset() {
+	*x = GroupChange{}
+	mi := &file_backbone_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupChange) ProtoMessage() {}
+
+func (x *GroupChange) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupChange.ProtoReflect.Descriptor instead.
+func (*GroupChange) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GroupChange) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *GroupChange) GetMake() bool {
+	if x != nil {
+		return x.Make
+	}
+	return false
+}
+
+func (x *GroupChange) GetInvited() []*Owner {
+	if x != nil {
+		return x.Invited
+	}
+	return nil
+}
+
+// MemberChange is chat.MemberChange.
+type MemberChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          *Owner                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Role          uint32                 `protobuf:"varint,2,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberChange) Reset() {
+	*x = MemberChange{}
+	mi := &file_backbone_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberChange) ProtoMessage() {}
+
+func (x *MemberChange) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberChange.ProtoReflect.Descriptor instead.
+func (*MemberChange) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *MemberChange) GetUser() *Owner {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *MemberChange) GetRole() uint32 {
+	if x != nil {
+		return x.Role
+	}
+	return 0
+}
+
+// Refusal is chat.Refusal.
+type Refusal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Region        []byte                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	Stream        *StreamID              `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	Op            []byte                 `protobuf:"bytes,4,opt,name=op,proto3" json:"op,omitempty"`
+	Author        *Owner                 `protobuf:"bytes,5,opt,name=author,proto3" json:"author,omitempty"`
+	Client        []byte                 `protobuf:"bytes,6,opt,name=client,proto3" json:"client,omitempty"`
+	Conversation  []byte                 `protobuf:"bytes,7,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	Code          []byte                 `protobuf:"bytes,8,opt,name=code,proto3" json:"code,omitempty"`
+	Detail        []byte                 `protobuf:"bytes,9,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusal) Reset() {
+	*x = Refusal{}
+	mi := &file_backbone_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusal) ProtoMessage() {}
+
+func (x *Refusal) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
+func (*Refusal) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Refusal) GetRegion() []byte {
+	if x != nil {
+		return x.Region
+	}
+	return nil
+}
+
+func (x *Refusal) GetStream() *StreamID {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
+}
+
+func (x *Refusal) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Refusal) GetOp() []byte {
+	if x != nil {
+		return x.Op
+	}
+	return nil
+}
+
+func (x *Refusal) GetAuthor() *Owner {
+	if x != nil {
+		return x.Author
+	}
+	return nil
+}
+
+func (x *Refusal) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *Refusal) GetConversation() []byte {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+func (x *Refusal) GetCode() []byte {
+	if x != nil {
+		return x.Code
+	}
+	return nil
+}
+
+func (x *Refusal) GetDetail() []byte {
+	if x != nil {
+		return x.Detail
+	}
+	return nil
+}
+
+// Rows is chat.Rows: at most 1024 rows in all.
+type Rows struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Messages      []*MessageRow          `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	Retries       []*RetryRow            `protobuf:"bytes,2,rep,name=retries,proto3" json:"retries,omitempty"`
+	Marks         []*MarkRow             `protobuf:"bytes,3,rep,name=marks,proto3" json:"marks,omitempty"`
+	Changes       []*ChangeRow           `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`
+	Groups        []*GroupRow            `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
+	Members       []*MemberRow           `protobuf:"bytes,6,rep,name=members,proto3" json:"members,omitempty"`
+	GroupZones    []*GroupZoneRow        `protobuf:"bytes,7,rep,name=group_zones,json=groupZones,proto3" json:"group_zones,omitempty"`
+	Conversations []*ConversationRow     `protobuf:"bytes,8,rep,name=conversations,proto3" json:"conversations,omitempty"`
+	Contacts      []*ContactRow          `protobuf:"bytes,9,rep,name=contacts,proto3" json:"contacts,omitempty"`
+	Blocks        []*BlockRow            `protobuf:"bytes,10,rep,name=blocks,proto3" json:"blocks,omitempty"`
+	Accounts      []*Account             `protobuf:"bytes,11,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	Sessions      []*Session             `protobuf:"bytes,12,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rows) Reset() {
+	*x = Rows{}
+	mi := &file_backbone_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rows) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rows) ProtoMessage() {}
+
+func (x *Rows) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rows.ProtoReflect.Descriptor instead.
+func (*Rows) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Rows) GetMessages() []*MessageRow {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *Rows) GetRetries() []*RetryRow {
+	if x != nil {
+		return x.Retries
+	}
+	return nil
+}
+
+func (x *Rows) GetMarks() []*MarkRow {
+	if x != nil {
+		return x.Marks
+	}
+	return nil
+}
+
+func (x *Rows) GetChanges() []*ChangeRow {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *Rows) GetGroups() []*GroupRow {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *Rows) GetMembers() []*MemberRow {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *Rows) GetGroupZones() []*GroupZoneRow {
+	if x != nil {
+		return x.GroupZones
+	}
+	return nil
+}
+
+func (x *Rows) GetConversations() []*ConversationRow {
+	if x != nil {
+		return x.Conversations
+	}
+	return nil
+}
+
+func (x *Rows) GetContacts() []*ContactRow {
+	if x != nil {
+		return x.Contacts
+	}
+	return nil
+}
+
+func (x *Rows) GetBlocks() []*BlockRow {
+	if x != nil {
+		return x.Blocks
+	}
+	return nil
+}
+
+func (x *Rows) GetAccounts() []*Account {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+func (x *Rows) GetSessions() []*Session {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+// MessageRow is chat.MessageRow.
+type MessageRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	OwnerZone     []byte                 `protobuf:"bytes,2,opt,name=owner_zone,json=ownerZone,proto3" json:"owner_zone,omitempty"`
+	Conversation  []byte                 `protobuf:"bytes,3,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	Id            []byte                 `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
+	Sender        []byte                 `protobuf:"bytes,5,opt,name=sender,proto3" json:"sender,omitempty"`
+	SenderName    []byte                 `protobuf:"bytes,6,opt,name=sender_name,json=senderName,proto3" json:"sender_name,omitempty"`
+	Client        []byte                 `protobuf:"bytes,7,opt,name=client,proto3" json:"client,omitempty"`
+	ReplyTo       []byte                 `protobuf:"bytes,8,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
+	Body          []byte                 `protobuf:"bytes,9,opt,name=body,proto3" json:"body,omitempty"`
+	AliasOf       []byte                 `protobuf:"bytes,10,opt,name=alias_of,json=aliasOf,proto3" json:"alias_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageRow) Reset() {
+	*x = MessageRow{}
+	mi := &file_backbone_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageRow) ProtoMessage() {}
+
+func (x *MessageRow) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageRow.ProtoReflect.Descriptor instead.
+func (*MessageRow) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *MessageRow) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *MessageRow) GetOwnerZone() []byte {
+	if x != nil {
+		return x.OwnerZone
+	}
+	return nil
+}
+
+func (x *MessageRow) GetConversation() []byte {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+func (x *MessageRow) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *MessageRow) GetSender() []byte {
+	if x != nil {
+		return x.Sender
+	}
+	return nil
+}
+
+func (x *MessageRow) GetSenderName() []byte {
+	if x != nil {
+		return x.SenderName
+	}
+	return nil
+}
+
+func (x *MessageRow) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *MessageRow) GetReplyTo() []byte {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return nil
+}
+
+func (x *MessageRow) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *MessageRow) GetAliasOf() []byte {
+	if x != nil {
+		return x.AliasOf
+	}
+	return nil
+}
+
+// RetryRow is chat.RetryRow.
+type RetryRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sender        []byte                 `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
+	Client        []byte                 `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	Conversation  []byte                 `protobuf:"bytes,3,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	BodyHash      []byte                 `protobuf:"bytes,4,opt,name=body_hash,json=bodyHash,proto3" json:"body_hash,omitempty"`
+	Id            []byte                 `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
+	Stream        *StreamID              `protobuf:"bytes,6,opt,name=stream,proto3" json:"stream,omitempty"`
+	Seq           uint64                 `protobuf:"varint,7,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryRow) Reset() {
+	*x = RetryRow{}
+	mi := &file_backbone_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryRow) ProtoMessage() {}
+
+func (x *RetryRow) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryRow.ProtoReflect.Descriptor instead.
+func (*RetryRow) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RetryRow) GetSender() []byte {
+	if x != nil {
+		return x.Sender
+	}
+	return nil
+}
+
+func (x *RetryRow) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *RetryRow) GetConversation() []byte {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+func (x *RetryRow) GetBodyHash() []byte {
+	if x != nil {
+		return x.BodyHash
+	}
+	return nil
+}
+
+func (x *RetryRow) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *RetryRow) GetStream() *StreamID {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
+}
+
+func (x *RetryRow) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+// MarkRow is chat.MarkRow.
+type MarkRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Mark          *Mark                  `protobuf:"bytes,2,opt,name=mark,proto3" json:"mark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkRow) Reset() {
+	*x = MarkRow{}
+	mi := &file_backbone_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkRow) ProtoMessage() {}
+
+func (x *MarkRow) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkRow.ProtoReflect.Descriptor instead.
+func (*MarkRow) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *MarkRow) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *MarkRow) GetMark() *Mark {
+	if x != nil {
+		return x.Mark
+	}
+	return nil
+}
+
+// ChangeRow is chat.ChangeRow.
+type ChangeRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	OwnerZone     []byte                 `protobuf:"bytes,2,opt,name=owner_zone,json=ownerZone,proto3" json:"owner_zone,omitempty"`
+	Conversation  []byte                 `protobuf:"bytes,3,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	Target        []byte                 `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"`
+	Kind          uint32                 `protobuf:"varint,5,opt,name=kind,proto3" json:"kind,omitempty"`
+	User          []byte                 `protobuf:"bytes,6,opt,name=user,proto3" json:"user,omitempty"`
+	Emoji         []byte                 `protobuf:"bytes,7,opt,name=emoji,proto3" json:"emoji,omitempty"`
+	On            bool                   `protobuf:"varint,8,opt,name=on,proto3" json:"on,omitempty"`
+	Op            []byte                 `protobuf:"bytes,9,opt,name=op,proto3" json:"op,omitempty"`
+	Client        []byte                 `protobuf:"bytes,10,opt,name=client,proto3" json:"client,omitempty"`
+	Version       uint64                 `protobuf:"varint,11,opt,name=version,proto3" json:"version,omitempty"`
+	Body          []byte                 `protobuf:"bytes,12,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeRow) Reset() {
+	*x = ChangeRow{}
+	mi := &file_backbone_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeRow) ProtoMessage() {}
+
+func (x *ChangeRow) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeRow.ProtoReflect.Descriptor instead.
+func (*ChangeRow) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ChangeRow) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *ChangeRow) GetOwnerZone() []byte {
+	if x != nil {
+		return x.OwnerZone
+	}
+	return nil
+}
+
+func (x *ChangeRow) GetConversation() []byte {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+func (x *ChangeRow) GetTarget() []byte {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *ChangeRow) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *ChangeRow) GetUser() []byte {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *ChangeRow) GetEmoji() []byte {
+	if x != nil {
+		return x.Emoji
+	}
+	return nil
+}
+
+func (x *ChangeRow) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+func (x *ChangeRow) GetOp() []byte {
+	if x != nil {
+		return x.Op
+	}
+	return nil
+}
+
+func (x *ChangeRow) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *ChangeRow) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ChangeRow) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+// GroupRow is chat.GroupRow.
+type GroupRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Conversation  []byte                 `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	Maker         *Owner                 `protobuf:"bytes,3,opt,name=maker,proto3" json:"maker,omitempty"`
+	Made          uint64                 `protobuf:"varint,4,opt,name=made,proto3" json:"made,omitempty"`
+	Name          []byte                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	By            []byte                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
+	Op            []byte                 `protobuf:"bytes,7,opt,name=op,proto3" json:"op,omitempty"`
+	Version       uint64                 `protobuf:"varint,8,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupRow) Reset() {
+	*x = GroupRow{}
+	mi := &file_backbone_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupRow) ProtoMessage() {}
+
+func (x *GroupRow) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupRow.ProtoReflect.Descriptor instead.
+func (*GroupRow) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *GroupRow) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *GroupRow) GetConversation() []byte {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+func (x *GroupRow) GetMaker() *Owner {
+	if x != nil {
+		return x.Maker
+	}
+	return nil
+}
+
+func (x *GroupRow) GetMade() uint64 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
+}
+
+func (x *GroupRow) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *GroupRow) GetBy() []byte {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *GroupRow) GetOp() []byte {
+	if x != nil {
+		return x.Op
+	}
+	return nil
+}
+
+func (x *GroupRow) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// MemberRow is chat.MemberRow.
+type MemberRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Conversation  []byte                 `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	User          *Owner                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	Op            []byte                 `protobuf:"bytes,4,opt,name=op,proto3" json:"op,omitempty"`
+	Role          uint32                 `protobuf:"varint,5,opt,name=role,proto3" json:"role,omitempty"`
+	By            []byte                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
+	Made          bool                   `protobuf:"varint,7,opt,name=made,proto3" json:"made,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberRow) Reset() {
+	*x = MemberRow{}
+	mi := &file_backbone_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberRow) ProtoMessage() {}
+
+func (x *MemberRow) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberRow.ProtoReflect.Descriptor instead.
+func (*MemberRow) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *MemberRow) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *MemberRow) GetConversation() []byte {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+func (x *MemberRow) GetUser() *Owner {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *MemberRow) GetOp() []byte {
+	if x != nil {
+		return x.Op
+	}
+	return nil
+}
+
+func (x *MemberRow) GetRole() uint32 {
+	if x != nil {
+		return x.Role
+	}
+	return 0
+}
+
+func (x *MemberRow) GetBy() []byte {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *MemberRow) GetMade() bool {
+	if x != nil {
+		return x.Made
+	}
+	return false
+}
+
+// GroupZoneRow is chat.GroupZoneRow.
+type GroupZoneRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Conversation  []byte                 `protobuf:"bytes,1,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	Zone          []byte                 `protobuf:"bytes,2,opt,name=zone,proto3" json:"zone,omitempty"`
+	Since         uint64                 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupZoneRow) Reset() {
+	*x = GroupZoneRow{}
+	mi := &file_backbone_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupZoneRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupZoneRow) ProtoMessage() {}
+
+func (x *GroupZoneRow) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupZoneRow.ProtoReflect.Descriptor instead.
+func (*GroupZoneRow) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *GroupZoneRow) GetConversation() []byte {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+func (x *GroupZoneRow) GetZone() []byte {
+	if x != nil {
+		return x.Zone
+	}
+	return nil
+}
+
+func (x *GroupZoneRow) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+// ConversationRow is chat.ConversationRow.
+type ConversationRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Id            []byte                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	Peer          *Owner                 `protobuf:"bytes,3,opt,name=peer,proto3" json:"peer,omitempty"`
+	Last          []byte                 `protobuf:"bytes,4,opt,name=last,proto3" json:"last,omitempty"`
+	Answered      bool                   `protobuf:"varint,5,opt,name=answered,proto3" json:"answered,omitempty"`
+	Group         bool                   `protobuf:"varint,6,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConversationRow) Reset() {
+	*x = ConversationRow{}
+	mi := &file_backbone_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConversationRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConversationRow) ProtoMessage() {}
+
+func (x *ConversationRow) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConversationRow.ProtoReflect.Descriptor instead.
+func (*ConversationRow) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ConversationRow) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *ConversationRow) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *ConversationRow) GetPeer() *Owner {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *ConversationRow) GetLast() []byte {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *ConversationRow) GetAnswered() bool {
+	if x != nil {
+		return x.Answered
+	}
+	return false
+}
+
+func (x *ConversationRow) GetGroup() bool {
+	if x != nil {
+		return x.Group
+	}
+	return false
+}
+
+// ContactRow is chat.ContactRow.
+type ContactRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Other         *Owner                 `protobuf:"bytes,2,opt,name=other,proto3" json:"other,omitempty"`
+	Theirs        bool                   `protobuf:"varint,3,opt,name=theirs,proto3" json:"theirs,omitempty"`
+	Want          bool                   `protobuf:"varint,4,opt,name=want,proto3" json:"want,omitempty"`
+	Version       uint64                 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContactRow) Reset() {
+	*x = ContactRow{}
+	mi := &file_backbone_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContactRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContactRow) ProtoMessage() {}
+
+func (x *ContactRow) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContactRow.ProtoReflect.Descriptor instead.
+func (*ContactRow) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ContactRow) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *ContactRow) GetOther() *Owner {
+	if x != nil {
+		return x.Other
+	}
+	return nil
+}
+
+func (x *ContactRow) GetTheirs() bool {
+	if x != nil {
+		return x.Theirs
+	}
+	return false
+}
+
+func (x *ContactRow) GetWant() bool {
+	if x != nil {
+		return x.Want
+	}
+	return false
+}
+
+func (x *ContactRow) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// BlockRow is chat.BlockRow.
+type BlockRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Other         *Owner                 `protobuf:"bytes,2,opt,name=other,proto3" json:"other,omitempty"`
+	Time          uint64                 `protobuf:"varint,3,opt,name=time,proto3" json:"time,omitempty"`
+	On            bool                   `protobuf:"varint,4,opt,name=on,proto3" json:"on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockRow) Reset() {
+	*x = BlockRow{}
+	mi := &file_backbone_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockRow) ProtoMessage() {}
+
+func (x *BlockRow) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockRow.ProtoReflect.Descriptor instead.
+func (*BlockRow) Descriptor() ([]byte, []int) {
+	return file_backbone_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *BlockRow) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *BlockRow) GetOther() *Owner {
+	if x != nil {
+		return x.Other
+	}
+	return nil
+}
+
+func (x *BlockRow) GetTime() uint64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *BlockRow) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
 var File_backbone_proto protoreflect.FileDescriptor
 
 const file_backbone_proto_rawDesc = "" +
@@ -2240,7 +3595,7 @@ const file_backbone_proto_rawDesc = "" +
 	"\x05Owner\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04zone\x18\x02 \x01(\fR\x04zone\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\fR\x04name\"\x86\x06\n" +
+	"\x04name\x18\x03 \x01(\fR\x04name\"\xc2\b\n" +
 	"\x02Op\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x17\n" +
@@ -2262,8 +3617,15 @@ const file_backbone_proto_rawDesc = "" +
 	"\x05block\x18\x11 \x01(\v2!.meridian.backbone.v1.BlockChangeR\x05block\x127\n" +
 	"\aaccount\x18\x12 \x01(\v2\x1d.meridian.backbone.v1.AccountR\aaccount\x127\n" +
 	"\asession\x18\x13 \x01(\v2\x1d.meridian.backbone.v1.SessionR\asession\x121\n" +
-	"\x05claim\x18\x14 \x01(\v2\x1b.meridian.backbone.v1.ClaimR\x05claimB\a\n" +
-	"\x05_time\"g\n" +
+	"\x05claim\x18\x14 \x01(\v2\x1b.meridian.backbone.v1.ClaimR\x05claim\x12\x1b\n" +
+	"\x06logged\x18\x15 \x01(\x04H\x01R\x06logged\x88\x01\x01\x124\n" +
+	"\x06change\x18\x16 \x01(\v2\x1c.meridian.backbone.v1.ChangeR\x06change\x127\n" +
+	"\x05group\x18\x17 \x01(\v2!.meridian.backbone.v1.GroupChangeR\x05group\x12:\n" +
+	"\x06member\x18\x18 \x01(\v2\".meridian.backbone.v1.MemberChangeR\x06member\x12.\n" +
+	"\x04rows\x18\x19 \x01(\v2\x1a.meridian.backbone.v1.RowsR\x04rows\x127\n" +
+	"\arefused\x18\x1a \x01(\v2\x1d.meridian.backbone.v1.RefusalR\arefusedB\a\n" +
+	"\x05_timeB\t\n" +
+	"\a_logged\"g\n" +
 	"\x04Mark\x12\"\n" +
 	"\fconversation\x18\x01 \x01(\fR\fconversation\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\fR\x04user\x12\x12\n" +
@@ -2307,7 +3669,125 @@ const file_backbone_proto_rawDesc = "" +
 	"\x06bucket\x18\x04 \x01(\rR\x06bucket\x12\x18\n" +
 	"\aattempt\x18\x05 \x01(\fR\aattempt\x12\x18\n" +
 	"\apending\x18\x06 \x01(\bR\apending\x12\x18\n" +
-	"\aversion\x18\a \x01(\x04R\aversionB\x13Z\x11meridian/proto;pbb\x06proto3"
+	"\aversion\x18\a \x01(\x04R\aversion\"Z\n" +
+	"\x06Change\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\fR\x06target\x12\x14\n" +
+	"\x05emoji\x18\x03 \x01(\fR\x05emoji\x12\x0e\n" +
+	"\x02on\x18\x04 \x01(\bR\x02on\"l\n" +
+	"\vGroupChange\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x12\x12\n" +
+	"\x04make\x18\x02 \x01(\bR\x04make\x125\n" +
+	"\ainvited\x18\x03 \x03(\v2\x1b.meridian.backbone.v1.OwnerR\ainvited\"S\n" +
+	"\fMemberChange\x12/\n" +
+	"\x04user\x18\x01 \x01(\v2\x1b.meridian.backbone.v1.OwnerR\x04user\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\rR\x04role\"\x98\x02\n" +
+	"\aRefusal\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\fR\x06region\x126\n" +
+	"\x06stream\x18\x02 \x01(\v2\x1e.meridian.backbone.v1.StreamIDR\x06stream\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x0e\n" +
+	"\x02op\x18\x04 \x01(\fR\x02op\x123\n" +
+	"\x06author\x18\x05 \x01(\v2\x1b.meridian.backbone.v1.OwnerR\x06author\x12\x16\n" +
+	"\x06client\x18\x06 \x01(\fR\x06client\x12\"\n" +
+	"\fconversation\x18\a \x01(\fR\fconversation\x12\x12\n" +
+	"\x04code\x18\b \x01(\fR\x04code\x12\x16\n" +
+	"\x06detail\x18\t \x01(\fR\x06detail\"\xdf\x05\n" +
+	"\x04Rows\x12<\n" +
+	"\bmessages\x18\x01 \x03(\v2 .meridian.backbone.v1.MessageRowR\bmessages\x128\n" +
+	"\aretries\x18\x02 \x03(\v2\x1e.meridian.backbone.v1.RetryRowR\aretries\x123\n" +
+	"\x05marks\x18\x03 \x03(\v2\x1d.meridian.backbone.v1.MarkRowR\x05marks\x129\n" +
+	"\achanges\x18\x04 \x03(\v2\x1f.meridian.backbone.v1.ChangeRowR\achanges\x126\n" +
+	"\x06groups\x18\x05 \x03(\v2\x1e.meridian.backbone.v1.GroupRowR\x06groups\x129\n" +
+	"\amembers\x18\x06 \x03(\v2\x1f.meridian.backbone.v1.MemberRowR\amembers\x12C\n" +
+	"\vgroup_zones\x18\a \x03(\v2\".meridian.backbone.v1.GroupZoneRowR\n" +
+	"groupZones\x12K\n" +
+	"\rconversations\x18\b \x03(\v2%.meridian.backbone.v1.ConversationRowR\rconversations\x12<\n" +
+	"\bcontacts\x18\t \x03(\v2 .meridian.backbone.v1.ContactRowR\bcontacts\x126\n" +
+	"\x06blocks\x18\n" +
+	" \x03(\v2\x1e.meridian.backbone.v1.BlockRowR\x06blocks\x129\n" +
+	"\baccounts\x18\v \x03(\v2\x1d.meridian.backbone.v1.AccountR\baccounts\x129\n" +
+	"\bsessions\x18\f \x03(\v2\x1d.meridian.backbone.v1.SessionR\bsessions\"\x90\x02\n" +
+	"\n" +
+	"MessageRow\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\fR\x05owner\x12\x1d\n" +
+	"\n" +
+	"owner_zone\x18\x02 \x01(\fR\townerZone\x12\"\n" +
+	"\fconversation\x18\x03 \x01(\fR\fconversation\x12\x0e\n" +
+	"\x02id\x18\x04 \x01(\fR\x02id\x12\x16\n" +
+	"\x06sender\x18\x05 \x01(\fR\x06sender\x12\x1f\n" +
+	"\vsender_name\x18\x06 \x01(\fR\n" +
+	"senderName\x12\x16\n" +
+	"\x06client\x18\a \x01(\fR\x06client\x12\x19\n" +
+	"\breply_to\x18\b \x01(\fR\areplyTo\x12\x12\n" +
+	"\x04body\x18\t \x01(\fR\x04body\x12\x19\n" +
+	"\balias_of\x18\n" +
+	" \x01(\fR\aaliasOf\"\xd5\x01\n" +
+	"\bRetryRow\x12\x16\n" +
+	"\x06sender\x18\x01 \x01(\fR\x06sender\x12\x16\n" +
+	"\x06client\x18\x02 \x01(\fR\x06client\x12\"\n" +
+	"\fconversation\x18\x03 \x01(\fR\fconversation\x12\x1b\n" +
+	"\tbody_hash\x18\x04 \x01(\fR\bbodyHash\x12\x0e\n" +
+	"\x02id\x18\x05 \x01(\fR\x02id\x126\n" +
+	"\x06stream\x18\x06 \x01(\v2\x1e.meridian.backbone.v1.StreamIDR\x06stream\x12\x10\n" +
+	"\x03seq\x18\a \x01(\x04R\x03seq\"O\n" +
+	"\aMarkRow\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\fR\x05owner\x12.\n" +
+	"\x04mark\x18\x02 \x01(\v2\x1a.meridian.backbone.v1.MarkR\x04mark\"\xa0\x02\n" +
+	"\tChangeRow\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\fR\x05owner\x12\x1d\n" +
+	"\n" +
+	"owner_zone\x18\x02 \x01(\fR\townerZone\x12\"\n" +
+	"\fconversation\x18\x03 \x01(\fR\fconversation\x12\x16\n" +
+	"\x06target\x18\x04 \x01(\fR\x06target\x12\x12\n" +
+	"\x04kind\x18\x05 \x01(\rR\x04kind\x12\x12\n" +
+	"\x04user\x18\x06 \x01(\fR\x04user\x12\x14\n" +
+	"\x05emoji\x18\a \x01(\fR\x05emoji\x12\x0e\n" +
+	"\x02on\x18\b \x01(\bR\x02on\x12\x0e\n" +
+	"\x02op\x18\t \x01(\fR\x02op\x12\x16\n" +
+	"\x06client\x18\n" +
+	" \x01(\fR\x06client\x12\x18\n" +
+	"\aversion\x18\v \x01(\x04R\aversion\x12\x12\n" +
+	"\x04body\x18\f \x01(\fR\x04body\"\xd9\x01\n" +
+	"\bGroupRow\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\fR\x05owner\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\fR\fconversation\x121\n" +
+	"\x05maker\x18\x03 \x01(\v2\x1b.meridian.backbone.v1.OwnerR\x05maker\x12\x12\n" +
+	"\x04made\x18\x04 \x01(\x04R\x04made\x12\x12\n" +
+	"\x04name\x18\x05 \x01(\fR\x04name\x12\x0e\n" +
+	"\x02by\x18\x06 \x01(\fR\x02by\x12\x0e\n" +
+	"\x02op\x18\a \x01(\fR\x02op\x12\x18\n" +
+	"\aversion\x18\b \x01(\x04R\aversion\"\xbe\x01\n" +
+	"\tMemberRow\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\fR\x05owner\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\fR\fconversation\x12/\n" +
+	"\x04user\x18\x03 \x01(\v2\x1b.meridian.backbone.v1.OwnerR\x04user\x12\x0e\n" +
+	"\x02op\x18\x04 \x01(\fR\x02op\x12\x12\n" +
+	"\x04role\x18\x05 \x01(\rR\x04role\x12\x0e\n" +
+	"\x02by\x18\x06 \x01(\fR\x02by\x12\x12\n" +
+	"\x04made\x18\a \x01(\bR\x04made\"\\\n" +
+	"\fGroupZoneRow\x12\"\n" +
+	"\fconversation\x18\x01 \x01(\fR\fconversation\x12\x12\n" +
+	"\x04zone\x18\x02 \x01(\fR\x04zone\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x04R\x05since\"\xae\x01\n" +
+	"\x0fConversationRow\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\fR\x05owner\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\fR\x02id\x12/\n" +
+	"\x04peer\x18\x03 \x01(\v2\x1b.meridian.backbone.v1.OwnerR\x04peer\x12\x12\n" +
+	"\x04last\x18\x04 \x01(\fR\x04last\x12\x1a\n" +
+	"\banswered\x18\x05 \x01(\bR\banswered\x12\x14\n" +
+	"\x05group\x18\x06 \x01(\bR\x05group\"\x9b\x01\n" +
+	"\n" +
+	"ContactRow\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\fR\x05owner\x121\n" +
+	"\x05other\x18\x02 \x01(\v2\x1b.meridian.backbone.v1.OwnerR\x05other\x12\x16\n" +
+	"\x06theirs\x18\x03 \x01(\bR\x06theirs\x12\x12\n" +
+	"\x04want\x18\x04 \x01(\bR\x04want\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\x04R\aversion\"w\n" +
+	"\bBlockRow\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\fR\x05owner\x121\n" +
+	"\x05other\x18\x02 \x01(\v2\x1b.meridian.backbone.v1.OwnerR\x05other\x12\x12\n" +
+	"\x04time\x18\x03 \x01(\x04R\x04time\x12\x0e\n" +
+	"\x02on\x18\x04 \x01(\bR\x02onB\x13Z\x11meridian/proto;pbb\x06proto3"
 
 var (
 	file_backbone_proto_rawDescOnce sync.Once
@@ -2321,35 +3801,50 @@ func file_backbone_proto_rawDescGZIP() []byte {
 	return file_backbone_proto_rawDescData
 }
 
-var file_backbone_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_backbone_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_backbone_proto_goTypes = []any{
-	(*Packet)(nil),        // 0: meridian.backbone.v1.Packet
-	(*Frame)(nil),         // 1: meridian.backbone.v1.Frame
-	(*Hello)(nil),         // 2: meridian.backbone.v1.Hello
-	(*Ping)(nil),          // 3: meridian.backbone.v1.Ping
-	(*Pong)(nil),          // 4: meridian.backbone.v1.Pong
-	(*Relay)(nil),         // 5: meridian.backbone.v1.Relay
-	(*Applied)(nil),       // 6: meridian.backbone.v1.Applied
-	(*Position)(nil),      // 7: meridian.backbone.v1.Position
-	(*Tell)(nil),          // 8: meridian.backbone.v1.Tell
-	(*Request)(nil),       // 9: meridian.backbone.v1.Request
-	(*Response)(nil),      // 10: meridian.backbone.v1.Response
-	(*Cancel)(nil),        // 11: meridian.backbone.v1.Cancel
-	(*Error)(nil),         // 12: meridian.backbone.v1.Error
-	(*Endpoint)(nil),      // 13: meridian.backbone.v1.Endpoint
-	(*StreamOpen)(nil),    // 14: meridian.backbone.v1.StreamOpen
-	(*StreamData)(nil),    // 15: meridian.backbone.v1.StreamData
-	(*StreamCredit)(nil),  // 16: meridian.backbone.v1.StreamCredit
-	(*StreamClose)(nil),   // 17: meridian.backbone.v1.StreamClose
-	(*StreamID)(nil),      // 18: meridian.backbone.v1.StreamID
-	(*Owner)(nil),         // 19: meridian.backbone.v1.Owner
-	(*Op)(nil),            // 20: meridian.backbone.v1.Op
-	(*Mark)(nil),          // 21: meridian.backbone.v1.Mark
-	(*ContactChange)(nil), // 22: meridian.backbone.v1.ContactChange
-	(*BlockChange)(nil),   // 23: meridian.backbone.v1.BlockChange
-	(*Account)(nil),       // 24: meridian.backbone.v1.Account
-	(*Session)(nil),       // 25: meridian.backbone.v1.Session
-	(*Claim)(nil),         // 26: meridian.backbone.v1.Claim
+	(*Packet)(nil),          // 0: meridian.backbone.v1.Packet
+	(*Frame)(nil),           // 1: meridian.backbone.v1.Frame
+	(*Hello)(nil),           // 2: meridian.backbone.v1.Hello
+	(*Ping)(nil),            // 3: meridian.backbone.v1.Ping
+	(*Pong)(nil),            // 4: meridian.backbone.v1.Pong
+	(*Relay)(nil),           // 5: meridian.backbone.v1.Relay
+	(*Applied)(nil),         // 6: meridian.backbone.v1.Applied
+	(*Position)(nil),        // 7: meridian.backbone.v1.Position
+	(*Tell)(nil),            // 8: meridian.backbone.v1.Tell
+	(*Request)(nil),         // 9: meridian.backbone.v1.Request
+	(*Response)(nil),        // 10: meridian.backbone.v1.Response
+	(*Cancel)(nil),          // 11: meridian.backbone.v1.Cancel
+	(*Error)(nil),           // 12: meridian.backbone.v1.Error
+	(*Endpoint)(nil),        // 13: meridian.backbone.v1.Endpoint
+	(*StreamOpen)(nil),      // 14: meridian.backbone.v1.StreamOpen
+	(*StreamData)(nil),      // 15: meridian.backbone.v1.StreamData
+	(*StreamCredit)(nil),    // 16: meridian.backbone.v1.StreamCredit
+	(*StreamClose)(nil),     // 17: meridian.backbone.v1.StreamClose
+	(*StreamID)(nil),        // 18: meridian.backbone.v1.StreamID
+	(*Owner)(nil),           // 19: meridian.backbone.v1.Owner
+	(*Op)(nil),              // 20: meridian.backbone.v1.Op
+	(*Mark)(nil),            // 21: meridian.backbone.v1.Mark
+	(*ContactChange)(nil),   // 22: meridian.backbone.v1.ContactChange
+	(*BlockChange)(nil),     // 23: meridian.backbone.v1.BlockChange
+	(*Account)(nil),         // 24: meridian.backbone.v1.Account
+	(*Session)(nil),         // 25: meridian.backbone.v1.Session
+	(*Claim)(nil),           // 26: meridian.backbone.v1.Claim
+	(*Change)(nil),          // 27: meridian.backbone.v1.Change
+	(*GroupChange)(nil),     // 28: meridian.backbone.v1.GroupChange
+	(*MemberChange)(nil),    // 29: meridian.backbone.v1.MemberChange
+	(*Refusal)(nil),         // 30: meridian.backbone.v1.Refusal
+	(*Rows)(nil),            // 31: meridian.backbone.v1.Rows
+	(*MessageRow)(nil),      // 32: meridian.backbone.v1.MessageRow
+	(*RetryRow)(nil),        // 33: meridian.backbone.v1.RetryRow
+	(*MarkRow)(nil),         // 34: meridian.backbone.v1.MarkRow
+	(*ChangeRow)(nil),       // 35: meridian.backbone.v1.ChangeRow
+	(*GroupRow)(nil),        // 36: meridian.backbone.v1.GroupRow
+	(*MemberRow)(nil),       // 37: meridian.backbone.v1.MemberRow
+	(*GroupZoneRow)(nil),    // 38: meridian.backbone.v1.GroupZoneRow
+	(*ConversationRow)(nil), // 39: meridian.backbone.v1.ConversationRow
+	(*ContactRow)(nil),      // 40: meridian.backbone.v1.ContactRow
+	(*BlockRow)(nil),        // 41: meridian.backbone.v1.BlockRow
 }
 var file_backbone_proto_depIdxs = []int32{
 	1,  // 0: meridian.backbone.v1.Packet.frames:type_name -> meridian.backbone.v1.Frame
@@ -2382,15 +3877,43 @@ var file_backbone_proto_depIdxs = []int32{
 	24, // 27: meridian.backbone.v1.Op.account:type_name -> meridian.backbone.v1.Account
 	25, // 28: meridian.backbone.v1.Op.session:type_name -> meridian.backbone.v1.Session
 	26, // 29: meridian.backbone.v1.Op.claim:type_name -> meridian.backbone.v1.Claim
-	19, // 30: meridian.backbone.v1.ContactChange.from:type_name -> meridian.backbone.v1.Owner
-	19, // 31: meridian.backbone.v1.ContactChange.to:type_name -> meridian.backbone.v1.Owner
-	19, // 32: meridian.backbone.v1.BlockChange.by:type_name -> meridian.backbone.v1.Owner
-	19, // 33: meridian.backbone.v1.BlockChange.user:type_name -> meridian.backbone.v1.Owner
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	27, // 30: meridian.backbone.v1.Op.change:type_name -> meridian.backbone.v1.Change
+	28, // 31: meridian.backbone.v1.Op.group:type_name -> meridian.backbone.v1.GroupChange
+	29, // 32: meridian.backbone.v1.Op.member:type_name -> meridian.backbone.v1.MemberChange
+	31, // 33: meridian.backbone.v1.Op.rows:type_name -> meridian.backbone.v1.Rows
+	30, // 34: meridian.backbone.v1.Op.refused:type_name -> meridian.backbone.v1.Refusal
+	19, // 35: meridian.backbone.v1.ContactChange.from:type_name -> meridian.backbone.v1.Owner
+	19, // 36: meridian.backbone.v1.ContactChange.to:type_name -> meridian.backbone.v1.Owner
+	19, // 37: meridian.backbone.v1.BlockChange.by:type_name -> meridian.backbone.v1.Owner
+	19, // 38: meridian.backbone.v1.BlockChange.user:type_name -> meridian.backbone.v1.Owner
+	19, // 39: meridian.backbone.v1.GroupChange.invited:type_name -> meridian.backbone.v1.Owner
+	19, // 40: meridian.backbone.v1.MemberChange.user:type_name -> meridian.backbone.v1.Owner
+	18, // 41: meridian.backbone.v1.Refusal.stream:type_name -> meridian.backbone.v1.StreamID
+	19, // 42: meridian.backbone.v1.Refusal.author:type_name -> meridian.backbone.v1.Owner
+	32, // 43: meridian.backbone.v1.Rows.messages:type_name -> meridian.backbone.v1.MessageRow
+	33, // 44: meridian.backbone.v1.Rows.retries:type_name -> meridian.backbone.v1.RetryRow
+	34, // 45: meridian.backbone.v1.Rows.marks:type_name -> meridian.backbone.v1.MarkRow
+	35, // 46: meridian.backbone.v1.Rows.changes:type_name -> meridian.backbone.v1.ChangeRow
+	36, // 47: meridian.backbone.v1.Rows.groups:type_name -> meridian.backbone.v1.GroupRow
+	37, // 48: meridian.backbone.v1.Rows.members:type_name -> meridian.backbone.v1.MemberRow
+	38, // 49: meridian.backbone.v1.Rows.group_zones:type_name -> meridian.backbone.v1.GroupZoneRow
+	39, // 50: meridian.backbone.v1.Rows.conversations:type_name -> meridian.backbone.v1.ConversationRow
+	40, // 51: meridian.backbone.v1.Rows.contacts:type_name -> meridian.backbone.v1.ContactRow
+	41, // 52: meridian.backbone.v1.Rows.blocks:type_name -> meridian.backbone.v1.BlockRow
+	24, // 53: meridian.backbone.v1.Rows.accounts:type_name -> meridian.backbone.v1.Account
+	25, // 54: meridian.backbone.v1.Rows.sessions:type_name -> meridian.backbone.v1.Session
+	18, // 55: meridian.backbone.v1.RetryRow.stream:type_name -> meridian.backbone.v1.StreamID
+	21, // 56: meridian.backbone.v1.MarkRow.mark:type_name -> meridian.backbone.v1.Mark
+	19, // 57: meridian.backbone.v1.GroupRow.maker:type_name -> meridian.backbone.v1.Owner
+	19, // 58: meridian.backbone.v1.MemberRow.user:type_name -> meridian.backbone.v1.Owner
+	19, // 59: meridian.backbone.v1.ConversationRow.peer:type_name -> meridian.backbone.v1.Owner
+	19, // 60: meridian.backbone.v1.ContactRow.other:type_name -> meridian.backbone.v1.Owner
+	19, // 61: meridian.backbone.v1.BlockRow.other:type_name -> meridian.backbone.v1.Owner
+	62, // [62:62] is the sub-list for method output_type
+	62, // [62:62] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_backbone_proto_init() }
@@ -2419,7 +3942,7 @@ func file_backbone_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backbone_proto_rawDesc), len(file_backbone_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,16 +1,14 @@
 package link
 
 import (
-	"fmt"
-
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
 	"meridian/chat"
 	pb "meridian/proto"
 )
 
-// MaxOpBytes bounds an encoded op: its body is at most 64 KiB of text, the rest is ids and names.
+// MaxOpBytes bounds an encoded op: its body is at most 64 KiB of text, the rest is ids and names. What brings rows must
+// carry few enough.
 const MaxOpBytes = 1 << 20
 
 // maxOpFields bounds the fields of an encoded op, so that decoding cannot be made to allocate much more than it is given.
@@ -20,7 +18,7 @@ const maxOpFields = 256
 // is ready, and safe for concurrent use.
 //
 // What a newer version added to an op or to one of its parts lands in Op.Unknown and is written again by Append; only
-// additions inside one of Owners are lost.
+// additions inside the elements of a list (Owners, Group.Invited, Rows) are lost.
 type OpCodec struct{}
 
 var _ chat.OpCodec = OpCodec{}
@@ -49,6 +47,10 @@ const (
 	fieldBody         protowire.Number = 12
 	fieldBodyHash     protowire.Number = 13
 	fieldTrace        protowire.Number = 15
+	fieldLogged       protowire.Number = 21
+	// Parts with lists, whose lengths are checked before they are decoded.
+	fieldGroup protowire.Number = 23
+	fieldRows  protowire.Number = 25
 )
 
 // appendOp encodes op and leaves out its stream when it is the one that the context tells.
@@ -57,6 +59,9 @@ func appendOp(dst []byte, op *chat.Op, stream chat.StreamID) []byte {
 	dst = appendNumber(dst, fieldKind, uint64(op.Kind))
 	if op.Time != op.ID.Time() {
 		dst = protowire.AppendVarint(protowire.AppendTag(dst, fieldTime, protowire.VarintType), uint64(op.Time))
+	}
+	if op.Logged != op.Time {
+		dst = protowire.AppendVarint(protowire.AppendTag(dst, fieldLogged, protowire.VarintType), uint64(op.Logged))
 	}
 	if op.Stream != stream || len(op.Unknown) > 0 { // Unknown may add to the stream
 		dst = appendStream(dst, fieldStream, op.Stream)
@@ -124,48 +129,6 @@ func sizeBytes(n int) int {
 	return 1 + protowire.SizeBytes(n)
 }
 
-// appendParts encodes what only some kinds of op have.
-func appendParts(dst []byte, op *chat.Op) []byte {
-	if op.Mark == nil && op.Contact == nil && op.Block == nil && op.Account == nil && op.Session == nil && op.Claim == nil {
-		return dst
-	}
-	m := &pb.Op{}
-	if p := op.Mark; p != nil {
-		m.Mark = &pb.Mark{Conversation: idBytes(&p.Conversation), User: idBytes(&p.User), Kind: uint32(p.Kind), UpTo: idBytes(&p.UpTo)}
-	}
-	if p := op.Contact; p != nil {
-		m.Contact = &pb.ContactChange{From: ownerMessage(&p.From), To: ownerMessage(&p.To), Want: p.Want}
-	}
-	if p := op.Block; p != nil {
-		m.Block = &pb.BlockChange{By: ownerMessage(&p.By), User: ownerMessage(&p.User), On: p.On}
-	}
-	if p := op.Account; p != nil {
-		m.Account = &pb.Account{
-			Id: idBytes(&p.ID), Username: []byte(p.Username), DisplayName: []byte(p.DisplayName), PasswordHash: []byte(p.PasswordHash),
-			Zone: []byte(p.Zone), Pinned: p.Pinned, CreatedAt: uint64(p.CreatedAt), Version: uint64(p.Version),
-			SessionsNotBefore: uint64(p.SessionsNotBefore), SessionKept: idBytes(&p.SessionKept),
-		}
-	}
-	if p := op.Session; p != nil {
-		m.Session = &pb.Session{
-			Id: idBytes(&p.ID), User: idBytes(&p.User), Zone: []byte(p.Zone), Device: []byte(p.Device), Region: []byte(p.Region),
-			CreatedAt: uint64(p.CreatedAt), Version: uint64(p.Version), Revoked: p.Revoked,
-		}
-	}
-	if p := op.Claim; p != nil {
-		m.Claim = &pb.Claim{
-			Key: hashBytes(&p.Key), Blinded: idBytes(&p.Blinded), Zone: []byte(p.Zone), Bucket: uint32(p.Bucket),
-			Attempt: idBytes(&p.Attempt), Pending: p.Pending, Version: uint64(p.Version),
-		}
-	}
-	dst, err := proto.MarshalOptions{}.MarshalAppend(dst, m)
-	if err != nil {
-		// The message has no required field and no string, which are all that Marshal can refuse.
-		panic(fmt.Sprintf("link: encode an op: %v", err))
-	}
-	return dst
-}
-
 func idBytes[T ~[16]byte](id *T) []byte {
 	if *id == (T{}) {
 		return nil
@@ -184,7 +147,7 @@ func ownerMessage(o *chat.Owner) *pb.Owner {
 	if *o == (chat.Owner{}) {
 		return nil
 	}
-	return &pb.Owner{Id: idBytes(&o.ID), Zone: []byte(o.Zone), Name: []byte(o.Name)}
+	return someOwner(o)
 }
 
 func streamMessage(s chat.StreamID) *pb.StreamID {

@@ -32,11 +32,15 @@ func drawValue(t *rapid.T, v reflect.Value, name string) {
 		}
 	case reflect.Slice:
 		limit := 40
-		switch v.Type() {
-		case reflect.TypeFor[[]chat.Owner]():
+		switch {
+		case strings.HasSuffix(name, ".Invited"):
+			limit = chat.MaxInvited
+		case v.Type() == reflect.TypeFor[[]chat.Owner]():
 			limit = chat.MaxOwners
-		case reflect.TypeFor[[]chat.Region]():
+		case v.Type() == reflect.TypeFor[[]chat.Region]():
 			limit = chat.MaxRegions
+		case v.Type().Elem().Kind() == reflect.Struct: // rows: many kinds of them
+			limit = 3
 		}
 		v.Set(reflect.MakeSlice(v.Type(), rapid.IntRange(0, limit).Draw(t, name+"#"), limit))
 		for i := range v.Len() {
@@ -65,6 +69,9 @@ func TestOpRoundTrip(t *testing.T) {
 		drawValue(t, reflect.ValueOf(&op).Elem(), "Op")
 		if rapid.Bool().Draw(t, "time from the id") {
 			op.Time = op.ID.Time()
+		}
+		if rapid.Bool().Draw(t, "entered at its time") {
+			op.Logged = op.Time
 		}
 		prefix := []byte("prefix")
 		b := OpCodec{}.Append(prefix, &op)
@@ -114,6 +121,9 @@ func TestOpKeepsUnknownFields(t *testing.T) {
 		Kind: chat.OpContact, Author: chat.Owner{ID: chat.UserID{1}}, Stream: chat.StreamID{Region: "eu-west", Node: "n1", Incarnation: 3},
 		Contact: &chat.ContactChange{From: chat.Owner{ID: chat.UserID{1}}, To: chat.Owner{ID: chat.UserID{2}}, Want: true},
 		Mark:    &chat.Mark{Kind: chat.MarkRead},
+		Change:  &chat.Change{Kind: chat.ChangeReaction, Emoji: "+", On: true}, Group: &chat.GroupChange{Name: "climbers", Make: true},
+		Member: &chat.MemberChange{User: chat.Owner{ID: chat.UserID{2}}, Role: chat.RoleAdmin}, Rows: &chat.Rows{Marks: make([]chat.MarkRow, 2)},
+		Refused: &chat.Refusal{Region: "ap-south", Seq: 9, Author: chat.Owner{ID: chat.UserID{1}}, Code: chat.CodeDenied},
 	}
 	future := protowire.AppendString(protowire.AppendTag(nil, 900, protowire.BytesType), "from the future")
 	wrap := func(number protowire.Number, inner []byte) []byte {
@@ -121,7 +131,9 @@ func TestOpKeepsUnknownFields(t *testing.T) {
 	}
 	for name, added := range map[string][]byte{
 		"op": future, "stream": wrap(4, future), "author": wrap(6, future), "mark": wrap(14, future),
-		"contact": wrap(16, future), "contact.to": wrap(16, wrap(2, future)),
+		"contact": wrap(16, future), "contact.to": wrap(16, wrap(2, future)), "change": wrap(22, future), "group": wrap(23, future),
+		"member": wrap(24, future), "member.user": wrap(24, wrap(1, future)), "rows": wrap(25, future),
+		"refused": wrap(26, future), "refused.stream": wrap(26, wrap(2, future)), "refused.author": wrap(26, wrap(5, future)),
 	} {
 		b := OpCodec{}.Append(nil, &op)
 		b = append(b, added...)
@@ -154,6 +166,11 @@ func TestOpRefused(t *testing.T) {
 		"short owner id":    field(7, field(1, make([]byte, 15))),
 		"too many owners":   bytes.Repeat(field(7, nil), chat.MaxOwners+1),
 		"too many regions":  bytes.Repeat(field(8, nil), chat.MaxRegions+1),
+		"too many invited":  field(23, bytes.Repeat(field(3, nil), chat.MaxInvited+1)),
+		"invited in parts":  bytes.Repeat(field(23, field(3, nil)), chat.MaxInvited+1),
+		"too many rows":     field(25, bytes.Repeat(field(1, nil), chat.MaxOpRows+1)),
+		"rows in parts":     bytes.Repeat(field(25, bytes.Repeat(field(9, nil), 8)), chat.MaxOpRows/8+1),
+		"role out of range": field(24, protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.VarintType), 256)),
 		"too many fields":   bytes.Repeat(field(900, nil), maxOpFields+1),
 		"too long":          field(12, make([]byte, MaxOpBytes)),
 		"kind out of range": protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.VarintType), 256),
@@ -169,6 +186,14 @@ func FuzzOpDecode(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(OpCodec{}.Append(nil, &chat.Op{Kind: chat.OpMessage, Body: []byte("hello"), To: []chat.Region{"eu-west"}, Owners: make([]chat.Owner, 2)}))
 	f.Add(OpCodec{}.Append(nil, &chat.Op{Kind: chat.OpAccount, Account: &chat.Account{Username: "ann", Version: 7}}))
+	f.Add(OpCodec{}.Append(nil, &chat.Op{Kind: chat.OpGroup, Logged: 9, Group: &chat.GroupChange{Name: "climbers", Make: true, Invited: make([]chat.Owner, 3)}}))
+	f.Add(OpCodec{}.Append(nil, &chat.Op{Kind: chat.OpChange, Change: &chat.Change{Kind: chat.ChangeEdit}, Member: &chat.MemberChange{Role: 3}}))
+	f.Add(OpCodec{}.Append(nil, &chat.Op{Kind: chat.OpRows, Refused: &chat.Refusal{Seq: 4}, Rows: &chat.Rows{
+		Messages: make([]chat.MessageRow, 1), Retries: make([]chat.RetryRow, 1), Marks: make([]chat.MarkRow, 1), Changes: make([]chat.ChangeRow, 1),
+		Groups: make([]chat.GroupRow, 1), Members: make([]chat.MemberRow, 1), GroupZones: make([]chat.GroupZoneRow, 1),
+		Conversations: make([]chat.ConversationRow, 1), Contacts: make([]chat.ContactRow, 1), Blocks: make([]chat.BlockRow, 1),
+		Accounts: make([]chat.Account, 1), Sessions: make([]chat.Session, 1),
+	}}))
 	f.Add([]byte(strings.Repeat("\x3a\x00", 20)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		op, err := OpCodec{}.Decode(b)
@@ -213,7 +238,7 @@ func benchOp(seq uint64) chat.Op {
 	ann, bob := chat.Owner{ID: chat.UserID{1}, Zone: "world", Name: "ann"}, chat.Owner{ID: chat.UserID{2}, Zone: "eu", Name: "bob"}
 	id := chat.NewMessageID(chat.HLC(1_790_000_000_000_000+seq), ann.ID, chat.ClientID{9})
 	return chat.Op{
-		ID: id, Kind: chat.OpMessage, Time: id.Time(), Stream: chat.StreamID{Region: "us-east", Node: "n1", Incarnation: 1}, Seq: seq,
+		ID: id, Kind: chat.OpMessage, Time: id.Time(), Logged: id.Time(), Stream: chat.StreamID{Region: "us-east", Node: "n1", Incarnation: 1}, Seq: seq,
 		Author: ann, Owners: []chat.Owner{ann, bob}, To: []chat.Region{"ap-south", "eu-west"}, Client: chat.ClientID{9},
 		Conversation: chat.DirectConversation(ann.ID, bob.ID), Body: bytes.Repeat([]byte("x"), 300), BodyHash: [32]byte{7},
 	}

@@ -18,7 +18,7 @@ func decodeOp(b []byte, stream chat.StreamID) (chat.Op, error) {
 	}
 	var r reader
 	op := chat.Op{Stream: stream}
-	timed, streamed := false, false
+	timed, logged, streamed := false, false, false
 	for count := 0; len(b) > 0; count++ {
 		number, kind, n := protowire.ConsumeTag(b)
 		if n < 0 || count == maxOpFields {
@@ -37,11 +37,12 @@ func decodeOp(b []byte, stream chat.StreamID) (chat.Op, error) {
 				op.Stream, streamed = chat.StreamID{}, true
 			}
 			if !r.bytesField(&op, number, v) {
+				r.checkLists(number, v)
 				r.rest = append(r.rest, field...)
 			}
 		case protowire.VarintType:
 			v, _ := protowire.ConsumeVarint(field[n:])
-			timed = timed || number == fieldTime
+			timed, logged = timed || number == fieldTime, logged || number == fieldLogged
 			if !r.numberField(&op, number, v) {
 				r.rest = append(r.rest, field...)
 			}
@@ -52,12 +53,15 @@ func decodeOp(b []byte, stream chat.StreamID) (chat.Op, error) {
 	if !timed {
 		op.Time = op.ID.Time()
 	}
-	if len(r.rest) > 0 {
+	if !logged {
+		op.Logged = op.Time
+	}
+	if len(r.rest) > 0 && r.bad == "" {
 		r.decodeRest(&op)
 	}
 	op.Unknown = append(op.Unknown, r.unknown...)
-	if len(op.Owners) > chat.MaxOwners || len(op.To) > chat.MaxRegions {
-		return chat.Op{}, invalidOp("%d owners and %d regions", len(op.Owners), len(op.To))
+	if len(op.Owners) > chat.MaxOwners || len(op.To) > chat.MaxRegions || op.Group != nil && len(op.Group.Invited) > chat.MaxInvited {
+		return chat.Op{}, invalidOp("%d owners and %d regions, or too many invited", len(op.Owners), len(op.To))
 	}
 	if r.bad != "" {
 		return chat.Op{}, invalidOp("%s", r.bad)
@@ -107,6 +111,8 @@ func (r *reader) numberField(op *chat.Op, number protowire.Number, v uint64) boo
 		op.Kind = chat.OpKind(r.small(uint32(min(v, 1<<32-1))))
 	case fieldTime:
 		op.Time = chat.HLC(v)
+	case fieldLogged:
+		op.Logged = chat.HLC(v)
 	case fieldSeq:
 		op.Seq = v
 	default:
@@ -179,6 +185,23 @@ func (r *reader) ownerField(o *chat.Owner, b []byte, author bool) {
 	}
 }
 
+// checkLists refuses parts with too many elements before they are decoded, each of which would take much more memory than
+// its bytes. A part that occurs twice is one.
+func (r *reader) checkLists(number protowire.Number, v []byte) {
+	switch number {
+	case fieldGroup:
+		r.invited += max(countFields(v, maxGroupFields), 0)
+	case fieldRows:
+		r.carried += max(countFields(v, chat.MaxOpRows), 0)
+	}
+	if r.invited > maxGroupFields || r.carried > chat.MaxOpRows {
+		r.bad = "too many people or rows"
+	}
+}
+
+// maxGroupFields bounds what a change of a group is made of: the invited and a few fields more.
+const maxGroupFields = chat.MaxInvited + 16
+
 // decodeRest reads what only some kinds of op have, and what nobody here knows.
 func (r *reader) decodeRest(op *chat.Op) {
 	var m pb.Op
@@ -194,6 +217,8 @@ func (r *reader) decodeRest(op *chat.Op) {
 type reader struct {
 	bad     string
 	rest    []byte // fields that are not read by hand
+	invited int    // fields of a change of a group, counted
+	carried int    // rows, counted
 	unknown []byte // what a newer version added to the stream or the author
 }
 
@@ -233,67 +258,6 @@ func (r *reader) owner(m *pb.Owner) chat.Owner {
 	o := chat.Owner{Zone: chat.Zone(m.Zone), Name: string(m.Name)}
 	readID(r, &o.ID, m.Id)
 	return o
-}
-
-func (r *reader) parts(op *chat.Op, m *pb.Op) {
-	if p := m.Mark; p != nil {
-		op.Mark = &chat.Mark{Kind: chat.MarkKind(r.small(p.Kind))}
-		readID(r, &op.Mark.Conversation, p.Conversation)
-		readID(r, &op.Mark.User, p.User)
-		readID(r, &op.Mark.UpTo, p.UpTo)
-	}
-	if p := m.Contact; p != nil {
-		op.Contact = &chat.ContactChange{From: r.owner(p.From), To: r.owner(p.To), Want: p.Want}
-	}
-	if p := m.Block; p != nil {
-		op.Block = &chat.BlockChange{By: r.owner(p.By), User: r.owner(p.User), On: p.On}
-	}
-	if p := m.Account; p != nil {
-		op.Account = &chat.Account{
-			Username: string(p.Username), DisplayName: string(p.DisplayName), PasswordHash: string(p.PasswordHash),
-			Zone: chat.Zone(p.Zone), Pinned: p.Pinned, CreatedAt: chat.HLC(p.CreatedAt), Version: chat.HLC(p.Version),
-			SessionsNotBefore: chat.HLC(p.SessionsNotBefore),
-		}
-		readID(r, &op.Account.ID, p.Id)
-		readID(r, &op.Account.SessionKept, p.SessionKept)
-	}
-	if p := m.Session; p != nil {
-		op.Session = &chat.Session{
-			Zone: chat.Zone(p.Zone), Device: string(p.Device), Region: chat.Region(p.Region),
-			CreatedAt: chat.HLC(p.CreatedAt), Version: chat.HLC(p.Version), Revoked: p.Revoked,
-		}
-		readID(r, &op.Session.ID, p.Id)
-		readID(r, &op.Session.User, p.User)
-	}
-	if p := m.Claim; p != nil {
-		if p.Bucket > 0xffff {
-			r.bad = "bucket too large"
-		}
-		op.Claim = &chat.Claim{Zone: chat.Zone(p.Zone), Bucket: uint16(p.Bucket), Pending: p.Pending, Version: chat.HLC(p.Version)}
-		readHash(r, &op.Claim.Key, p.Key)
-		readID(r, &op.Claim.Blinded, p.Blinded)
-		readID(r, &op.Claim.Attempt, p.Attempt)
-	}
-}
-
-// unknownFields gathers what m and its parts hold and this version does not know, such that appended to m's encoding it
-// is merged into the same places: a second occurrence of a message field adds to the first.
-func unknownFields(m *pb.Op) []byte {
-	out := append([]byte(nil), m.ProtoReflect().GetUnknown()...)
-	out = appendNested(out, m.Mark, 14)
-	if p := m.Contact; p != nil {
-		out = appendNested(out, p, 16)
-		out = appendNested(out, p.From, 16, 1)
-		out = appendNested(out, p.To, 16, 2)
-	}
-	if p := m.Block; p != nil {
-		out = appendNested(out, p, 17)
-		out = appendNested(out, p.By, 17, 1)
-		out = appendNested(out, p.User, 17, 2)
-	}
-	out = appendNested(out, m.Account, 18)
-	out = appendNested(out, m.Session, 19)
-	return appendNested(out, m.Claim, 20)
 }
 
 // appendNested appends the unknown fields of the message that lies at path (nil has none), wrapped in the fields that lead to it.

@@ -197,7 +197,15 @@ func (p *place) openDir(dir string) (chat.Store, error) {
 	return seal.Wrap(s, sealer), err
 }
 
-func (p *place) Open() (chat.Store, error)     { return p.openDir(filepath.Join(p.dir, "store")) }
+func (p *place) Open() (chat.Store, error) { return p.openDir(filepath.Join(p.dir, "store")) }
+func (p *place) OpenNode(node chat.NodeID) (chat.Store, error) {
+	s, err := p.open.Node(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	sealer, err := seal.New(s, masters, rand.Reader)
+	return seal.Wrap(s, sealer), err
+}
 func (p *place) OpenCopy() (chat.Store, error) { return p.openDir(p.CopyDir()) }
 func (p *place) CopyDir() string               { return filepath.Join(p.dir, "copy") }
 func (p *place) Crash() {
@@ -225,9 +233,11 @@ func canaryBatch() *chat.Batch {
 	}
 	return &chat.Batch{
 		Log: []chat.LogRow{{Op: op}},
-		Messages: []chat.MessageRow{
-			{Owner: ann, OwnerZone: "eu", ID: id(1), Sender: ann, Body: body},
-			{Owner: bob, OwnerZone: "world", ID: id(1), Sender: ann, Body: body},
+		Rows: chat.Rows{
+			Messages: []chat.MessageRow{
+				{Owner: ann, OwnerZone: "eu", ID: id(1), Sender: ann, Body: body},
+				{Owner: bob, OwnerZone: "world", ID: id(1), Sender: ann, Body: body},
+			},
 		},
 	}
 }
@@ -280,7 +290,7 @@ func TestNoPlaintextOnDisk(t *testing.T) {
 			if _, err := rand.Read(filler.Body); err != nil {
 				t.Fatal(err)
 			}
-			wantCode(t, storetest.Commit(s, &chat.Batch{Messages: []chat.MessageRow{filler}}), "")
+			wantCode(t, storetest.Commit(s, &chat.Batch{Rows: chat.Rows{Messages: []chat.MessageRow{filler}}}), "")
 		}
 		wantCode(t, s.Checkpoint(ctx, p.CopyDir()), "")
 		row, ok, err := s.Message(ctx, bob, chat.NoConversation, id(1))
@@ -315,7 +325,7 @@ func TestErasedAuthor(t *testing.T) {
 	s := seal.Wrap(p.open, sealer)
 	wantCode(t, storetest.Commit(s, canaryBatch()), "")
 	other := chat.MessageRow{Owner: ann, OwnerZone: "eu", ID: id(2), Sender: bob, Body: []byte("still here")}
-	wantCode(t, storetest.Commit(s, &chat.Batch{Messages: []chat.MessageRow{other}}), "")
+	wantCode(t, storetest.Commit(s, &chat.Batch{Rows: chat.Rows{Messages: []chat.MessageRow{other}}}), "")
 	k.destroy(ann, "eu")
 	sealer.Forget(ann, "eu")
 	rows, err := s.Messages(ctx, ann, chat.NoConversation, chat.NoMessage, 10)

@@ -9,9 +9,9 @@ import (
 	"meridian/chat"
 )
 
-// Wrap gives a store that keeps bodies sealed: a message's under the key of (Sender, OwnerZone), an op's under that of its
-// author's (ID, Zone). The caller's rows stay as they are, in the clear. A body whose key is destroyed reads as nil, so
-// that the rest of a page can be read and a relay can see that there is nothing to deliver.
+// Wrap gives a store that keeps bodies sealed: a message's under the key of (Sender, OwnerZone), a change's under that of
+// (User, OwnerZone), those in ops as ops.go says. The caller's rows stay as they are, in the clear. A body whose key is
+// destroyed reads as nil, so that the rest of a page can be read and a relay can see that there is nothing to deliver.
 //
 // An author's first text in a zone needs a data key, which must be durable before the text. Commit does not wait for that:
 // such a batch and those behind it queue, in order, while the keys that they lack are made together.
@@ -82,14 +82,21 @@ func (s *store) lacking(queue []commit) []keyName {
 			names = append(names, name)
 		}
 	}
+	ofOp := func(b body) { need(b.author, s.sealer.under(b), *b.text) }
 	for _, c := range queue {
 		for i := range c.batch.Messages {
 			m := &c.batch.Messages[i]
 			need(m.Sender, m.OwnerZone, m.Body)
 		}
+		for i := range c.batch.Changes {
+			m := &c.batch.Changes[i]
+			need(m.User, m.OwnerZone, m.Body)
+		}
 		for i := range c.batch.Log {
-			op := &c.batch.Log[i].Op
-			need(op.Author.ID, op.Author.Zone, op.Body)
+			eachBody(&c.batch.Log[i].Op, ofOp)
+		}
+		for i := range c.batch.Parked {
+			eachBody(&c.batch.Parked[i].Op, ofOp)
 		}
 	}
 	return names
@@ -114,33 +121,41 @@ func (s *store) makeKeys(names []keyName) {
 
 // sealed gives a copy of b with its bodies sealed; b itself when it has none.
 func (s *store) sealed(ctx context.Context, b *chat.Batch) (*chat.Batch, error) {
-	if len(b.Messages) == 0 && len(b.Log) == 0 {
+	if len(b.Messages)+len(b.Changes)+len(b.Log)+len(b.Parked) == 0 {
 		return b, nil
 	}
 	out := *b
-	out.Messages, out.Log = slices.Clone(b.Messages), slices.Clone(b.Log)
+	out.Messages, out.Changes = slices.Clone(b.Messages), slices.Clone(b.Changes)
+	out.Log, out.Parked = slices.Clone(b.Log), slices.Clone(b.Parked)
+	var err error
 	for i := range out.Messages {
 		m := &out.Messages[i]
-		body, err := s.sealer.Seal(ctx, m.ID, m.Sender, m.OwnerZone, m.Body)
-		if err != nil {
+		if m.Body, err = s.sealer.Seal(ctx, m.ID, m.Sender, m.OwnerZone, m.Body); err != nil {
 			return nil, err
 		}
-		m.Body = body
+	}
+	for i := range out.Changes {
+		c := &out.Changes[i]
+		if c.Body, err = s.sealer.Seal(ctx, c.Op, c.User, c.OwnerZone, c.Body); err != nil {
+			return nil, err
+		}
 	}
 	for i := range out.Log {
-		op := &out.Log[i].Op
-		body, err := s.sealer.Seal(ctx, op.ID, op.Author.ID, op.Author.Zone, op.Body)
-		if err != nil {
+		if err := s.sealer.sealOp(ctx, &out.Log[i].Op); err != nil {
 			return nil, err
 		}
-		op.Body = body
+	}
+	for i := range out.Parked {
+		if err := s.sealer.sealOp(ctx, &out.Parked[i].Op); err != nil {
+			return nil, err
+		}
 	}
 	return &out, nil
 }
 
 // opened gives body in the clear, nil when its key is destroyed.
-func (s *store) opened(ctx context.Context, id chat.MessageID, author chat.UserID, zone chat.Zone, body []byte) ([]byte, error) {
-	plain, err := s.sealer.Open(ctx, id, author, zone, body)
+func (s *Sealer) opened(ctx context.Context, id chat.MessageID, author chat.UserID, zone chat.Zone, body []byte) ([]byte, error) {
+	plain, err := s.Open(ctx, id, author, zone, body)
 	if errors.Is(err, ErrKeyGone) {
 		return nil, nil
 	}
@@ -154,7 +169,7 @@ func (s *store) Messages(ctx context.Context, owner chat.UserID, conversation ch
 		return nil, err
 	}
 	for i := range rows {
-		if rows[i].Body, err = s.opened(ctx, rows[i].ID, rows[i].Sender, rows[i].OwnerZone, rows[i].Body); err != nil {
+		if rows[i].Body, err = s.sealer.opened(ctx, rows[i].ID, rows[i].Sender, rows[i].OwnerZone, rows[i].Body); err != nil {
 			return nil, err
 		}
 	}
@@ -167,10 +182,24 @@ func (s *store) Message(ctx context.Context, owner chat.UserID, conversation cha
 	if err != nil || !ok {
 		return chat.MessageRow{}, false, err
 	}
-	if row.Body, err = s.opened(ctx, id, row.Sender, row.OwnerZone, row.Body); err != nil {
+	if row.Body, err = s.sealer.opened(ctx, id, row.Sender, row.OwnerZone, row.Body); err != nil {
 		return chat.MessageRow{}, false, err
 	}
 	return row, true, nil
+}
+
+// Changes implements chat.Mailboxes.
+func (s *store) Changes(ctx context.Context, owner chat.UserID, conversation chat.ConversationID, from, to chat.MessageID, limit int) ([]chat.ChangeRow, error) {
+	rows, err := s.Store.Changes(ctx, owner, conversation, from, to, limit)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		if rows[i].Body, err = s.sealer.opened(ctx, rows[i].Op, rows[i].User, rows[i].OwnerZone, rows[i].Body); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
 }
 
 // ReadLog implements chat.Log.
@@ -180,10 +209,23 @@ func (s *store) ReadLog(ctx context.Context, stream chat.StreamID, after, upTo u
 		return nil, err
 	}
 	for i := range ops {
-		op := &ops[i]
-		if op.Body, err = s.opened(ctx, op.ID, op.Author.ID, op.Author.Zone, op.Body); err != nil {
+		if err := s.sealer.openOp(ctx, &ops[i]); err != nil {
 			return nil, err
 		}
 	}
 	return ops, nil
+}
+
+// Parked implements chat.Log.
+func (s *store) Parked(ctx context.Context) ([]chat.ParkedRow, error) {
+	rows, err := s.Store.Parked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		if err := s.sealer.openOp(ctx, &rows[i].Op); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
 }

@@ -75,7 +75,6 @@ func (s *Store) Reserve(ctx context.Context, c chat.Claim) (chat.Claim, error) {
 		}
 		if !ok {
 			g.set(key(tagClaim, c.Key[:]), packClaim(&c))
-			g.highWater = max(g.highWater, c.Version)
 			have = c
 		}
 		stands <- have

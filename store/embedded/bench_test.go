@@ -39,7 +39,9 @@ func opBatch(n uint64) *chat.Batch {
 			ID: id, Kind: chat.OpMessage, Time: now, Stream: stream, Seq: n, To: []chat.Region{"ap-south", "us-east"},
 			Client: client, Conversation: conv, Body: body, BodyHash: hash,
 		}}},
-		Retries: []chat.RetryRow{{Sender: sender, Client: client, Conversation: conv, BodyHash: hash, ID: id, Stream: stream, Seq: n}},
+		Rows: chat.Rows{
+			Retries: []chat.RetryRow{{Sender: sender, Client: client, Conversation: conv, BodyHash: hash, ID: id, Stream: stream, Seq: n}},
+		},
 	}
 	for _, owner := range []chat.UserID{sender, peer} {
 		b.Messages = append(b.Messages, chat.MessageRow{Owner: owner, OwnerZone: "world", Conversation: conv, ID: id, Sender: sender, SenderName: "ann", Client: client, Body: body})

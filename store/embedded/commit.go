@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"time"
 
@@ -28,12 +29,18 @@ const (
 // Commit implements chat.Store. The callbacks of all batches share one goroutine, apart from the committer: a slow one holds
 // up the others, but no fsync.
 func (s *Store) Commit(b *chat.Batch, done func(error)) {
+	if err := s.ready(context.Background(), "embedded.Commit"); err != nil {
+		go done(err)
+		return
+	}
 	r := &request{done: done}
-	r.batch, r.err = encode(s.db.NewBatchWithSize(usualBatch), b, s.opts.Codec)
+	if r.err = s.somebody("embedded.Commit"); r.err == nil {
+		r.batch, r.err = encode(s.db.NewBatchWithSize(usualBatch), s.life(), b, s.opts.Codec)
+	}
 	s.enqueue(r)
 }
 
-func (s *Store) enqueue(r *request) {
+func (s *engine) enqueue(r *request) {
 	ok, closed := s.queue.put(r)
 	if ok {
 		return
@@ -52,7 +59,7 @@ func (s *Store) enqueue(r *request) {
 
 // decide runs f in the committer and waits until what it wrote is durable.
 func (s *Store) decide(ctx context.Context, op string, frees bool, f func(g *group) error) error {
-	if err := ctxError(ctx, op); err != nil {
+	if err := s.ready(ctx, op); err != nil {
 		return err
 	}
 	answer := make(chan error, 1)
@@ -67,14 +74,25 @@ func (s *Store) decide(ctx context.Context, op string, frees bool, f func(g *gro
 
 // group is what one fsync makes durable.
 type group struct {
-	s       *Store
+	s       *engine
 	batch   *pebble.Batch
 	buckets map[string]*logBucket
 	spans   spans
 	// written holds what this group sets in tables whose rows are decided by looking: the engine does not show it yet.
-	written   map[string][]byte
-	swept     func() // called when what a sweep dropped is gone for readers
-	highWater chat.HLC
+	written map[string][]byte
+	swept   func()                     // called when what a sweep dropped is gone for readers
+	high    map[chat.StreamID]chat.HLC // high-water marks that the group raises
+}
+
+// raise moves the high-water mark of a life.
+func (g *group) raise(life chat.StreamID, to chat.HLC) {
+	if to <= max(g.high[life], g.s.high[life]) {
+		return
+	}
+	if g.high == nil {
+		g.high = make(map[chat.StreamID]chat.HLC, 1)
+	}
+	g.high[life] = to
 }
 
 // get sees what is durable and what this group has written in such tables. Only the committer writes, so nothing changes
@@ -124,12 +142,12 @@ func (g *group) add(e *encoded) error {
 		g.buckets[k].add(l.time, l.seq, l.to)
 	}
 	g.spans.add(e.spans)
-	g.highWater = max(g.highWater, e.highWater)
+	g.raise(e.life, e.highWater)
 	return nil
 }
 
 // commitLoop is the committer.
-func (s *Store) commitLoop() {
+func (s *engine) commitLoop() {
 	defer s.background.Done()
 	defer s.answers.close()
 	maxBytes := min(maxGroupBytes, int(s.opts.MemTableBytes)/4)
@@ -146,7 +164,7 @@ func (s *Store) commitLoop() {
 }
 
 // commit makes requests durable and answers them.
-func (s *Store) commit(requests []*request) {
+func (s *engine) commit(requests []*request) {
 	size := groupOverhead
 	for _, r := range requests {
 		if r.batch != nil {
@@ -194,12 +212,12 @@ func (s *Store) commit(requests []*request) {
 }
 
 // write applies the group with one fsync and shows it to readers.
-func (s *Store) write(g *group, batches int) error {
+func (s *engine) write(g *group, batches int) error {
 	for k, l := range g.buckets {
 		_ = g.batch.Merge([]byte(k), packLogBucket(l), nil)
 	}
-	if g.highWater > s.highWater {
-		_ = g.batch.Set(selfKey(selfHighWater), packNumber(uint64(g.highWater)), nil)
+	for life, to := range g.high {
+		_ = g.batch.Merge(streamKey(tagHighWater, life), packNumber(uint64(to)), nil)
 	}
 	if g.batch.Empty() {
 		return g.batch.Close()
@@ -212,7 +230,7 @@ func (s *Store) write(g *group, batches int) error {
 	if err := s.apply(g.batch); err != nil {
 		return err
 	}
-	s.highWater = max(s.highWater, g.highWater)
+	maps.Copy(s.high, g.high)
 	_ = g.batch.Close()
 	s.inbox.grow(g.spans.inbox.first, g.spans.inbox.end)
 	s.retries.grow(g.spans.retries.first, g.spans.retries.end)
@@ -225,7 +243,7 @@ func (s *Store) write(g *group, batches int) error {
 }
 
 // apply gives an error with CodeUnknownOutcome: some of what Pebble wrote may be on the disk.
-func (s *Store) apply(b *pebble.Batch) (err error) {
+func (s *engine) apply(b *pebble.Batch) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.gate.shut(fmt.Errorf("storage engine: %v", r))
@@ -246,7 +264,7 @@ func (s *Store) apply(b *pebble.Batch) (err error) {
 }
 
 // refusal says why no writes are taken now; frees: those that make room are.
-func (s *Store) refusal() (err error, frees bool) {
+func (s *engine) refusal() (err error, frees bool) {
 	if why := s.gate.err(); why != nil {
 		code, message := chat.CodeRegionDegraded, "the disk failed; the store is read-only until it is opened again"
 		switch {
@@ -275,7 +293,7 @@ func (s *Store) refusal() (err error, frees bool) {
 
 // lowSpace says whether the reserve is touched. A file system that cannot say is taken to have room. The disk is asked
 // again after a while, and when what was written since could have used up a good part of what was free.
-func (s *Store) lowSpace() bool {
+func (s *engine) lowSpace() bool {
 	if s.opts.ReserveBytes <= 0 {
 		return false
 	}
@@ -291,7 +309,7 @@ func (s *Store) lowSpace() bool {
 }
 
 // answerLoop calls back, in order.
-func (s *Store) answerLoop() {
+func (s *engine) answerLoop() {
 	defer s.background.Done()
 	for due := s.answers.take(); due != nil; due = s.answers.take() {
 		for _, a := range due {

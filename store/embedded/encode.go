@@ -15,30 +15,27 @@ type encoded struct {
 	claims    []chat.Claim
 	buckets   map[string]*logBucket // by key of tagLogBucket
 	spans     spans
-	highWater chat.HLC // the largest HLC time in the batch
+	life      chat.StreamID // whose batch it is
+	highWater chat.HLC      // the largest time that this life has given out with the batch, or reserves
 	bytes     int
 }
 
-// encode turns b into Pebble operations. The error has CodeInvalid for a malformed row.
-func encode(rows *pebble.Batch, b *chat.Batch, codec chat.OpCodec) (*encoded, error) {
-	e := &encoded{rows: rows, claims: b.Claims, highWater: b.HighWater}
-	steps := []func(*chat.Batch) error{e.mailboxes, e.people, e.accounts, e.streams}
+// encode turns b, a batch of a node's life, into Pebble operations. The error has CodeInvalid for a malformed row.
+func encode(rows *pebble.Batch, life chat.StreamID, b *chat.Batch, codec chat.OpCodec) (*encoded, error) {
+	e := &encoded{rows: rows, claims: b.Claims, life: life, highWater: b.HighWater}
 	if err := e.log(b.Log, codec); err != nil {
 		return nil, err
 	}
-	for _, step := range steps {
+	if err := e.parked(b, codec); err != nil {
+		return nil, err
+	}
+	for _, step := range []func(*chat.Batch) error{e.mailboxes, e.changes, e.groups, e.people, e.accounts, e.streams} {
 		if err := step(b); err != nil {
 			return nil, err
 		}
 	}
 	e.bytes = rows.Len()
 	return e, nil
-}
-
-func (e *encoded) saw(times ...chat.HLC) {
-	for _, t := range times {
-		e.highWater = max(e.highWater, t)
-	}
 }
 
 // set is for rows that are the same whenever they are written; merge for those with a rule in merge.go. Pebble's batch
@@ -87,8 +84,11 @@ func (e *encoded) log(rows []chat.LogRow, codec chat.OpCodec) error {
 		if e.buckets[k] == nil {
 			e.buckets[k] = &logBucket{}
 		}
-		e.buckets[k].add(op.Time, op.Seq, op.To)
-		e.saw(op.Time)
+		entered := max(op.Time, op.Logged)
+		e.buckets[k].add(entered, op.Seq, op.To)
+		if op.Stream == e.life {
+			e.highWater = max(e.highWater, entered)
+		}
 	}
 	return nil
 }
@@ -100,7 +100,6 @@ func (e *encoded) mailboxes(b *chat.Batch) error {
 			return err
 		}
 		e.merge(messageKey(m.Owner, m.Conversation, m.ID), packMessage(m))
-		e.saw(m.ID.Time())
 	}
 	for i := range b.Inbox {
 		row := &b.Inbox[i]
@@ -110,7 +109,7 @@ func (e *encoded) mailboxes(b *chat.Batch) error {
 		b := bucketOf(row.Arrival, inboxBucket)
 		e.spans.inbox.add(b, b+1)
 		e.set(inboxKey(row.Owner, row.Arrival, row.Op), packInbox(row))
-		e.saw(row.Arrival, row.Op.Time())
+		e.highWater = max(e.highWater, row.Arrival)
 	}
 	for i := range b.Retries {
 		row := &b.Retries[i]
@@ -120,7 +119,6 @@ func (e *encoded) mailboxes(b *chat.Batch) error {
 		b := bucketOf(row.ID.Time(), retryBucket)
 		e.spans.retries.add(b, b+1)
 		e.merge(retryKey(row), packRetry(row))
-		e.saw(row.ID.Time())
 	}
 	for i := range b.Marks {
 		m := &b.Marks[i]
@@ -130,12 +128,10 @@ func (e *encoded) mailboxes(b *chat.Batch) error {
 			}
 		}
 		e.merge(key(tagMark, m.Owner[:], m.Conversation[:], m.User[:], []byte{byte(m.Kind)}), packMark(m))
-		e.saw(m.UpTo.Time())
 	}
 	for i := range b.Conversations {
 		c := &b.Conversations[i]
 		e.merge(key(tagConversation, c.Owner[:], c.ID[:]), packConversation(c))
-		e.saw(c.Last.Time())
 	}
 	return nil
 }
@@ -144,12 +140,10 @@ func (e *encoded) people(b *chat.Batch) error {
 	for i := range b.Contacts {
 		c := &b.Contacts[i]
 		e.merge(key(tagContact, c.Owner[:], c.Other.ID[:], []byte{flag(c.Theirs)}), packContact(c))
-		e.saw(c.Version)
 	}
 	for i := range b.Blocks {
 		row := &b.Blocks[i]
 		e.merge(key(tagBlock, row.Owner[:], row.Other.ID[:], be64(uint64(row.Time))), packBlock(row))
-		e.saw(row.Time)
 	}
 	return nil
 }
@@ -162,7 +156,6 @@ func (e *encoded) accounts(b *chat.Batch) error {
 			return err
 		}
 		e.merge(key(tagAccount, a.ID[:]), v)
-		e.saw(a.Version, a.CreatedAt, a.SessionsNotBefore)
 	}
 	for i := range b.Sessions {
 		s := &b.Sessions[i]
@@ -171,14 +164,12 @@ func (e *encoded) accounts(b *chat.Batch) error {
 			return err
 		}
 		e.merge(key(tagSession, s.User[:], s.ID[:]), v)
-		e.saw(s.Version, s.CreatedAt)
 	}
 	for i := range b.Claims {
 		c := &b.Claims[i]
 		if err := checkClaim(c, false); err != nil {
 			return err
 		}
-		e.saw(c.Version)
 	}
 	return nil
 }
@@ -200,7 +191,6 @@ func (e *encoded) streams(b *chat.Batch) error {
 			return err
 		}
 		e.merge(streamKey(tagApplied, a.Stream), packApplied(a))
-		e.saw(a.Watermark)
 	}
 	for i := range b.Positions {
 		p := &b.Positions[i]
@@ -215,7 +205,6 @@ func (e *encoded) streams(b *chat.Batch) error {
 			return err
 		}
 		e.merge(streamSeqKey(tagDeadLetter, d.Stream, d.Seq), packDeadLetter(d))
-		e.saw(d.At)
 	}
 	return nil
 }

@@ -76,9 +76,9 @@ func messageID(n int) chat.MessageID {
 
 // send is a batch with a body of so many bytes.
 func send(n, size int) *chat.Batch {
-	return &chat.Batch{Messages: []chat.MessageRow{{
+	return &chat.Batch{Rows: chat.Rows{Messages: []chat.MessageRow{{
 		Owner: user(1), OwnerZone: "world", ID: messageID(n), Sender: user(1), Body: []byte(strings.Repeat("x", size)),
-	}}}
+	}}}}
 }
 
 func has(t testing.TB, s chat.Store, n int) bool {

@@ -14,47 +14,94 @@ import (
 // Names of what the store knows of itself.
 const (
 	selfIdentity   = "identity"
-	selfHighWater  = "high-water"
 	selfInboxFloor = "inbox-floor"
+	// selfHighWater was the one node's mark in layout 1.
+	selfHighWater = "high-water"
 )
 
-// storeSchema numbers the layout of keys and values; a store with a larger one was written by a newer version.
-const storeSchema = 1
+// storeSchema numbers the layout of keys and values, one line per step; a store with a larger one was written by a newer
+// version.
+//
+//	1  one node per store
+//	2  lives of several nodes (v, y); changes, groups, members, their zones, parked ops; flags in conversations
+const storeSchema = 2
 
 // self is how the identity is stored.
 type self struct {
-	Schema      int              `json:"schema"`
-	Region      chat.Region      `json:"region"`
-	Node        chat.NodeID      `json:"node"`
-	Incarnation chat.Incarnation `json:"incarnation"`
+	Schema int         `json:"schema"`
+	Region chat.Region `json:"region"`
+	// Node and Incarnation: layout 1 only.
+	Node        chat.NodeID      `json:"node,omitempty"`
+	Incarnation chat.Incarnation `json:"incarnation,omitempty"`
 }
 
-// ensureIdentity reads who the store belongs to; a new store gets its identity here.
-func (s *Store) ensureIdentity() (self, error) {
+// ensureIdentity checks that the store belongs to this region. A new store gets its identity here, with the first life of
+// Options.Node; one of an older layout is brought to this one.
+func (s *engine) ensureIdentity() error {
 	id, ok, err := readSelf(s.db)
-	if err != nil || ok {
-		return id, err
+	if err != nil {
+		return err
 	}
-	some := false
-	err = scan(s.db, []byte{0}, []byte{0xff}, func(_, _ []byte) (bool, error) {
-		some = true
-		return true, nil
-	})
+	b := s.db.NewBatch()
+	switch {
+	case !ok:
+		err = s.firstIdentity(b)
+	case id.Region != s.opts.Region:
+		err = &chat.Error{Code: chat.CodeInvalid, Op: "embedded.Open", Message: fmt.Sprintf(
+			"%s belongs to region %s; this is region %s", s.opts.Dir, id.Region, s.opts.Region)}
+	case id.Schema == 1:
+		err = s.fromLayout1(b, id)
+	}
+	if err != nil {
+		return err
+	}
+	if b.Empty() {
+		return b.Close()
+	}
+	if err := s.apply(b); err != nil {
+		return openError(s.opts.Dir, err)
+	}
+	return b.Close()
+}
+
+func (s *engine) firstIdentity(b *pebble.Batch) error {
+	some, err := holds(s.db, nil)
 	if err == nil && some {
 		err = errors.New("there are rows but no identity")
 	}
 	if err != nil {
-		return self{}, openError(s.opts.Dir, err)
+		return openError(s.opts.Dir, err)
 	}
-	id = self{Schema: storeSchema, Region: s.opts.Region, Node: s.opts.Node, Incarnation: 1}
-	b := s.db.NewBatch()
-	if err := setSelf(b, id); err != nil {
-		return self{}, err
+	if s.opts.Node != "" {
+		first := chat.NodeRow{Stream: chat.StreamID{Region: s.opts.Region, Node: s.opts.Node, Incarnation: 1}}
+		_ = b.Set(streamKey(tagLife, first.Stream), packLife(&first), nil)
 	}
-	if err := s.apply(b); err != nil {
-		return self{}, openError(s.opts.Dir, err)
+	return setSelf(b, self{Schema: storeSchema, Region: s.opts.Region})
+}
+
+// fromLayout1 makes the one node's identity its life, with the earlier ones whose op logs are still here.
+func (s *engine) fromLayout1(b *pebble.Batch, id self) error {
+	high, err := number(s.db, selfHighWater)
+	if err != nil {
+		return openError(s.opts.Dir, err)
 	}
-	return id, b.Close()
+	ends, err := streamEnds(s.db)
+	if err != nil {
+		return openError(s.opts.Dir, err)
+	}
+	streams := []chat.StreamID{{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation}}
+	for _, end := range ends {
+		if of := end.Stream; of.Region == id.Region && of.Node == id.Node && of.Incarnation < id.Incarnation {
+			streams = append(streams, of)
+		}
+	}
+	for _, stream := range streams {
+		_ = b.Set(streamKey(tagLife, stream), packLife(&chat.NodeRow{Stream: stream}), nil)
+		_ = b.Merge(streamKey(tagHighWater, stream), packNumber(high), nil)
+	}
+	_ = b.Delete(selfKey(selfHighWater), nil)
+	s.opts.Log.Info("store: brought to a newer layout", "dir", s.opts.Dir, "from", id.Schema, "to", storeSchema)
+	return setSelf(b, self{Schema: storeSchema, Region: id.Region})
 }
 
 func readSelf(r pebble.Reader) (id self, ok bool, err error) {
@@ -62,7 +109,7 @@ func readSelf(r pebble.Reader) (id self, ok bool, err error) {
 	if err != nil || !ok {
 		return id, false, err
 	}
-	if err := json.Unmarshal(v, &id); err != nil {
+	if err := json.Unmarshal(v, &id); err != nil || id.Schema < 1 {
 		return id, false, (&reader{bad: true}).end("identity")
 	}
 	if id.Schema > storeSchema {
@@ -89,45 +136,44 @@ func number(r pebble.Reader, name string) (uint64, error) {
 	return unpackNumber(name, v)
 }
 
-// Identity implements chat.Store.
+// Identity implements chat.Store: of the life that the handle works in.
 func (s *Store) Identity(ctx context.Context) (chat.Identity, error) {
-	var out chat.Identity
-	err := s.read(ctx, "embedded.Identity", func(r pebble.Reader) error {
-		id, _, err := readSelf(r)
-		if err != nil {
-			return err
-		}
-		high, err := number(r, selfHighWater)
-		if err != nil {
-			return err
-		}
-		last, err := lastSeq(r, chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation})
-		out = chat.Identity{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation, HighWater: chat.HLC(high), LastSeq: last}
-		return err
-	})
-	return out, err
+	const op = "embedded.Identity"
+	if err := s.somebody(op); err != nil {
+		return chat.Identity{}, err
+	}
+	row := chat.NodeRow{Stream: s.life()}
+	err := s.read(ctx, op, func(r pebble.Reader) error { return fill(r, &row) })
+	if err != nil {
+		return chat.Identity{}, err
+	}
+	return chat.Identity{
+		Region: s.region, Node: s.node, Incarnation: row.Stream.Incarnation, HighWater: row.HighWater, LastSeq: row.LastSeq,
+	}, nil
 }
 
-// NewIncarnation implements chat.Store.
+// NewIncarnation implements chat.Store. The handle works in the new life from then on.
 func (s *Store) NewIncarnation(ctx context.Context) (chat.Identity, error) {
-	err := s.decide(ctx, "embedded.NewIncarnation", false, func(g *group) error {
-		v, _, err := g.get(selfKey(selfIdentity))
+	const op = "embedded.NewIncarnation"
+	if err := s.somebody(op); err != nil {
+		return chat.Identity{}, err
+	}
+	began := make(chan chat.Incarnation, 1)
+	err := s.decide(ctx, op, false, func(g *group) error {
+		life, _, err := g.latest(s.region, s.node)
 		if err != nil {
-			return readError("embedded.NewIncarnation", err)
+			return readError(op, err)
 		}
-		var id self
-		if err := json.Unmarshal(v, &id); err != nil {
-			return (&reader{bad: true}).end("identity")
+		life.Incarnation++
+		if err := g.begin(life); err != nil {
+			return readError(op, err)
 		}
-		id.Incarnation++
-		if v, err = json.Marshal(id); err != nil {
-			return invalid("the identity cannot be encoded")
-		}
-		g.set(selfKey(selfIdentity), v)
+		began <- life.Incarnation
 		return nil
 	})
 	if err != nil {
 		return chat.Identity{}, err
 	}
+	s.incarnation.Store(uint64(<-began))
 	return s.Identity(ctx)
 }

@@ -28,6 +28,13 @@ import (
 //	z bucket zone claim key                           zones of confirmed claims by bucket
 //	w author zone                                     wrapped data keys
 //	i name                                            what the store knows of itself
+//	g owner conversation ord(target) kind user emoji  changes of messages; an alias has ord(op) for emoji
+//	h owner conversation                              groups
+//	j owner conversation user ord(op)                 membership steps
+//	r conversation zone                               zones of groups
+//	u stream seq op                                   parked ops
+//	v stream                                          lives of this region's nodes: lease, low mark, adopter
+//	y stream                                          high-water marks of these lives
 const (
 	tagMessage      = 'm'
 	tagInbox        = 'l'
@@ -48,6 +55,13 @@ const (
 	tagBucketZone   = 'z'
 	tagKey          = 'w'
 	tagSelf         = 'i'
+	tagChange       = 'g'
+	tagGroup        = 'h'
+	tagMember       = 'j'
+	tagGroupZone    = 'r'
+	tagParked       = 'u'
+	tagLife         = 'v'
+	tagHighWater    = 'y'
 )
 
 // Widths of the time buckets that expire whole: what is kept outlives its retention by at most this.
@@ -160,6 +174,18 @@ func parseStream(k []byte) (s chat.StreamID, rest []byte, ok bool) {
 
 func positionKey(s chat.StreamID, to chat.Region) []byte {
 	return append(streamKey(tagPosition, s), to...)
+}
+
+func changeKey(c *chat.ChangeRow) []byte {
+	k := key(tagChange, c.Owner[:], c.Conversation[:], ord(c.Target), []byte{byte(c.Kind)}, c.User[:])
+	if c.Kind == chat.ChangeAlias { // each alias of a target is kept
+		return append(k, ord(c.Op)...)
+	}
+	return append(k, c.Emoji...)
+}
+
+func parkedKey(op *chat.Op) []byte {
+	return append(streamSeqKey(tagParked, op.Stream, op.Seq), op.ID[:]...)
 }
 
 func keyKey(author chat.UserID, zone chat.Zone) []byte {

@@ -12,7 +12,7 @@ import (
 
 // newMerger combines the writes of one key when it is read or compacted, so that no commit has to read first. The rules
 // do not depend on the order of the writes, nor on how often each is repeated. Its name is stored in the files: a change
-// of a rule needs a new name and a migration.
+// of a rule for values that are there needs a new name and a migration; new tables and flags need storeSchema.
 func newMerger() *pebble.Merger {
 	return &pebble.Merger{
 		Name: "meridian.rows.1",
@@ -52,6 +52,8 @@ func combine(table byte, a, b []byte) ([]byte, error) {
 		return combineSessions(a, b)
 	case tagLogBucket:
 		return combineLogBuckets(a, b)
+	case tagGroup:
+		return combineGroups(a, b)
 	default:
 		return larger(a, b), nil
 	}
@@ -80,7 +82,7 @@ func combineMessages(a, b []byte) ([]byte, error) {
 	return slices.Concat(a[:1], x[:], larger(a[head:], b[head:])), nil
 }
 
-// combineConversations lets Last and Answered grow; of two peers the one that says more stays.
+// combineConversations lets Last, Answered and Group grow; of two peers the one that says more stays.
 func combineConversations(a, b []byte) ([]byte, error) {
 	x, err := unpackConversation(chat.NoUser, chat.NoConversation, a)
 	if err != nil {
@@ -97,7 +99,7 @@ func combineConversations(a, b []byte) ([]byte, error) {
 	if x.Last.Compare(y.Last) < 0 {
 		x.Last = y.Last
 	}
-	x.Answered = x.Answered || y.Answered
+	x.Answered, x.Group = x.Answered || y.Answered, x.Group || y.Group
 	return packConversation(&x), nil
 }
 
@@ -109,6 +111,19 @@ func combineSessions(a, b []byte) ([]byte, error) {
 	}
 	lastA, lastB := len(a)-1, len(b)-1
 	return append(slices.Clone(larger(a[:lastA], b[:lastB])), a[lastA]|b[lastB]), nil
+}
+
+// combineGroups keeps who made the group apart from what it is called: of each the larger stays.
+func combineGroups(a, b []byte) ([]byte, error) {
+	x, err := splitGroup(a)
+	if err != nil {
+		return nil, err
+	}
+	y, err := splitGroup(b)
+	if err != nil {
+		return nil, err
+	}
+	return joinGroup(larger(x.maker, y.maker), larger(x.name, y.name)), nil
 }
 
 // logBucket is what a stretch of an op log holds.

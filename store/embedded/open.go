@@ -19,8 +19,8 @@ import (
 	"meridian/chat"
 )
 
-// Store is a chat.Store in one directory.
-type Store struct {
+// engine is what keeps one directory.
+type engine struct {
 	opts Options
 	db   *pebble.DB
 	gate *gate
@@ -37,22 +37,20 @@ type Store struct {
 	closeErr   error
 
 	// The committer's own.
-	highWater    chat.HLC
+	high         map[chat.StreamID]chat.HLC // high-water marks that are stored; one that is not here counts as 0
 	spaceChecked time.Time
 	spaceFree    int64 // above the reserve, when it was checked
 	spaceUsed    int64 // bytes committed since
 }
-
-var _ chat.Store = (*Store)(nil)
 
 var errAbandoned = errors.New("the store was abandoned")
 
 // holderFile names the process that has the directory open.
 const holderFile = "HOLDER"
 
-// Open opens the store in o.Dir, and makes it when there is none. The error has CodeInvalid for options that cannot be,
-// for a directory that another store has open (it names the process) or that belongs to another region or node;
-// CodeStoreFull when there is no space; CodeRegionDegraded when the files cannot be read or are damaged (it names what is;
+// Open opens the store in o.Dir, and makes it when there is none; it gives the handle of o.Node. The error has CodeInvalid
+// for options that cannot be, for a directory that another store has open (it names the process) or that belongs to another
+// region or to other nodes only; CodeStoreFull when there is no space; CodeRegionDegraded when the files cannot be read or are damaged (it names what is;
 // nothing is removed or repaired).
 func Open(o Options) (*Store, error) {
 	o, err := o.withDefaults()
@@ -68,18 +66,19 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{opts: o, lock: lock, gate: newGate(o.FS, o.Dir)}
+	s := &engine{opts: o, lock: lock, gate: newGate(o.FS, o.Dir), high: make(map[chat.StreamID]chat.HLC)}
 	s.queue.wake, s.answers.wake = make(chan struct{}, 1), make(chan struct{}, 1)
 	if err := s.openEngine(); err != nil {
 		_ = lock.Close()
 		return nil, err
 	}
-	if err := s.start(); err != nil {
+	life, err := s.start()
+	if err != nil {
 		_ = s.db.Close()
 		_ = lock.Close()
 		return nil, err
 	}
-	return s, nil
+	return newHandle(s, life, true), nil
 }
 
 // lockDir makes the directory and takes it.
@@ -156,7 +155,7 @@ func openError(dir string, err error) error {
 }
 
 // openEngine opens Pebble. It turns into errors what Pebble says by Fatalf or panic.
-func (s *Store) openEngine() (err error) {
+func (s *engine) openEngine() (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = openError(s.opts.Dir, fmt.Errorf("storage engine: %v", r))
@@ -179,7 +178,7 @@ func (s *Store) openEngine() (err error) {
 
 // checkFiles refuses a directory that has data but not the file that says which manifest counts: Pebble would start an
 // empty database there and remove the rest.
-func (s *Store) checkFiles() error {
+func (s *engine) checkFiles() error {
 	names, err := s.opts.FS.List(s.opts.Dir)
 	if err != nil {
 		return openError(s.opts.Dir, err)
@@ -208,7 +207,7 @@ func (s *Store) checkFiles() error {
 }
 
 // namingLogs adds the names of the log files to an error of their replay, which names none.
-func (s *Store) namingLogs(err error) error {
+func (s *engine) namingLogs(err error) error {
 	names, lerr := s.opts.FS.List(s.opts.Dir)
 	if lerr != nil || !strings.Contains(err.Error(), "WAL") {
 		return err
@@ -218,33 +217,31 @@ func (s *Store) namingLogs(err error) error {
 	return fmt.Errorf("damaged log, one of %s: %w", strings.Join(names, ", "), err)
 }
 
-// start reads or makes the identity and starts the background.
-func (s *Store) start() error {
-	id, err := s.ensureIdentity()
+// start reads or makes the identity, gives the life of Options.Node, and starts the background.
+func (s *engine) start() (chat.StreamID, error) {
+	if err := s.ensureIdentity(); err != nil {
+		return chat.StreamID{}, err
+	}
+	life, ok, err := latestLife(s.db, s.opts.Region, s.opts.Node)
+	if err == nil && !ok && s.opts.Node != "" {
+		return life, &chat.Error{Code: chat.CodeInvalid, Op: "embedded.Open", Message: fmt.Sprintf(
+			"%s belongs to other nodes of region %s than %s", s.opts.Dir, s.opts.Region, s.opts.Node)}
+	}
 	if err != nil {
-		return err
+		return life, openError(s.opts.Dir, err)
 	}
-	if id.Region != s.opts.Region || id.Node != s.opts.Node {
-		return &chat.Error{Code: chat.CodeInvalid, Op: "embedded.Open", Message: fmt.Sprintf(
-			"%s belongs to region %s, node %s; this is region %s, node %s", s.opts.Dir, id.Region, id.Node, s.opts.Region, s.opts.Node)}
-	}
-	high, err := number(s.db, selfHighWater)
-	if err != nil {
-		return openError(s.opts.Dir, err)
-	}
-	s.highWater = chat.HLC(high)
 	if err := errors.Join(s.inbox.load(s.db, tagInbox), s.retries.load(s.db, tagRetry)); err != nil {
-		return openError(s.opts.Dir, err)
+		return life, openError(s.opts.Dir, err)
 	}
 	s.views.publish(s.db.NewSnapshot())
 	s.background.Add(2)
 	go s.commitLoop()
 	go s.answerLoop()
-	return nil
+	return life, nil
 }
 
-// Close implements chat.Store. The second call gives what the first gave.
-func (s *Store) Close() error {
+// close closes the directory. The second call gives what the first gave.
+func (s *engine) close() error {
 	s.closeOnce.Do(func() {
 		s.shutdown()
 		if s.gate.err() == nil {
@@ -255,14 +252,7 @@ func (s *Store) Close() error {
 	return s.closeErr
 }
 
-// Abandon implements chat.Store: from its start on nothing reaches the files, and after it the directory can be opened
-// again, in this process too. Batches under way get CodeUnknownOutcome, those that wait CodeRegionDegraded.
-func (s *Store) Abandon() {
-	s.gate.shut(errAbandoned)
-	_ = s.Close()
-}
-
-func (s *Store) shutdown() {
+func (s *engine) shutdown() {
 	s.queue.close()
 	s.background.Wait()
 	s.views.shut()

@@ -12,12 +12,13 @@ import (
 	"meridian/chat"
 )
 
-// Options say where a store lives and what it may take. Dir, Region, Node and Codec are required.
+// Options say where a store lives and what it may take. Dir, Region and Codec are required.
 type Options struct {
 	// Dir is the directory; it is made when missing and belongs to one open store at a time.
 	Dir    string
 	Region chat.Region
-	Node   chat.NodeID
+	// Node is whose handle Open gives; "" for a process that only lends handles to nodes (Store.Node).
+	Node chat.NodeID
 	// Codec turns the ops of the op log into bytes.
 	Codec chat.OpCodec
 	// CacheBytes of memory hold blocks of tables; while few writes wait, up to two of MemTableBytes more. 0: 64 MiB.
@@ -68,8 +69,8 @@ const (
 )
 
 func (o Options) withDefaults() (Options, error) {
-	if o.Dir == "" || o.Region == "" || o.Node == "" || o.Codec == nil || len(o.Region) > maxName || len(o.Node) > maxName {
-		return o, &chat.Error{Code: chat.CodeInvalid, Op: "embedded.Open", Message: "Dir, Codec, Region and Node are required; the names have at most 255 bytes"}
+	if o.Dir == "" || o.Region == "" || o.Codec == nil || len(o.Region) > maxName || len(o.Node) > maxName {
+		return o, &chat.Error{Code: chat.CodeInvalid, Op: "embedded.Open", Message: "Dir, Codec and Region are required; names have at most 255 bytes"}
 	}
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = defaultCacheBytes

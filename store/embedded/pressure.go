@@ -13,7 +13,7 @@ const (
 
 // room waits until the engine has caught up. It looks only after a memory buffer has filled. It gives an error, and
 // nothing is written, when the disk fails meanwhile: then the engine may never catch up.
-func (s *Store) room() error {
+func (s *engine) room() error {
 	if !s.turned.Swap(false) {
 		return nil
 	}

@@ -24,7 +24,7 @@ func (s *Store) ReadLog(ctx context.Context, stream chat.StreamID, from, upTo ui
 	var ops []chat.Op
 	err := s.read(ctx, op, func(r pebble.Reader) error {
 		return scan(r, streamSeqKey(tagLog, stream, from+1), upper, func(_, v []byte) (bool, error) {
-			rest, _, regions, err := logHead(v)
+			rest, regions, err := logHead(v)
 			if err != nil {
 				return true, err
 			}
@@ -61,6 +61,48 @@ func lastSeq(r pebble.Reader, stream chat.StreamID) (uint64, error) {
 		last = max(last, binary.BigEndian.Uint64(it.Key()[len(prefix):]))
 	}
 	return last, it.Close()
+}
+
+// Streams implements chat.Log.
+func (s *Store) Streams(ctx context.Context) ([]chat.StreamEnd, error) {
+	var ends []chat.StreamEnd
+	err := s.read(ctx, "embedded.Streams", func(r pebble.Reader) (err error) {
+		ends, err = streamEnds(r)
+		return err
+	})
+	return some(ends, err)
+}
+
+// streamEnds goes from op log to op log, two seeks for each.
+func streamEnds(r pebble.Reader) (ends []chat.StreamEnd, err error) {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: []byte{tagLog}, UpperBound: []byte{tagLog + 1}})
+	if err != nil {
+		return nil, err
+	}
+	for ok := it.First(); ok; {
+		stream, _, good := parseStream(it.Key())
+		end := after(streamKey(tagLog, stream))
+		if !good || !it.SeekLT(end) {
+			break
+		}
+		if _, rest, _ := parseStream(it.Key()); len(rest) == 8 {
+			ends = append(ends, chat.StreamEnd{Stream: stream, Seq: binary.BigEndian.Uint64(rest)})
+		}
+		ok = it.SeekGE(end)
+	}
+	slices.SortFunc(ends, func(a, b chat.StreamEnd) int { return compareStreams(a.Stream, b.Stream) })
+	return ends, it.Close()
+}
+
+// Parked implements chat.Log.
+func (s *Store) Parked(ctx context.Context) ([]chat.ParkedRow, error) {
+	all, err := rows(ctx, s, "embedded.Parked", []byte{tagParked}, func(_, v []byte) (chat.ParkedRow, error) {
+		return unpackParked(v, s.opts.Codec)
+	})
+	slices.SortStableFunc(all, func(a, b chat.ParkedRow) int {
+		return cmp.Or(compareStreams(a.Op.Stream, b.Op.Stream), cmp.Compare(a.Op.Seq, b.Op.Seq), a.Op.ID.Compare(b.Op.ID))
+	})
+	return all, err
 }
 
 // Positions implements chat.Log.

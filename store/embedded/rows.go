@@ -103,17 +103,25 @@ func unpackMark(owner chat.UserID, conv chat.ConversationID, k, v []byte) (chat.
 func packConversation(c *chat.ConversationRow) []byte {
 	w := newValue(16 + 1 + 16 + len(c.Peer.Zone) + len(c.Peer.Name) + 4)
 	w.id(c.Last)
-	w.u8(flag(c.Answered))
+	w.u8(flag(c.Answered)*conversationAnswered | flag(c.Group)*conversationGroup)
 	w.owner(c.Peer)
 	return w.b
 }
+
+// The flags of a conversation. Stores of layout 1 have no groups, and 0 or 1 for Answered in the same byte.
+const (
+	conversationAnswered = 1 << 0
+	conversationGroup    = 1 << 1
+)
 
 func unpackConversation(owner chat.UserID, id chat.ConversationID, v []byte) (chat.ConversationRow, error) {
 	r, err := open("conversations", v)
 	if err != nil {
 		return chat.ConversationRow{}, err
 	}
-	c := chat.ConversationRow{Owner: owner, ID: id, Last: r.id(), Answered: r.u8() == 1, Peer: r.owner()}
+	c := chat.ConversationRow{Owner: owner, ID: id, Last: r.id()}
+	flags := r.u8()
+	c.Answered, c.Group, c.Peer = flags&conversationAnswered != 0, flags&conversationGroup != 0, r.owner()
 	return c, r.end("conversations")
 }
 
@@ -159,26 +167,27 @@ func unpackBlock(k, v []byte) (chat.BlockRow, error) {
 	return b, r.end("blocks")
 }
 
-// packLog puts destinations and time before the encoded op, so that reading for one region and sweeping decode no op.
+// packLog puts the time of entry and destinations before the encoded op, so that reading for one region and sweeping decode no op.
 func packLog(op *chat.Op, codec chat.OpCodec) []byte {
 	w := newValue(128 + len(op.Body))
-	w.u64(uint64(op.Time))
+	w.u64(uint64(max(op.Time, op.Logged)))
 	w.regions(op.To)
 	w.b = codec.Append(w.b, op)
 	return w.b
 }
 
 // logHead reads what stands before the encoded op; r is left at the op.
-func logHead(v []byte) (r *reader, time chat.HLC, to []chat.Region, err error) {
+func logHead(v []byte) (r *reader, to []chat.Region, err error) {
 	r, err = open("oplog", v)
 	if err != nil {
-		return nil, 0, nil, err
+		return nil, nil, err
 	}
-	time, to = chat.HLC(r.u64()), r.regions()
+	r.u64()
+	to = r.regions()
 	if r.bad {
-		return nil, 0, nil, r.end("oplog")
+		return nil, nil, r.end("oplog")
 	}
-	return r, time, to, nil
+	return r, to, nil
 }
 
 func (w *writer) regions(to []chat.Region) {

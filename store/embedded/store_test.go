@@ -42,6 +42,8 @@ func (d *disk) Open() (chat.Store, error) {
 	return s, err
 }
 
+func (d *disk) OpenNode(node chat.NodeID) (chat.Store, error) { return d.open.Node(ctx, node) }
+
 func (d *disk) Crash() {
 	if d.open != nil {
 		d.open.Abandon()
@@ -85,6 +87,8 @@ func (m *memory) Open() (chat.Store, error) {
 	m.open = s
 	return s, err
 }
+
+func (m *memory) OpenNode(node chat.NodeID) (chat.Store, error) { return m.open.Node(ctx, node) }
 
 func (m *memory) Crash() {
 	after := m.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: m.unsynced, RNG: m.rng})

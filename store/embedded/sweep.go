@@ -89,8 +89,9 @@ type opBucket struct {
 	seq    uint64 // the largest it holds
 }
 
-// expiredOps gives the stretches whose ops are all older than keep and acknowledged by every region that must have them,
-// from the start of each stream up to the first that is not.
+// expiredOps gives the stretches whose ops all entered longer than keep ago and are acknowledged by every region that must
+// have them, from the start of each stream up to the first that is not. For what is kept of a foreign stream age alone
+// counts: its origin owes it.
 func (g *group) expiredOps(now chat.HLC, keep time.Duration) (expired []opBucket, err error) {
 	if keep <= 0 {
 		return nil, nil
@@ -112,8 +113,10 @@ func (g *group) expiredOps(now chat.HLC, keep time.Duration) (expired []opBucket
 			}
 		}
 		stopped = stopped || l.time > limit
-		for _, region := range l.to {
-			stopped = stopped || have[region] < l.seq
+		if own := stream.Region == g.s.opts.Region; own {
+			for _, region := range l.to {
+				stopped = stopped || have[region] < l.seq
+			}
 		}
 		if !stopped {
 			expired = append(expired, opBucket{stream, binary.BigEndian.Uint64(rest), l.seq})

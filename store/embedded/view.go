@@ -95,7 +95,7 @@ func ctxError(ctx context.Context, op string) error {
 
 // read runs f on what is durable now.
 func (s *Store) read(ctx context.Context, op string, f func(pebble.Reader) error) error {
-	if err := ctxError(ctx, op); err != nil {
+	if err := s.ready(ctx, op); err != nil {
 		return err
 	}
 	v := s.views.acquire()

@@ -19,7 +19,7 @@ func testAccounts(t *testing.T, f Factory) {
 		}
 	}
 	for _, v := range []int{5, 9, 7} {
-		must(t, Commit(s, &chat.Batch{Accounts: []chat.Account{account(v)}}))
+		must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Accounts: []chat.Account{account(v)}}}))
 	}
 	a, ok, err := s.Account(ctx, user(1))
 	must(t, err)
@@ -34,7 +34,7 @@ func testAccounts(t *testing.T, f Factory) {
 		}
 	}
 	for _, row := range []chat.Session{session(1, 1, false), session(2, 5, true), session(2, 9, false), session(3, 9, false), session(3, 2, false)} {
-		must(t, Commit(s, &chat.Batch{Sessions: []chat.Session{row}}))
+		must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Sessions: []chat.Session{row}}}))
 	}
 	same(t, "the sessions", got[[]chat.Session](t)(s.Sessions(ctx, user(1))), []chat.Session{session(3, 9, false), session(1, 1, false)})
 	gone, ok, err := s.Session(ctx, user(1), chat.SessionID(uuid("session", 2)))
@@ -143,8 +143,8 @@ func testMalformed(t *testing.T, f Factory) {
 	noTime := chat.MessageID(uuid("random", 1))
 	noTime[6] = 0x40
 	bad := []chat.Batch{
-		{Messages: []chat.MessageRow{{Owner: user(1), ID: noTime}}},
-		{Retries: []chat.RetryRow{{ID: chat.NoMessage}}},
+		{Rows: chat.Rows{Messages: []chat.MessageRow{{Owner: user(1), ID: noTime}}}},
+		{Rows: chat.Rows{Retries: []chat.RetryRow{{ID: chat.NoMessage}}}},
 		{Inbox: []chat.InboxRow{{Op: noTime}}},
 		{Log: []chat.LogRow{{Op: chat.Op{Seq: 1}}}},
 		{Log: []chat.LogRow{{Op: chat.Op{Stream: stream(1)}}}},

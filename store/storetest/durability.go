@@ -203,18 +203,33 @@ func state(t *testing.T, f Factory, rows []chat.Batch, each int) []any {
 	for i := 0; i < len(rows); i += each {
 		all := chat.Batch{}
 		for _, row := range rows[i:min(i+each, len(rows))] {
-			all.Messages = append(all.Messages, row.Messages...)
-			all.Marks = append(all.Marks, row.Marks...)
-			all.Conversations = append(all.Conversations, row.Conversations...)
-			all.Contacts = append(all.Contacts, row.Contacts...)
-			all.Accounts = append(all.Accounts, row.Accounts...)
-			all.Sessions = append(all.Sessions, row.Sessions...)
+			addRows(&all.Rows, &row.Rows)
 			all.Applied = append(all.Applied, row.Applied...)
 			all.Positions = append(all.Positions, row.Positions...)
 			all.HighWater = max(all.HighWater, row.HighWater)
 		}
 		must(t, Commit(s, &all))
 	}
+	return contents(t, s)
+}
+
+// addRows appends the rows of more to those of all.
+func addRows(all, more *chat.Rows) {
+	all.Messages = append(all.Messages, more.Messages...)
+	all.Marks = append(all.Marks, more.Marks...)
+	all.Conversations = append(all.Conversations, more.Conversations...)
+	all.Contacts = append(all.Contacts, more.Contacts...)
+	all.Blocks = append(all.Blocks, more.Blocks...)
+	all.Accounts = append(all.Accounts, more.Accounts...)
+	all.Sessions = append(all.Sessions, more.Sessions...)
+	all.Changes = append(all.Changes, more.Changes...)
+	all.Groups = append(all.Groups, more.Groups...)
+	all.Members = append(all.Members, more.Members...)
+	all.GroupZones = append(all.GroupZones, more.GroupZones...)
+}
+
+// contents reads what anyRow writes.
+func contents(t *testing.T, s chat.Store) []any {
 	var out []any
 	for n := range 2 {
 		add := func(v any, err error) { must(t, err); out = append(out, v) }
@@ -222,6 +237,12 @@ func state(t *testing.T, f Factory, rows []chat.Batch, each int) []any {
 		add(s.Marks(ctx, user(n), conversation(1)))
 		add(s.Conversations(ctx, user(n), chat.NoMessage, 1000))
 		add(s.Contacts(ctx, user(n), chat.NoUser, 1000))
+		add(s.Blocks(ctx, user(n)))
+		add(s.Changes(ctx, user(n), conversation(1), chat.NoMessage, message(99), 1000))
+		add(s.Members(ctx, user(n), conversation(1), chat.NoUser))
+		group, _, err := s.Group(ctx, user(n), conversation(1))
+		add(group, err)
+		add(s.GroupZones(ctx, conversation(n)))
 		for i := range 2 {
 			row, _, err := s.Session(ctx, user(n), chat.SessionID(uuid("session", i)))
 			add(row, err)
@@ -241,33 +262,62 @@ func state(t *testing.T, f Factory, rows []chat.Batch, each int) []any {
 func anyRow(r *rapid.T) chat.Batch {
 	few := func(name string) int { return rapid.IntRange(0, 3).Draw(r, name) }
 	owner, n, on := user(few("owner")%2), few("n"), rapid.Bool().Draw(r, "on")
-	switch rapid.IntRange(0, 8).Draw(r, "table") {
+	switch rapid.IntRange(0, 13).Draw(r, "table") {
 	case 0:
 		row := messageRow(0, 1, n)
 		row.Owner, row.SenderName = owner, fmt.Sprint(few("name"))
 		if on {
 			row.AliasOf = message(few("alias"))
 		}
-		return chat.Batch{Messages: []chat.MessageRow{row}}
+		return chat.Batch{Rows: chat.Rows{Messages: []chat.MessageRow{row}}}
 	case 1:
-		return chat.Batch{Marks: []chat.MarkRow{{Owner: owner, Mark: chat.Mark{Conversation: conversation(1), User: user(1), Kind: chat.MarkRead, UpTo: message(n)}}}}
+		return chat.Batch{Rows: chat.Rows{Marks: []chat.MarkRow{{Owner: owner, Mark: chat.Mark{Conversation: conversation(1), User: user(1), Kind: chat.MarkRead, UpTo: message(n)}}}}}
 	case 2:
-		row := chat.ConversationRow{Owner: owner, ID: conversation(few("conversation")), Last: message(n), Answered: on}
+		row := chat.ConversationRow{Owner: owner, ID: conversation(few("conversation")), Last: message(n), Answered: on, Group: few("group") == 0}
 		if on {
 			row.Peer = peer(few("peer"))
 		}
-		return chat.Batch{Conversations: []chat.ConversationRow{row}}
+		return chat.Batch{Rows: chat.Rows{Conversations: []chat.ConversationRow{row}}}
 	case 3:
-		return chat.Batch{Contacts: []chat.ContactRow{{Owner: owner, Other: peer(1), Theirs: on, Want: few("want") > 1, Version: at(n)}}}
+		return chat.Batch{Rows: chat.Rows{Contacts: []chat.ContactRow{{Owner: owner, Other: peer(1), Theirs: on, Want: few("want") > 1, Version: at(n)}}}}
 	case 4:
-		return chat.Batch{Accounts: []chat.Account{{ID: owner, DisplayName: fmt.Sprint(few("name")), Pinned: on, Version: at(n)}}}
+		return chat.Batch{Rows: chat.Rows{Accounts: []chat.Account{{ID: owner, DisplayName: fmt.Sprint(few("name")), Pinned: on, Version: at(n)}}}}
 	case 5:
-		return chat.Batch{Sessions: []chat.Session{{User: owner, ID: chat.SessionID(uuid("session", few("id")%2)), Device: fmt.Sprint(few("device")), Version: at(n), Revoked: on}}}
+		return chat.Batch{Rows: chat.Rows{Sessions: []chat.Session{{User: owner, ID: chat.SessionID(uuid("session", few("id")%2)), Device: fmt.Sprint(few("device")), Version: at(n), Revoked: on}}}}
 	case 6:
 		return chat.Batch{Applied: []chat.AppliedRow{{Stream: stream(1), Seq: uint64(n), Watermark: at(few("watermark"))}}}
 	case 7:
 		return chat.Batch{Positions: []chat.PositionRow{{Stream: stream(chat.Incarnation(few("life") % 2)), To: "us-east", Seq: uint64(n)}}}
-	default:
+	case 8:
 		return chat.Batch{HighWater: at(n)}
+	default:
+		return chat.Batch{Rows: anyGroupRow(r, owner, few, on)}
+	}
+}
+
+// anyGroupRow draws a row of the tables of groups and changes.
+func anyGroupRow(r *rapid.T, owner chat.UserID, few func(string) int, on bool) chat.Rows {
+	n, op := few("of"), few("op")
+	switch rapid.IntRange(0, 4).Draw(r, "kind") {
+	case 0:
+		row := changeRow(n, chat.ChangeKind(1+few("change")), few("who")%2, "", on, op)
+		row.Owner, row.Version = owner, at(few("version"))
+		if row.Kind == chat.ChangeReaction {
+			row.Emoji = []string{"+1", "heart"}[n%2]
+		}
+		if row.Kind == chat.ChangeEdit {
+			row.Body = []byte(fmt.Sprint("edit", op))
+		}
+		return chat.Rows{Changes: []chat.ChangeRow{row}}
+	case 1:
+		row := groupRow(1, n, fmt.Sprint("name", op), op)
+		row.Owner = owner
+		return chat.Rows{Groups: []chat.GroupRow{row}}
+	case 2:
+		return chat.Rows{Members: []chat.MemberRow{{Owner: owner, Conversation: conversation(1), User: peer(n), Op: message(op), Role: chat.RoleMember, By: user(1)}}}
+	case 3:
+		return chat.Rows{GroupZones: []chat.GroupZoneRow{{Conversation: conversation(n % 2), Zone: "eu", Since: at(op)}}}
+	default:
+		return chat.Rows{Blocks: []chat.BlockRow{{Owner: owner, Other: peer(n), Time: at(op), On: on}}}
 	}
 }

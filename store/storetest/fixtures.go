@@ -45,7 +45,7 @@ func messageRow(owner, conv, n int) chat.MessageRow {
 
 func logRow(n int, seq uint64, to ...chat.Region) chat.LogRow {
 	return chat.LogRow{Op: chat.Op{
-		ID: message(n), Kind: chat.OpMessage, Time: at(n), Stream: stream(1), Seq: seq, Author: peer(n % 3),
+		ID: message(n), Kind: chat.OpMessage, Time: at(n), Logged: at(n), Stream: stream(1), Seq: seq, Author: peer(n % 3),
 		Owners: []chat.Owner{peer(n % 3), peer(7)}, To: to, Client: client(n), Conversation: conversation(1),
 		Body: fmt.Appendf(nil, "text %d", n), BodyHash: sha256.Sum256(fmt.Appendf(nil, "text %d", n)),
 	}}
@@ -55,13 +55,15 @@ func logRow(n int, seq uint64, to ...chat.Region) chat.LogRow {
 func sendBatch(n int) *chat.Batch {
 	id := message(n)
 	b := &chat.Batch{
-		Log:      []chat.LogRow{logRow(n, uint64(n), "us-east")},
-		Messages: []chat.MessageRow{messageRow(1, 1, n), messageRow(2, 1, n)},
-		Retries: []chat.RetryRow{{
-			Sender: user(n % 3), Client: client(n), Conversation: conversation(1),
-			BodyHash: sha256.Sum256(fmt.Appendf(nil, "text %d", n)), ID: id, Stream: stream(1), Seq: uint64(n),
-		}},
-		Marks: []chat.MarkRow{{Owner: user(1), Mark: chat.Mark{Conversation: conversation(1), User: user(1), Kind: chat.MarkRead, UpTo: id}}},
+		Log: []chat.LogRow{logRow(n, uint64(n), "us-east")},
+		Rows: chat.Rows{
+			Messages: []chat.MessageRow{messageRow(1, 1, n), messageRow(2, 1, n)},
+			Retries: []chat.RetryRow{{
+				Sender: user(n % 3), Client: client(n), Conversation: conversation(1),
+				BodyHash: sha256.Sum256(fmt.Appendf(nil, "text %d", n)), ID: id, Stream: stream(1), Seq: uint64(n),
+			}},
+			Marks: []chat.MarkRow{{Owner: user(1), Mark: chat.Mark{Conversation: conversation(1), User: user(1), Kind: chat.MarkRead, UpTo: id}}},
+		},
 	}
 	for owner := 1; owner <= 2; owner++ {
 		b.Inbox = append(b.Inbox, chat.InboxRow{

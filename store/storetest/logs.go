@@ -61,8 +61,8 @@ func testStreams(t *testing.T, f Factory) {
 	same(t, "the dead letters", got[[]chat.DeadLetterRow](t)(s.DeadLetters(ctx, 3)), dead[:3])
 }
 
-// The identity is made at first open, its high-water mark lies at or above every time stored, and a new incarnation
-// starts its stream at 1.
+// The identity is made at first open, its high-water mark lies at or above every time of its op log and of the inbox logs
+// that it wrote, and a new incarnation starts its stream at 1.
 func testIdentity(t *testing.T, f Factory) {
 	p := f(t, DefaultConfig())
 	s := openStore(t, p)

@@ -28,7 +28,7 @@ func testMessages(t *testing.T, f Factory) {
 			row.ReplyTo, row.AliasOf = message(2), message(1)
 		}
 		all = append(all, row)
-		must(t, Commit(s, &chat.Batch{Messages: []chat.MessageRow{row, messageRow(1, 2, n), messageRow(2, 1, n)}}))
+		must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Messages: []chat.MessageRow{row, messageRow(1, 2, n), messageRow(2, 1, n)}}}))
 	}
 	slices.Reverse(all)
 	page := got[[]chat.MessageRow](t)
@@ -124,8 +124,8 @@ func testRetries(t *testing.T, f Factory) {
 	for n := 3; n >= 0; n-- {
 		other := all[n]
 		other.Client = client(n + 2)
-		must(t, Commit(s, &chat.Batch{Retries: []chat.RetryRow{all[n], other}}))
-		must(t, Commit(s, &chat.Batch{Retries: []chat.RetryRow{all[n]}}))
+		must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Retries: []chat.RetryRow{all[n], other}}}))
+		must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Retries: []chat.RetryRow{all[n]}}}))
 	}
 	same(t, "the send's rows", got[[]chat.RetryRow](t)(s.Retries(ctx, user(1), client(1))), all)
 	same(t, "an unknown send's rows", got[[]chat.RetryRow](t)(s.Retries(ctx, user(1), client(99))), []chat.RetryRow{})
@@ -139,27 +139,32 @@ func testMarks(t *testing.T, f Factory) {
 		return chat.MarkRow{Owner: user(1), Mark: chat.Mark{Conversation: conversation(1), User: user(who), Kind: kind, UpTo: upTo}}
 	}
 	for _, n := range []int{5, 9, 7} {
-		must(t, Commit(s, &chat.Batch{Marks: []chat.MarkRow{mark(1, chat.MarkRead, message(n)), mark(2, chat.MarkDelivered, message(n+1))}}))
+		must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Marks: []chat.MarkRow{mark(1, chat.MarkRead, message(n)), mark(2, chat.MarkDelivered, message(n+1))}}}))
 	}
-	must(t, Commit(s, &chat.Batch{Marks: []chat.MarkRow{mark(1, chat.MarkRead, chat.NoMessage)}}))
+	must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Marks: []chat.MarkRow{mark(1, chat.MarkRead, chat.NoMessage)}}}))
 	marks := got[[]chat.MarkRow](t)(s.Marks(ctx, user(1), conversation(1)))
 	slices.SortFunc(marks, func(a, b chat.MarkRow) int { return int(b.Kind) - int(a.Kind) })
 	same(t, "the marks", marks, []chat.MarkRow{mark(1, chat.MarkRead, message(9)), mark(2, chat.MarkDelivered, message(10))})
 	same(t, "another owner's marks", got[[]chat.MarkRow](t)(s.Marks(ctx, user(2), conversation(1))), []chat.MarkRow{})
 }
 
-// Conversations come latest first; Last and Answered only grow, the peer stays.
+// Conversations come latest first; Last, Answered and Group only grow, the peer stays.
 func testConversations(t *testing.T, f Factory) {
 	s := fresh(t, f)
 	row := func(n, last int, answered bool) chat.ConversationRow {
 		return chat.ConversationRow{Owner: user(1), ID: conversation(n), Peer: peer(n), Last: message(last), Answered: answered}
 	}
 	for _, r := range []chat.ConversationRow{row(1, 10, false), row(2, 30, true), row(3, 20, false), row(1, 40, true), row(1, 5, false), row(2, 1, false)} {
-		must(t, Commit(s, &chat.Batch{Conversations: []chat.ConversationRow{r}}))
+		must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Conversations: []chat.ConversationRow{r}}}))
 	}
-	must(t, Commit(s, &chat.Batch{Conversations: []chat.ConversationRow{{Owner: user(1), ID: conversation(3)}, {Owner: user(2), ID: conversation(3)}}}))
+	must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Conversations: []chat.ConversationRow{{Owner: user(1), ID: conversation(3)}, {Owner: user(2), ID: conversation(3)}}}}))
 	list := got[[]chat.ConversationRow](t)
+	group := row(2, 2, false)
+	group.Group = true
+	must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Conversations: []chat.ConversationRow{group}}}))
+	must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Conversations: []chat.ConversationRow{row(2, 3, false)}}}))
 	want := []chat.ConversationRow{row(1, 40, true), row(2, 30, true), row(3, 20, false)}
+	want[1].Group = true
 	same(t, "the list", list(s.Conversations(ctx, user(1), chat.NoMessage, 10)), want)
 	same(t, "the first page", list(s.Conversations(ctx, user(1), chat.NoMessage, 2)), want[:2])
 	same(t, "the next page", list(s.Conversations(ctx, user(1), message(30), 2)), want[2:])
@@ -180,10 +185,10 @@ func testContacts(t *testing.T, f Factory) {
 	want := map[chat.UserID][]chat.ContactRow{}
 	for n := 10; n < 20; n++ {
 		mine, theirs := row(n, false, true, 5), row(n, true, false, 9)
-		must(t, Commit(s, &chat.Batch{Contacts: []chat.ContactRow{theirs, mine, row(n, true, true, 8), row(n, false, false, 4)}}))
+		must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Contacts: []chat.ContactRow{theirs, mine, row(n, true, true, 8), row(n, false, false, 4)}}}))
 		want[user(n)] = []chat.ContactRow{mine, theirs}
 	}
-	must(t, Commit(s, &chat.Batch{Contacts: []chat.ContactRow{{Owner: user(2), Other: peer(10), Want: true, Version: 1}}}))
+	must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Contacts: []chat.ContactRow{{Owner: user(2), Other: peer(10), Want: true, Version: 1}}}}))
 	var have []chat.ContactRow
 	for from := chat.NoUser; ; {
 		page := got[[]chat.ContactRow](t)(s.Contacts(ctx, user(1), from, 3))
@@ -215,7 +220,7 @@ func testBlocks(t *testing.T, f Factory) {
 	for n := range 12 {
 		row := chat.BlockRow{Owner: user(1), Other: peer(n % 3), Time: at(100 - n), On: n%2 == 0}
 		want = append(want, row)
-		must(t, Commit(s, &chat.Batch{Blocks: []chat.BlockRow{row, {Owner: user(2), Other: peer(1), Time: at(n)}}}))
+		must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Blocks: []chat.BlockRow{row, {Owner: user(2), Other: peer(1), Time: at(n)}}}}))
 	}
 	slices.SortFunc(want, func(a, b chat.BlockRow) int {
 		if c := slices.Compare(a.Other.ID[:], b.Other.ID[:]); c != 0 {

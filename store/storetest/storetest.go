@@ -25,6 +25,8 @@ type Retention struct{ Inbox, OpLog, Retries time.Duration }
 type Place interface {
 	// Open opens the store that lives here; no other is open. What was durable before is there.
 	Open() (chat.Store, error)
+	// OpenNode gives the handle of another node of the store that is open.
+	OpenNode(node chat.NodeID) (chat.Store, error)
 	// Crash takes the power away: the store that is open here is lost with all that was not durable.
 	Crash()
 	// OpenCopy opens the copy that Checkpoint wrote to CopyDir.
@@ -54,6 +56,16 @@ func Run(t *testing.T, f Factory) {
 		{"Conversations", testConversations},
 		{"Contacts", testContacts},
 		{"Blocks", testBlocks},
+		{"Changes", testChanges},
+		{"Groups", testGroups},
+		{"Members", testMembers},
+		{"Owners", testOwners},
+		{"Sharing", testSharing},
+		{"Leases", testLeases},
+		{"LeasesSurvive", testLeasesSurvive},
+		{"Parked", testParked},
+		{"ForeignLogs", testForeignLogs},
+		{"SweepLogs", testSweepLogs},
 		{"Accounts", testAccounts},
 		{"Log", testLog},
 		{"Streams", testStreams},
