@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"meridian/chat"
@@ -231,21 +233,74 @@ func canaryBatch() *chat.Batch {
 		ID: id(1), Kind: chat.OpMessage, Time: id(1).Time(), Stream: chat.StreamID{Region: "eu-west", Node: "n1", Incarnation: 1}, Seq: 1,
 		Author: chat.Owner{ID: ann, Zone: "eu"}, Body: body,
 	}
+	rows := op
+	rows.ID, rows.Seq, rows.Kind, rows.Body = id(2), 2, chat.OpRows, nil
+	rows.Rows = &chat.Rows{
+		Messages: []chat.MessageRow{{Owner: bob, OwnerZone: "world", ID: id(1), Sender: ann, Body: body}},
+		Changes:  []chat.ChangeRow{{Owner: bob, OwnerZone: "world", Target: id(1), Op: id(3), Kind: chat.ChangeEdit, User: ann, Body: body}},
+	}
+	abroad := op // its author's zone has no key here
+	abroad.ID, abroad.Seq, abroad.Stream.Region, abroad.Author.Zone, abroad.Owners = id(4), 4, "ap-south", "in", []chat.Owner{{ID: ann, Zone: "in"}, {ID: bob, Zone: "world"}}
 	return &chat.Batch{
-		Log: []chat.LogRow{{Op: op}},
+		Log:    []chat.LogRow{{Op: op}, {Op: rows}, {Op: abroad}},
+		Parked: []chat.ParkedRow{{Op: abroad}},
 		Rows: chat.Rows{
 			Messages: []chat.MessageRow{
 				{Owner: ann, OwnerZone: "eu", ID: id(1), Sender: ann, Body: body},
 				{Owner: bob, OwnerZone: "world", ID: id(1), Sender: ann, Body: body},
 			},
+			Changes: []chat.ChangeRow{{Owner: ann, OwnerZone: "eu", Target: id(1), Op: id(3), Kind: chat.ChangeEdit, User: ann, Body: body}},
 		},
 	}
 }
 
-// rawCodec puts an op's body into the log as it is.
+// bodies reads every text of canaryBatch back.
+func bodies(t *testing.T, s chat.Store) (texts [][]byte) {
+	t.Helper()
+	for _, owner := range []chat.UserID{ann, bob} {
+		row, ok, err := s.Message(ctx, owner, chat.NoConversation, id(1))
+		if err != nil || !ok {
+			t.Fatalf("the message: ok %v, error %v", ok, err)
+		}
+		texts = append(texts, row.Body)
+	}
+	changes, err := s.Changes(ctx, ann, chat.NoConversation, id(1), id(1), 10)
+	if err != nil || len(changes) != 1 {
+		t.Fatalf("%d changes, error %v", len(changes), err)
+	}
+	texts = append(texts, changes[0].Body)
+	ops, err := s.ReadLog(ctx, chat.StreamID{Region: "eu-west", Node: "n1", Incarnation: 1}, 0, 9, "", 10)
+	if err != nil || len(ops) != 2 {
+		t.Fatalf("%d ops, error %v", len(ops), err)
+	}
+	texts = append(texts, ops[0].Body, ops[1].Rows.Messages[0].Body, ops[1].Rows.Changes[0].Body)
+	foreign, err := s.ReadLog(ctx, chat.StreamID{Region: "ap-south", Node: "n1", Incarnation: 1}, 0, 9, "", 10)
+	if err != nil || len(foreign) != 1 {
+		t.Fatalf("%d foreign ops, error %v", len(foreign), err)
+	}
+	parked, err := s.Parked(ctx)
+	if err != nil || len(parked) != 1 {
+		t.Fatalf("%d parked ops, error %v", len(parked), err)
+	}
+	return append(texts, foreign[0].Body, parked[0].Op.Body)
+}
+
+// rawCodec puts an op's texts into the log as they are, besides JSON.
 type rawCodec struct{ storetest.JSONCodec }
 
-func (rawCodec) Append(dst []byte, op *chat.Op) []byte { return append(dst, op.Body...) }
+func (rawCodec) Append(dst []byte, op *chat.Op) []byte {
+	dst = storetest.JSONCodec{}.Append(dst, op)
+	dst = append(append(dst, '\n'), op.Body...)
+	if op.Rows != nil {
+		dst = append(append(dst, op.Rows.Messages[0].Body...), op.Rows.Changes[0].Body...)
+	}
+	return dst
+}
+
+func (rawCodec) Decode(b []byte) (chat.Op, error) {
+	text, _, _ := bytes.Cut(b, []byte{'\n'})
+	return storetest.JSONCodec{}.Decode(text)
+}
 
 // holding names the files under dir that hold text as it is.
 func holding(t *testing.T, dir, text string) (found []string) {
@@ -281,8 +336,8 @@ func TestNoPlaintextOnDisk(t *testing.T) {
 		}
 		b := canaryBatch()
 		wantCode(t, storetest.Commit(s, b), "")
-		if !bytes.Contains(b.Messages[0].Body, []byte(canary)) || !bytes.Contains(b.Log[0].Op.Body, []byte(canary)) {
-			t.Fatal("the caller's rows were changed")
+		if d := cmp.Diff(canaryBatch(), b, cmpopts.EquateEmpty()); d != "" {
+			t.Fatalf("the caller's rows were changed: %s", d)
 		}
 		inLog := holding(t, dir, canary)
 		for n := 10; n < 400; n++ { // enough that the log becomes a table
@@ -293,9 +348,10 @@ func TestNoPlaintextOnDisk(t *testing.T) {
 			wantCode(t, storetest.Commit(s, &chat.Batch{Rows: chat.Rows{Messages: []chat.MessageRow{filler}}}), "")
 		}
 		wantCode(t, s.Checkpoint(ctx, p.CopyDir()), "")
-		row, ok, err := s.Message(ctx, bob, chat.NoConversation, id(1))
-		if err != nil || !ok || !bytes.Contains(row.Body, []byte(canary)) {
-			t.Fatalf("the message reads as %q, ok %v, error %v", row.Body, ok, err)
+		for i, text := range bodies(t, s) {
+			if !bytes.Contains(text, []byte(canary)) {
+				t.Fatalf("text %d reads as %q", i, text)
+			}
 		}
 		wantCode(t, s.Close(), "")
 		inAll := holding(t, dir, canary)
@@ -332,13 +388,11 @@ func TestErasedAuthor(t *testing.T) {
 	if err != nil || len(rows) != 2 || string(rows[0].Body) != "still here" || rows[1].Body != nil {
 		t.Fatalf("rows %+v, error %v", rows, err)
 	}
-	ops, err := s.ReadLog(ctx, chat.StreamID{Region: "eu-west", Node: "n1", Incarnation: 1}, 0, 9, "", 10)
-	if err != nil || len(ops) != 1 || ops[0].Body != nil {
-		t.Fatalf("ops %+v, error %v", ops, err)
-	}
-	kept, ok, err := s.Message(ctx, bob, chat.NoConversation, id(1))
-	if err != nil || !ok || !bytes.Contains(kept.Body, []byte(canary)) {
-		t.Fatalf("the other zone's copy reads as %q, ok %v, error %v", kept.Body, ok, err)
+	gone := bodies(t, s)
+	for i, want := range []bool{false, true, false, false, true, true, true, true} { // whether the text's zone is world
+		if bytes.Contains(gone[i], []byte(canary)) != want || !want && gone[i] != nil {
+			t.Fatalf("text %d reads as %q", i, gone[i])
+		}
 	}
 }
 
