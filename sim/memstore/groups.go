@@ -143,6 +143,18 @@ func (t *Tables) Owners(after chat.UserID, limit int) []chat.OwnerRow {
 	for id := range t.conversations {
 		see(id, "")
 	}
+	for k := range t.groups {
+		see(k.owner, "")
+	}
+	for k := range t.members {
+		see(k.owner, "")
+	}
+	for id := range t.contacts {
+		see(id, "")
+	}
+	for id := range t.blocks {
+		see(id, "")
+	}
 	rows := make([]chat.OwnerRow, 0, len(zones))
 	for id, zone := range zones {
 		rows = append(rows, chat.OwnerRow{ID: id, Zone: zone})

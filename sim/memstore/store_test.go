@@ -1,6 +1,7 @@
 package memstore_test
 
 import (
+	"context"
 	"testing"
 
 	"meridian/chat"
@@ -22,6 +23,12 @@ func newPlace(_ testing.TB, cfg storetest.Config) storetest.Place {
 func (p *place) Open() (chat.Store, error) {
 	p.open = memstore.Open(p.tables, memstore.Retention(p.cfg.Retention))
 	return p.open, nil
+}
+
+func (p *place) OpenNode(node chat.NodeID) (chat.Store, error) {
+	s := p.open.Node(node)
+	_, err := s.Identity(context.Background()) // begins its life
+	return s, err
 }
 
 func (p *place) Crash() { p.open.Abandon() }
