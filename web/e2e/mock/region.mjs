@@ -50,7 +50,7 @@ export class Region {
     if (this.hung) return;
     response.setHeader('Access-Control-Allow-Origin', '*');
     response.setHeader('Access-Control-Allow-Headers', 'Authorization, Content-Type');
-    response.setHeader('Access-Control-Allow-Methods', 'GET, POST, PUT, DELETE');
+    response.setHeader('Access-Control-Allow-Methods', 'GET, POST, PUT, PATCH, DELETE');
     if (request.method === 'OPTIONS') return void response.writeHead(204).end();
     try {
       const body = await this.call(request);
@@ -65,8 +65,8 @@ export class Region {
   async call(request) {
     const { world } = this;
     const url = new URL(request.url, 'http://mock');
-    const [, , what, id, sub] = url.pathname.split('/').map(decodeURIComponent);
-    const body = request.method === 'POST' ? await readJSON(request) : {};
+    const [, , what, id, sub, name] = url.pathname.split('/').map(decodeURIComponent);
+    const body = ['POST', 'PUT', 'PATCH'].includes(request.method) ? await readJSON(request) : {};
     const open = {
       signup: () => ({ status: 201, body: world.signUp(body.username, body.password, body.zone) }),
       login: () => world.logIn(body.username, body.password),
@@ -82,6 +82,7 @@ export class Region {
       users: () => this.describe(world.user(id)),
       contacts: () => this.contacts(request.method, user, id),
       blocks: () => this.blocks(request.method, user, id),
+      groups: () => (sub === 'members' ? this.members(request.method, user, id, name, body) : this.groups(request.method, user, id, body)),
       conversations: () => (sub === 'messages' ? this.messages(user, id, url.searchParams) : this.conversations(user)),
     };
     if (!closed[what]) throw refusal(404, 'not_found', 'no such path');
@@ -104,18 +105,30 @@ export class Region {
     return { blocks: [...user.blocks].map((id) => ({ user: ref(this.world.byId(id)) })) };
   }
 
+  groups(method, user, id, body) {
+    const { world } = this;
+    if (method === 'POST') return { status: 201, body: world.conversationRow(world.groups.create(user, body), user) };
+    return method === 'PATCH' ? world.groups.rename(user, id, body) : world.groups.info(user, id);
+  }
+
+  members(method, user, id, username, body) {
+    return method === 'PUT' ? this.world.groups.put(user, id, username, body) : void this.world.groups.remove(user, id, username);
+  }
+
   conversations(user) {
-    const rows = [...this.world.conversations.values()].filter((c) => c.members.includes(user)).map((c) => this.world.conversationRow(c, user));
+    const mine = (conversation) => conversation.members.includes(user) || conversation.roles?.has(user.id);
+    const rows = [...this.world.conversations.values()].filter(mine).map((c) => this.world.conversationRow(c, user));
     return { conversations: rows.sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1)) };
   }
 
   messages(user, id, query) {
     const conversation = this.world.conversations.get(id);
-    if (!conversation?.members.includes(user)) throw refusal(404, 'unknown_conversation', 'no such conversation');
+    if (!conversation?.members.includes(user) && !conversation?.roles?.has(user.id)) throw refusal(404, 'unknown_conversation', 'no such conversation');
     const limit = Math.min(100, Number(query.get('limit') ?? 50));
     const before = query.get('before');
-    const end = before ? conversation.messages.findIndex((message) => message.id === before) : conversation.messages.length;
-    const page = conversation.messages.slice(Math.max(0, end - limit), end).reverse();
+    const messages = conversation.messages.filter((message) => this.world.mayRead(user, message));
+    const end = before ? messages.findIndex((message) => message.id === before) : messages.length;
+    const page = messages.slice(Math.max(0, end - limit), end).reverse();
     return { messages: page, ...(end > limit ? { next: page.at(-1).id } : {}) };
   }
 
@@ -144,22 +157,28 @@ export class Region {
         return this.greet(link, frame, socket);
       case 'ping':
         return link.send({ t: 'pong' });
-      case 'send': {
-        const message = world.send(link.user, frame);
-        const ack = { t: 'ack', client_id: frame.client_id, message_id: message.id, conversation_id: message.conversation_id, sent_at: message.sent_at };
-        link.send({ ...ack, level: 'region' });
-        setTimeout(() => world.sockets.has(link) && link.send({ ...ack, level: 'zone' }), 150);
-        return;
-      }
+      case 'send':
+        return this.acknowledge(link, frame.client_id, world.send(link.user, frame));
+      case 'edit':
+      case 'delete':
+      case 'react':
+        return this.acknowledge(link, frame.client_id, world.groups.change(link.user, frame));
       case 'read':
         return world.mark(world.conversations.get(frame.conversation_id), link.user, 'read', frame.message_id);
       case 'typing': {
         const conversation = world.conversations.get(frame.conversation_id);
-        const peer = conversation && world.peer(conversation, link.user);
-        for (const other of world.sockets) if (other.user === peer) other.send({ ...frame, user: link.user.id });
+        for (const other of world.sockets) {
+          if (other.user !== link.user && conversation?.members.includes(other.user)) other.send({ ...frame, user: link.user.id });
+        }
         return;
       }
     }
+  }
+
+  acknowledge(link, client_id, taken) {
+    const ack = { t: 'ack', client_id, message_id: taken.id, conversation_id: taken.conversation_id, sent_at: taken.sent_at };
+    link.send({ ...ack, level: 'region' });
+    setTimeout(() => this.world.sockets.has(link) && link.send({ ...ack, level: 'zone' }), 150);
   }
 
   greet(link, frame, socket) {

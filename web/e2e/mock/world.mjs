@@ -2,6 +2,7 @@
 // so there is nothing to relay. Users, conversations and each user's inbox log live here; regions are in region.mjs.
 
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { Groups } from './groups.mjs';
 
 const gregorian = 0x01b21dd213814000n;
 
@@ -9,8 +10,10 @@ export class World {
   users = new Map(); // username → user
   sessions = new Map(); // access token → user
   refreshTokens = new Map();
-  conversations = new Map(); // id → {id, members, messages, read, delivered}
-  sends = new Map(); // sender/client_id → message
+  conversations = new Map(); // id → {id, members, messages, read, delivered}, and more for a group
+  sends = new Map(); // sender/client_id → message, or the acknowledgement of a change
+  readers = new Map(); // message id → ids of those who were members when it was written
+  groups = new Groups(this);
   sockets = new Set(); // {user, send(frame), region}
   lastTicks = 0n;
 
@@ -71,23 +74,30 @@ export class World {
     if (!frame.body?.text?.trim()) throw refusal(400, 'empty_text', 'a message needs a text');
     const conversation = frame.to.conversation ? this.conversations.get(frame.to.conversation) : this.conversation(sender, this.user(frame.to.user));
     if (!conversation) throw refusal(404, 'unknown_conversation', 'no such conversation');
-    const peer = this.peer(conversation, sender);
-    if (sender.blocks.has(peer.id)) throw refusal(403, 'blocked', 'you blocked this user');
+    if (!conversation.members.includes(sender)) throw refusal(403, 'not_member', 'not a conversation of yours');
+    const peer = conversation.kind === 'group' ? undefined : this.peer(conversation, sender);
+    if (peer && sender.blocks.has(peer.id)) throw refusal(403, 'blocked', 'you blocked this user');
     if (frame.after && !this.sends.has(`${sender.id}/${frame.after}`)) throw refusal(409, 'after_unknown', 'the send before is not here');
     const message = {
       id: this.messageId(sender.id, frame.client_id), conversation_id: conversation.id,
       sender: { id: sender.id, username: sender.username }, client_id: frame.client_id,
-      body: { text: frame.body.text }, sent_at: new Date().toISOString(),
+      body: { text: frame.body.text }, sent_at: new Date().toISOString(), ...(frame.reply_to ? { reply_to: frame.reply_to } : {}),
     };
+    this.readers.set(message.id, new Set(conversation.members.filter((member) => !member.blocks.has(sender.id)).map(({ id }) => id)));
     this.sends.set(`${sender.id}/${frame.client_id}`, message);
     conversation.messages.push(message);
     conversation.answered.add(sender.id);
-    this.tell(sender, { t: 'message', message });
-    if (!peer.blocks.has(sender.id)) {
-      this.tell(peer, { t: 'message', message });
-      if (this.isOnline(peer)) this.mark(conversation, peer, 'delivered', message.id);
+    for (const member of conversation.members) {
+      if (!this.mayRead(member, message)) continue;
+      this.tell(member, { t: 'message', message: { ...message } });
+      if (member !== sender && this.isOnline(member)) this.mark(conversation, member, 'delivered', message.id);
     }
     return message;
+  }
+
+  /** mayRead tells whether somebody was there when a message was written; those that a test put in are for all. */
+  mayRead(user, message) {
+    return this.readers.get(message.id)?.has(user.id) ?? true;
   }
 
   /** mark moves a mark forward and tells both sides. */
@@ -125,17 +135,28 @@ export class World {
   }
 
   conversationRow(conversation, user) {
-    const peer = this.peer(conversation, user);
-    const messages = conversation.messages.filter((message) => message.sender.id === user.id || !user.blocks.has(peer.id));
+    const messages = conversation.messages.filter((message) => this.mayRead(user, message));
     const read = conversation.read.get(user.id);
     const from = read ? messages.findIndex((message) => message.id === read) + 1 : 0;
+    const last = messages.at(-1);
+    const row = {
+      id: conversation.id, last_message: last, read,
+      unread: Math.min(100, messages.slice(from).filter((message) => message.sender.id !== user.id).length),
+      updated_at: last?.sent_at ?? conversation.since?.get(user.id),
+    };
+    return conversation.kind === 'group' ? { ...row, ...this.groupPart(conversation, user) } : { ...row, ...this.directPart(conversation, user) };
+  }
+
+  groupPart({ name, members, roles }, user) {
+    return { kind: 'group', name, member_count: members.length, role: roles.get(user.id), state: 'accepted' };
+  }
+
+  directPart(conversation, user) {
+    const peer = this.peer(conversation, user);
     const accepted = conversation.answered.has(user.id) || ['accepted', 'outgoing'].includes(user.contacts.get(peer.id));
     return {
-      id: conversation.id, kind: 'direct', peer: ref(peer),
-      state: user.blocks.has(peer.id) ? 'blocked' : accepted ? 'accepted' : 'request',
-      last_message: messages.at(-1), read, peer_read: conversation.read.get(peer.id), peer_delivered: conversation.delivered.get(peer.id),
-      unread: Math.min(100, messages.slice(from).filter((message) => message.sender.id === peer.id).length),
-      updated_at: messages.at(-1)?.sent_at,
+      kind: 'direct', peer: ref(peer), state: user.blocks.has(peer.id) ? 'blocked' : accepted ? 'accepted' : 'request',
+      peer_read: conversation.read.get(peer.id), peer_delivered: conversation.delivered.get(peer.id),
     };
   }
 

@@ -5,9 +5,9 @@ import type { Rest } from '../protocol/rest';
 import type { ConversationRow } from '../protocol/types';
 import type { Writer } from '../store/storage';
 import type { Clock } from './clock';
-import { applyList } from './events';
 import type { History } from './history';
 import type { Link } from './link';
+import { applyList } from './lists';
 import type { ChatStore } from './state';
 
 export const conversationLimits = {
@@ -26,6 +26,8 @@ export interface ConversationsOptions {
   rest: Pick<Rest, 'conversations' | 'user'>;
   history: History;
   link: Pick<Link, 'send'>;
+  /** Reads the members of a group from the server. */
+  loadGroup: (id: string) => Promise<void>;
 }
 
 export class Conversations {
@@ -91,16 +93,21 @@ export class Conversations {
     if (this.options.link.send({ t: 'typing', conversation_id: id })) this.typedAt.set(id, now);
   }
 
-  /** peerTypes shows for a while that the other side writes. */
-  peerTypes(id: string): void {
+  /** peerTypes shows for a while that somebody else writes. A frame that names nobody is of the one other side. */
+  peerTypes(id: string, user: string | undefined): void {
     const { store, clock } = this.options;
+    const conversation = store.getState().conversations[id];
+    const who = user ?? (conversation?.kind === 'direct' ? conversation.peer.id : undefined);
+    if (who === undefined || who === store.getState().me?.user_id) return;
     const until = clock.now() + conversationLimits.typingShown_ms;
-    store.setState({ typing: { ...store.getState().typing, [id]: until } });
-    clock.after(conversationLimits.typingShown_ms, () => {
+    const set = (change: (those: Record<string, number>) => Record<string, number>): void => {
       const { typing } = store.getState();
-      if (this.stopped || typing[id] !== until) return;
-      const { [id]: _, ...rest } = typing;
-      store.setState({ typing: rest });
+      store.setState({ typing: { ...typing, [id]: change({ ...typing[id] }) } });
+    };
+    set((those) => ({ ...those, [who]: until }));
+    clock.after(conversationLimits.typingShown_ms, () => {
+      if (this.stopped || store.getState().typing[id]?.[who] !== until) return;
+      set(({ [who]: _, ...rest }) => rest);
     });
   }
 
@@ -113,11 +120,20 @@ export class Conversations {
     }
   }
 
+  /** reread gets a conversation's newest messages again: more of them may be ours now than events told. */
+  reread(id: string): void {
+    this.options.history.reread(id);
+    if (this.options.store.getState().open === id) void this.fill(id);
+  }
+
   private async fill(id: string): Promise<void> {
     const { store, history, rest } = this.options;
+    const group = store.getState().conversations[id]?.kind === 'group' ? this.options.loadGroup(id) : undefined;
     await history.open(id).catch(() => undefined); // not reachable now: the next link tries again
-    const peer = store.getState().conversations[id]?.peer;
-    if (!peer || store.getState().open !== id) return;
+    if (group) return group.catch(() => undefined);
+    const conversation = store.getState().conversations[id];
+    if (conversation?.kind !== 'direct' || store.getState().open !== id) return;
+    const { peer } = conversation;
     const user = await rest.user(peer.username).catch(() => undefined);
     if (!user?.state || this.stopped) return;
     const presence = { state: user.state, ...(user.last_seen ? { last_seen: user.last_seen } : {}) };

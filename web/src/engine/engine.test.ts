@@ -176,7 +176,7 @@ describe('a send', () => {
     const [one, two] = socket.of('send');
     socket.receive({ t: 'error', code: 'blocked', message: 'you blocked them', retryable: false, re: one!.client_id });
     socket.receive({ t: 'error', code: 'after_unknown', message: '', retryable: true, re: two!.client_id });
-    expect(engine.store.getState().outbox[0]?.failed).toEqual({ code: 'blocked', message: 'you blocked them' });
+    expect(engine.store.getState().outbox[0]).toMatchObject({ failed: { code: 'blocked', message: 'you blocked them' } });
     await clock.pass(1_000);
     expect(socket.of('send').slice(2).map(({ client_id, after }) => [client_id, after])).toEqual([[two!.client_id, undefined]]);
     engine.retry(one!.client_id);

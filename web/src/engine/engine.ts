@@ -4,21 +4,25 @@
 import { Rest, RestError } from '../protocol/rest';
 import { userIdOf } from '../protocol/types';
 import { namePrefix } from '../protocol/usernames';
-import type { Endpoint, ErrorFrame, HelloFrame, Route, ServerFrame, Tokens, WelcomeFrame } from '../protocol/types';
+import type { Endpoint, ErrorFrame, EventFrame, HelloFrame, Route, ServerFrame, Tokens, WelcomeFrame } from '../protocol/types';
 import * as accounts from '../store/accounts';
 import type { Account } from '../store/accounts';
+import type { Held } from './changes';
 import { cityOf } from './cities';
 import { Conversations } from './conversations';
 import type { Environment } from './environment';
 import { applyEvent } from './events';
+import { Groups } from './groups';
 import { History } from './history';
 import { Link } from './link';
+import type { Wish } from './outbox';
 import { People } from './people';
 import { Routing } from './routing';
 import { Sender } from './sender';
 import { Session } from './session';
 import { createChatStore, initialState } from './state';
-import type { ChatStore } from './state';
+import type { ChatState, ChatStore } from './state';
+import { resolve } from './timeline';
 import { Writer } from '../store/storage';
 import type { Loaded, Storage } from '../store/storage';
 
@@ -48,6 +52,7 @@ interface Life {
   sender: Sender;
   conversations: Conversations;
   people: People;
+  groups: Groups;
   /** Undefined: never connected. Empty: the server did not understand it, so what is stored may have gaps. */
   cursor: string | undefined;
   cursorSavedAt: number;
@@ -124,14 +129,21 @@ export class Engine {
     this.life?.link.move();
   }
 
-  send(conversation_id: string, text: string): void {
-    const peer = this.store.getState().conversations[conversation_id]?.peer.username;
-    if (!this.life || !peer || text.trim() === '') return;
-    if (new TextEncoder().encode(text).length > this.store.getState().text_bytes) {
-      this.store.setState({ notice: 'This message is too long. Send it in parts.' });
-      return;
-    }
-    void this.life.sender.send(conversation_id, peer, text);
+  send(conversation_id: string, text: string, reply_to?: string): void {
+    const conversation = this.store.getState().conversations[conversation_id];
+    if (!this.life || !conversation || text.trim() === '' || this.isTooLong(text)) return;
+    void this.life.sender.send(conversation_id, text, reply_to);
+    this.life.link.touch();
+  }
+
+  /** change edits or deletes a message, or sets a reaction of ours to it. */
+  change(conversation_id: string, message_id: string, wish: Wish): void {
+    const { timelines, aliases } = this.store.getState();
+    const id = resolve(aliases, message_id);
+    const row = timelines[conversation_id]?.rows.find((one) => one.id === id);
+    if (!this.life || !row || row.deleted) return;
+    if (wish.kind === 'edit' && (wish.text.trim() === '' || wish.text === row.body.text || this.isTooLong(wish.text))) return;
+    void this.life.sender.change(row, wish);
     this.life.link.touch();
   }
 
@@ -145,7 +157,20 @@ export class Engine {
   addContact = (username: string): Promise<void> => this.life?.people.addContact(username) ?? Promise.resolve();
   removeContact = (username: string): Promise<void> => this.life?.people.removeContact(username) ?? Promise.resolve();
   setBlock = (username: string, on: boolean): Promise<void> => this.life?.people.setBlock(username, on) ?? Promise.resolve();
+  createGroup = (client_id: string, name: string, members: string[]): Promise<void> =>
+    this.life?.groups.create(client_id, name, members) ?? Promise.resolve();
+  renameGroup = (id: string, name: string): Promise<void> => this.life?.groups.rename(id, name) ?? Promise.resolve();
+  setMember = (id: string, username: string, role: 'member' | 'admin'): Promise<void> =>
+    this.life?.groups.setMember(id, username, role) ?? Promise.resolve();
+  removeMember = (id: string, username: string): Promise<void> => this.life?.groups.removeMember(id, username) ?? Promise.resolve();
+  loadGroup = (id: string): Promise<void> => this.life?.groups.load(id) ?? Promise.resolve();
   dismissNotice = (): void => this.store.setState({ notice: undefined });
+
+  private isTooLong(text: string): boolean {
+    if (new TextEncoder().encode(text).length <= this.store.getState().text_bytes) return false;
+    this.store.setState({ notice: 'This message is too long. Send it in parts.' });
+    return true;
+  }
 
   // A sign-up whose answer got lost may have worked: then the name is taken, by us.
   private async signUp(rest: Rest, body: { username: string; password: string; device: string; zone?: string }): Promise<Tokens> {
@@ -190,6 +215,8 @@ export class Engine {
         ...(account.display_name === undefined ? {} : { display_name: account.display_name }) },
       conversations: Object.fromEntries(loaded.conversations.map((row) => [row.id, row])),
       listed: loaded.conversations.length > 0,
+      held: byConversation(loaded.held),
+      aliases: loaded.aliases,
       outbox: loaded.outbox,
     });
     const known = this.routing.recall(account.user_id);
@@ -214,10 +241,11 @@ export class Engine {
     const writer = new Writer(storage, () => this.store.setState({ notice: 'This device cannot store messages: its disk may be full.' }));
     const history = new History({ store: this.store, storage, writer, rest }, loaded.floors);
     const link = this.createLink(session);
-    const conversations = new Conversations({ clock, store: this.store, writer, rest, history, link });
+    const conversations = new Conversations({ clock, store: this.store, writer, rest, history, link, loadGroup: (id) => groups.load(id) });
+    const groups = new Groups({ store: this.store, writer, rest, conversations });
     const people = new People({ store: this.store, writer, rest, conversations });
     const sender = new Sender({ clock, store: this.store, writer, transmit: (frame) => link.send(frame), refetch: conversations.refetch });
-    return { account, session, storage, writer, rest, link, history, sender, conversations, people,
+    return { account, session, storage, writer, rest, link, history, sender, conversations, people, groups,
       cursor: loaded.cursor, cursorSavedAt: 0, cancelHomecoming: () => {}, ended: false };
   }
 
@@ -277,7 +305,7 @@ export class Engine {
     const { open } = this.store.getState();
     void life.writer.add({ reset: true });
     life.history.forget();
-    this.store.setState({ timelines: {} });
+    this.store.setState({ timelines: {}, held: {}, aliases: {} });
     if (open !== undefined) life.conversations.open(open);
   }
 
@@ -289,17 +317,16 @@ export class Engine {
         return life.sender.acknowledged(frame);
       case 'message':
       case 'alias':
+      case 'edit':
+      case 'delete':
+      case 'react':
+      case 'failed':
+      case 'group':
       case 'receipt':
-      case 'contact': {
-        const effect = applyEvent(this.store.getState(), frame);
-        this.store.setState(effect.state);
-        life.cursor = frame.cursor;
-        void life.writer.add(effect.batch);
-        if (effect.refetch) life.conversations.refetch();
-        return;
-      }
+      case 'contact':
+        return this.happened(life, frame);
       case 'typing':
-        return life.conversations.peerTypes(frame.conversation_id);
+        return life.conversations.peerTypes(frame.conversation_id, userIdOf(frame.user));
       case 'presence': {
         const user = userIdOf(frame.user);
         if (user !== undefined) life.people.present(user, frame.state, frame.last_seen);
@@ -310,6 +337,16 @@ export class Engine {
       case 'error':
         return this.refused(life, frame);
     }
+  }
+
+  private happened(life: Life, frame: EventFrame): void {
+    const effect = applyEvent(this.store.getState(), frame);
+    this.store.setState(effect.state);
+    life.cursor = frame.cursor;
+    void life.writer.add(effect.batch);
+    if (effect.refetch) life.conversations.refetch();
+    if (effect.reread !== undefined) life.conversations.reread(effect.reread);
+    if (effect.group !== undefined) life.groups.changed(effect.group);
   }
 
   /** caughtUp takes the cursor of a quiet link: nothing came, but the log went on. It is not worth a write each time. */
@@ -394,3 +431,8 @@ export class Engine {
   }
 }
 
+function byConversation(held: readonly Held[]): ChatState['held'] {
+  const sorted: Record<string, Held[]> = {};
+  for (const one of held) (sorted[one.conversation_id] ??= []).push(one);
+  return sorted;
+}

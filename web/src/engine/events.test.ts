@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { ConversationRow, Message } from '../protocol/types';
-import { applyAck, applyEvent, applyList, contactEffect } from './events';
+import type { DirectRow, Message } from '../protocol/types';
+import { applyAck, applyEvent, contactEffect } from './events';
 import type { Effect } from './events';
+import { applyList } from './lists';
 import { initialState } from './state';
 import type { ChatState } from './state';
 
@@ -16,7 +17,7 @@ function message(n: number, more: Partial<Message> = {}): Message {
 }
 
 const mine = (n: number, more: Partial<Message> = {}) => message(n, { sender: { id: 'me', username: 'me' }, ...more });
-const conversation: ConversationRow = { id: 'conv', kind: 'direct', peer: { id: 'peer', username: 'peer' }, state: 'accepted', unread: 0 };
+const conversation: DirectRow = { id: 'conv', kind: 'direct', peer: { id: 'peer', username: 'peer' }, state: 'accepted', unread: 0 };
 
 let state: ChatState;
 let last: Effect;
@@ -73,7 +74,7 @@ describe('messages', () => {
 });
 
 describe('own sends', () => {
-  const entry = { client_id: 'c1', seq: 1, conversation_id: 'conv', peer: 'peer', text: 'text 1', written_at: 0, level: 'none' as const };
+  const entry = { kind: 'send' as const, client_id: 'c1', seq: 1, conversation_id: 'conv', peer: 'peer', text: 'text 1', written_at: 0, level: 'none' as const };
   const ack = (n: number, level: 'region' | 'zone') =>
     act(applyAck(state, { t: 'ack', client_id: 'c1', message_id: id(n), conversation_id: 'conv', level, sent_at: '2026-05-04T10:20:30.000Z' }));
 

@@ -2,12 +2,19 @@
 
 import { atOrBefore, compareIds, laterId } from '../protocol/ids';
 import type {
-  AckFrame, AliasFrame, ContactFrame, ContactState, ConversationRow, EventFrame, Message, MessageFrame, ReceiptFrame, UserRef,
+  AckFrame, AliasFrame, ContactFrame, ContactState, ConversationRow, EventFrame, FailedFrame, GroupFrame, GroupRow, Message, MessageFrame,
+  ReceiptFrame, UserRef,
 } from '../protocol/types';
+import { heldKey } from '../store/storage';
 import type { Batch } from '../store/storage';
-import { acknowledge } from './outbox';
+import { applyChange, changeLimits, changeOf, hold } from './changes';
+import type { Change, Held } from './changes';
+import { acknowledge, changeOfEntry } from './outbox';
+import type { ChangeEntry, SendEntry } from './outbox';
 import type { ChatState } from './state';
-import { emptyTimeline, merge, rename } from './timeline';
+import { sendOf, toRow } from './rows';
+import { emptyTimeline, merge, rename, resolve, settle, withAlias } from './timeline';
+import type { Row } from './rows';
 import type { TimelineChange } from './timeline';
 
 export interface Effect {
@@ -15,6 +22,10 @@ export interface Effect {
   batch: Batch;
   /** Something came that only the server can complete, such as a message of an unknown conversation. */
   refetch?: boolean;
+  /** A group whose members are others now. */
+  group?: string;
+  /** A conversation of which more is to be read now than the events tell. */
+  reread?: string;
 }
 
 /** applyEvent gives the effect of an event. Its batch carries the event's cursor, so both reach the disk together. */
@@ -30,6 +41,14 @@ function eventEffect(state: ChatState, frame: EventFrame): Effect {
       return applyMessage(state, frame);
     case 'alias':
       return applyAlias(state, frame);
+    case 'edit':
+    case 'delete':
+    case 'react':
+      return changeEffect(state, changeOf(frame));
+    case 'failed':
+      return applyFailed(state, frame);
+    case 'group':
+      return applyGroup(state, frame);
     case 'receipt':
       return applyReceipt(state, frame);
     case 'contact':
@@ -50,27 +69,72 @@ function applyMessage(state: ChatState, { message }: MessageFrame): Effect {
   const changed: ConversationRow = {
     ...conversation,
     unread: Math.min(100, conversation.unread + (unseen ? 1 : 0)),
-    ...(isLast(conversation, message) ? { last_message: message, updated_at: message.sent_at } : {}),
+    ...lastOf(conversation, effect, state, message),
   };
   if (mine && conversation.state === 'request') changed.state = 'accepted'; // answering accepts
   withConversation(state, effect, changed);
-  if (!mine && state.typing[message.conversation_id] !== undefined) {
-    const { [message.conversation_id]: _, ...typing } = state.typing;
-    effect.state.typing = typing;
+  const typing = state.typing[message.conversation_id];
+  if (typing?.[message.sender.id] !== undefined) {
+    const { [message.sender.id]: _, ...others } = typing;
+    effect.state.typing = { ...state.typing, [message.conversation_id]: others };
   }
   return effect;
 }
 
 function applyAlias(state: ChatState, frame: AliasFrame): Effect {
-  const conversation = state.conversations[frame.conversation_id];
-  const change = rename(state.timelines[frame.conversation_id] ?? emptyTimeline, frame.from, frame.to);
-  const effect = timelineEffect(state, frame.conversation_id, change);
+  const { conversation_id, from, to } = frame;
+  const aliases = withAlias(state.aliases, from, to);
+  const change = rename(state.timelines[conversation_id] ?? emptyTimeline, from, to);
+  const effect = timelineEffect({ ...state, aliases }, conversation_id, change);
+  effect.state.aliases = aliases;
+  effect.batch.aliases = { ...effect.batch.aliases, [from]: to };
   // The row may be on the device only.
-  effect.batch.renamed = [{ conversation_id: frame.conversation_id, from: frame.from, to: frame.to }];
+  effect.batch.renamed = [{ conversation_id, from, to }];
+  const conversation = effect.state.conversations?.[conversation_id] ?? state.conversations[conversation_id];
   const last = conversation?.last_message;
-  if (conversation && last?.id === frame.from) {
-    withConversation(state, effect, { ...conversation, last_message: { ...last, id: frame.to } });
+  if (conversation && last?.id === from) withConversation(state, effect, { ...conversation, last_message: { ...last, id: to } });
+  return effect;
+}
+
+/** changeEffect gives the effect of a change: on its message, or on what is kept for the message when that comes. */
+export function changeEffect(state: ChatState, change: Change): Effect {
+  const { conversation_id } = change;
+  const held = hold(state.held[conversation_id] ?? [], [change]);
+  const timeline = state.timelines[conversation_id] ?? emptyTimeline;
+  const effect = timelineEffect(state, conversation_id, { timeline, put: [], removed: [], added: [], aliases: {} }, held);
+  // The list shows the last message of a conversation whose messages are not in memory, too.
+  const conversation = effect.state.conversations?.[conversation_id] ?? state.conversations[conversation_id];
+  const last = conversation?.last_message;
+  if (conversation && last && resolve(state.aliases, change.message_id) === resolve(state.aliases, last.id)) {
+    const row = toRow(last);
+    const next = applyChange(row, change);
+    if (next !== row) withConversation(state, effect, { ...conversation, last_message: next });
   }
+  return effect;
+}
+
+/** applyFailed marks the message that a region refused for good. What was refused may be a change, which shows nowhere. */
+function applyFailed(state: ChatState, frame: FailedFrame): Effect {
+  const own = state.timelines[frame.conversation_id]?.rows.find(
+    ({ client_id, sender }) => client_id === frame.client_id && sender.id === state.me?.user_id,
+  );
+  const effect = changeEffect(state, { ...changeOf(frame), message_id: own?.id ?? frame.message_id });
+  effect.state.notice = `${frame.region} did not keep something that you wrote: ${frame.message}`;
+  return effect;
+}
+
+function applyGroup(state: ChatState, frame: GroupFrame): Effect {
+  const conversation = state.conversations[frame.conversation_id];
+  const aboutMe = frame.user?.id === state.me?.user_id;
+  const effect: Effect = { state: {}, batch: {}, refetch: true, group: frame.conversation_id };
+  // Messages from the time of joining on may have been written before this region knew of it.
+  if (aboutMe && frame.change === 'joined') effect.reread = frame.conversation_id;
+  if (conversation?.kind !== 'group') return effect;
+  const changed: GroupRow = { ...conversation };
+  if (frame.change === 'renamed' && frame.name !== undefined) changed.name = frame.name;
+  if (aboutMe && (frame.change === 'left' || frame.change === 'removed')) changed.role = 'none';
+  else if (aboutMe && frame.role !== undefined) changed.role = frame.role;
+  withConversation(state, effect, changed);
   return effect;
 }
 
@@ -79,9 +143,7 @@ function applyReceipt(state: ChatState, frame: ReceiptFrame): Effect {
   if (!conversation) return { state: {}, batch: {}, refetch: true };
   const effect: Effect = { state: {}, batch: {} };
   if (frame.user !== state.me?.user_id) {
-    const delivered = laterId(conversation.peer_delivered, frame.message_id)!;
-    const read = frame.kind === 'read' ? laterId(conversation.peer_read, frame.message_id) : conversation.peer_read;
-    withConversation(state, effect, { ...conversation, peer_delivered: delivered, ...(read ? { peer_read: read } : {}) });
+    withConversation(state, effect, markedBy(conversation, frame));
     return effect;
   }
   if (frame.kind !== 'read' || atOrBefore(frame.message_id, conversation.read)) return effect;
@@ -90,6 +152,23 @@ function applyReceipt(state: ChatState, frame: ReceiptFrame): Effect {
   const all = !last || compareIds(last.id, frame.message_id) <= 0;
   withConversation(state, effect, { ...conversation, read: frame.message_id, ...(all ? { unread: 0 } : {}) });
   return all ? effect : { ...effect, refetch: true };
+}
+
+/** markedBy moves the marks of somebody else forward. */
+function markedBy(conversation: ConversationRow, { user, kind, message_id }: ReceiptFrame): ConversationRow {
+  if (conversation.kind === 'direct') {
+    const delivered = laterId(conversation.peer_delivered, message_id)!;
+    const read = kind === 'read' ? laterId(conversation.peer_read, message_id) : conversation.peer_read;
+    return { ...conversation, peer_delivered: delivered, ...(read ? { peer_read: read } : {}) };
+  }
+  const { read, delivered } = conversation.marks ?? { read: {}, delivered: {} };
+  return {
+    ...conversation,
+    marks: {
+      read: kind === 'read' ? { ...read, [user]: laterId(read[user], message_id)! } : read,
+      delivered: { ...delivered, [user]: laterId(delivered[user], message_id)! },
+    },
+  };
 }
 
 function applyContact(state: ChatState, frame: ContactFrame): Effect {
@@ -104,7 +183,7 @@ export function contactEffect(state: ChatState, user: UserRef, contact: ContactS
     contact === 'none'
       ? others
       : [...others, { user, state: contact }].sort((a, b) => a.user.username.localeCompare(b.user.username));
-  const conversation = Object.values(state.conversations).find(({ peer }) => peer.id === user.id);
+  const conversation = Object.values(state.conversations).find((row) => row.kind === 'direct' && row.peer.id === user.id);
   // Asking a stranger back accepts what the stranger wrote.
   if (conversation?.state === 'request' && (contact === 'accepted' || contact === 'outgoing')) {
     withConversation(state, effect, { ...conversation, state: 'accepted' });
@@ -113,82 +192,95 @@ export function contactEffect(state: ChatState, user: UserRef, contact: ContactS
 }
 
 /**
- * applyAck notes an acknowledgement of an own send. The optimistic row becomes a stored one under the id that the
- * serving region gave; a later word of the server (another ack, an alias) may give it another.
+ * applyAck notes an acknowledgement. The optimistic row of a send becomes a stored one under the id that the serving
+ * region gave; a later word of the server (another ack, an alias) may give it another.
  */
 export function applyAck(state: ChatState, frame: AckFrame): Effect {
   const entry = state.outbox.find(({ client_id }) => client_id === frame.client_id);
   if (!entry || !state.me) return { state: {}, batch: {} };
+  const outbox = acknowledge(state.outbox, frame.client_id, frame.level, state.max_level);
+  const kept = outbox.find(({ client_id }) => client_id === frame.client_id);
+  const effect = entry.kind === 'send' ? sentEffect(state, frame, entry, state.me) : kept ? { state: {}, batch: {} } : takenEffect(state, frame, entry, state.me.user_id);
+  effect.state.outbox = outbox;
+  if (kept) effect.batch.outbox = [kept];
+  else effect.batch.removedOutbox = [frame.client_id];
+  return effect;
+}
+
+/** takenEffect makes a change that was shown in advance a real one: the event about it may come later, and says the same. */
+function takenEffect(state: ChatState, frame: AckFrame, entry: ChangeEntry, me: string): Effect {
+  return changeEffect(state, changeOfEntry(entry, me, frame.sent_at));
+}
+
+function sentEffect(state: ChatState, frame: AckFrame, entry: SendEntry, me: { user_id: string; username: string }): Effect {
   const message: Message = {
     id: frame.message_id,
     conversation_id: frame.conversation_id,
-    sender: { id: state.me.user_id, username: state.me.username },
+    sender: { id: me.user_id, username: me.username },
     client_id: frame.client_id,
     body: { text: entry.text },
     sent_at: frame.sent_at,
+    ...(entry.reply_to ? { reply_to: entry.reply_to } : {}),
   };
   const change = merge(state.timelines[frame.conversation_id] ?? emptyTimeline, [message]);
   const effect = timelineEffect(state, frame.conversation_id, change);
-  const outbox = acknowledge(state.outbox, frame.client_id, frame.level, state.max_level);
-  effect.state.outbox = outbox;
-  const kept = outbox.find(({ client_id }) => client_id === frame.client_id);
-  if (kept) effect.batch.outbox = [kept];
-  else effect.batch.removedOutbox = [frame.client_id];
-
   const conversation = state.conversations[frame.conversation_id];
   if (!conversation) return { ...effect, refetch: true };
   const changed: ConversationRow = {
     ...conversation,
     ...(conversation.state === 'request' ? { state: 'accepted' as const } : {}),
-    ...(isLast(conversation, message) ? { last_message: message, updated_at: message.sent_at } : {}),
+    ...lastOf(conversation, effect, state, message),
   };
   withConversation(state, effect, changed);
   return effect;
 }
 
-/** applyList takes a fresh list of conversations in, without losing what live events said while it was on its way. */
-export function applyList(state: ChatState, list: readonly ConversationRow[]): Effect {
-  const effect: Effect = { state: { listed: true }, batch: { conversations: [] } };
-  const conversations = { ...state.conversations };
-  for (const row of list) {
-    const known = conversations[row.id];
-    conversations[row.id] = known ? mergeConversation(state, known, row) : row;
-    effect.batch.conversations!.push(conversations[row.id]!);
+/**
+ * timelineEffect puts a changed timeline into an effect, with the held changes applied whose messages are in it, and the
+ * last message of the conversation following its row.
+ */
+export function timelineEffect(
+  state: ChatState, conversation_id: string, change: TimelineChange, held: readonly Held[] = state.held[conversation_id] ?? [],
+): Effect {
+  const effect: Effect = { state: {}, batch: {} };
+  let { aliases } = state;
+  for (const [from, to] of Object.entries(change.aliases)) aliases = withAlias(aliases, from, to);
+  if (aliases !== state.aliases) {
+    effect.state.aliases = aliases;
+    effect.batch.aliases = change.aliases;
   }
-  effect.state.conversations = conversations;
+  const { change: settled, left } = settle(change, held, aliases);
+  withHeld(state, effect, conversation_id, left.slice(-changeLimits.held_max));
+  if (settled.put.length === 0 && settled.removed.length === 0) return effect;
+  effect.state.timelines = { ...state.timelines, [conversation_id]: settled.timeline };
+  effect.batch.rows = settled.put;
+  effect.batch.removedRows = settled.removed;
+  const conversation = state.conversations[conversation_id];
+  const last = conversation?.last_message;
+  const row = last && settled.put.find((put) => sendOf(put) === sendOf(last));
+  if (conversation && row && row.id === last.id) withConversation(state, effect, { ...conversation, last_message: row });
   return effect;
 }
 
-function mergeConversation(state: ChatState, known: ConversationRow, row: ConversationRow): ConversationRow {
-  const merged: ConversationRow = { ...row };
-  const read = laterId(known.read, row.read);
-  const peerRead = laterId(known.peer_read, row.peer_read);
-  const peerDelivered = laterId(known.peer_delivered, row.peer_delivered);
-  if (read) merged.read = read;
-  if (peerRead) merged.peer_read = peerRead;
-  if (peerDelivered) merged.peer_delivered = peerDelivered;
-  // The list was asked before messages that came meanwhile: count those on top of it.
-  const newer = (state.timelines[row.id]?.rows ?? []).filter(
-    (message) => !row.last_message || compareIds(message.id, row.last_message.id) > 0,
-  );
-  const last = newer.at(-1);
-  if (last) {
-    merged.last_message = last;
-    merged.updated_at = last.sent_at;
-  }
-  const serverIsBehind = read !== undefined && read !== row.read;
-  const unreadNow = newer.filter((m) => m.sender.id !== state.me?.user_id && !atOrBefore(m.id, read)).length;
-  merged.unread = Math.min(100, serverIsBehind ? known.unread : row.unread + unreadNow);
-  return merged;
+function withHeld(state: ChatState, effect: Effect, conversation_id: string, left: readonly Held[]): void {
+  const before = state.held[conversation_id] ?? [];
+  const key = (one: Held) => heldKey(one).join(' ');
+  const keys = new Set(left.map(key));
+  const known = new Set(before);
+  const removed = before.filter((one) => !keys.has(key(one)));
+  const added = left.filter((one) => !known.has(one));
+  if (removed.length + added.length === 0) return;
+  effect.state.held = { ...state.held, [conversation_id]: left };
+  effect.batch.held = added;
+  effect.batch.removedHeld = removed;
 }
 
-/** timelineEffect puts a changed timeline into an effect. */
-export function timelineEffect(state: ChatState, conversation_id: string, change: TimelineChange): Effect {
-  if (change.put.length === 0 && change.removed.length === 0) return { state: {}, batch: {} };
-  return {
-    state: { timelines: { ...state.timelines, [conversation_id]: change.timeline } },
-    batch: { rows: change.put, removedRows: change.removed },
-  };
+/** lastOf gives what a message that came changes in the list: with all that is known of it, where it is the last one. */
+function lastOf(conversation: ConversationRow, effect: Effect, state: ChatState, message: Message): Pick<ConversationRow, 'last_message' | 'updated_at'> {
+  if (!isLast(conversation, message)) return {};
+  const rows = (effect.state.timelines ?? state.timelines)[message.conversation_id]?.rows ?? [];
+  const row: Row | undefined = rows.findLast((one) => sendOf(one) === sendOf(message));
+  return { last_message: row ?? message, updated_at: message.sent_at };
 }
 
 function withConversation(state: ChatState, effect: Effect, conversation: ConversationRow): void {

@@ -4,11 +4,12 @@ import { atOrBefore, orderKey } from '../protocol/ids';
 import { RestError } from '../protocol/rest';
 import type { Rest } from '../protocol/rest';
 import type { Message } from '../protocol/types';
-import type { Storage, Writer } from '../store/storage';
+import type { Batch, Storage, Writer } from '../store/storage';
 import { timelineEffect } from './events';
 import type { ChatStore } from './state';
 import { emptyTimeline, lower, merge, shown, trim } from './timeline';
-import type { Row, Timeline } from './timeline';
+import type { Row } from './rows';
+import type { Timeline } from './timeline';
 
 export const historyLimits = {
   page: 50,
@@ -43,6 +44,15 @@ export class History {
   forget(): void {
     this.floors = {};
     this.busy.clear();
+  }
+
+  /** reread makes the newest pages be read from the server again; what is in memory stays where it is. */
+  reread(conversation_id: string): void {
+    delete this.floors[conversation_id];
+    this.busy.delete(conversation_id);
+    const { timelines } = this.options.store.getState();
+    const timeline = timelines[conversation_id];
+    if (timeline) this.put(conversation_id, { ...timeline, floor: undefined });
   }
 
   /** open makes a conversation ready to be shown, down to the first message not yet read. */
@@ -107,20 +117,38 @@ export class History {
       if (before === undefined && error instanceof RestError && (error.status === 404 || error.status === 403)) return { messages: [] as Message[], next: undefined };
       throw error;
     });
+    const stored = await this.known(conversation_id, before, page.messages);
     // A `reset` or another page may have come meanwhile; then this one joins nothing.
     if (this.timeline(conversation_id).floor !== before) return true;
     const oldest = page.messages.at(-1);
     const floor = page.next === undefined || !oldest ? '' : oldest.id;
-    const change = merge(this.timeline(conversation_id), page.messages);
-    const effect = timelineEffect(this.options.store.getState(), conversation_id, change);
     this.floors[conversation_id] = floor;
-    void this.options.writer.add({ ...effect.batch, floors: { [conversation_id]: floor } });
-    this.put(conversation_id, lower(change.timeline, floor));
+    this.take(conversation_id, [...stored, ...page.messages], floor, { floors: { [conversation_id]: floor } });
     return page.messages.length > 0;
   }
 
-  private take(conversation_id: string, rows: readonly Row[], floor: string): void {
-    this.put(conversation_id, lower(merge(this.timeline(conversation_id), rows).timeline, floor));
+  /**
+   * known gives what the device has of a page that was read from the server: a region may not yet know of an edit or a
+   * deletion that another one told before.
+   */
+  private async known(conversation_id: string, before: string | undefined, page: readonly Message[]): Promise<Row[]> {
+    const ids = new Set(page.map(({ id }) => id));
+    const rows = await this.options.storage.rows(conversation_id, before === undefined ? undefined : orderKey(before), historyLimits.page);
+    return rows.filter(({ id }) => ids.has(id));
+  }
+
+  /** take merges a page, with the changes that waited for its messages, and writes what is new on the device. */
+  private take(conversation_id: string, messages: readonly Message[], floor: string, batch?: Batch): void {
+    const { store, writer } = this.options;
+    const timeline = this.timeline(conversation_id);
+    const effect = timelineEffect(store.getState(), conversation_id, merge(timeline, messages));
+    store.setState(effect.state);
+    this.put(conversation_id, lower(this.timeline(conversation_id), floor));
+    if (batch) return void writer.add({ ...effect.batch, ...batch });
+    // Rows that came from the device are there already, but for those that a waiting change met.
+    const stored = new Set<Message>(messages);
+    const rows = (effect.batch.rows ?? []).filter((row) => !stored.has(row));
+    if (rows.length > 0 || effect.batch.removedHeld) void writer.add({ ...effect.batch, rows });
   }
 
   private unreadBelow(conversation_id: string): boolean {

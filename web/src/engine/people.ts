@@ -39,7 +39,7 @@ export class People {
     const { store, rest, conversations } = this.options;
     const me = store.getState().me;
     if (!me) return;
-    const known = Object.values(store.getState().conversations).find(({ peer }) => peer.username === username);
+    const known = Object.values(store.getState().conversations).find((row) => row.kind === 'direct' && row.peer.username === username);
     if (known) return conversations.open(known.id);
     const user = await rest.user(username);
     if (user.user_id === me.user_id) throw new Error('That is you.');
@@ -72,7 +72,7 @@ export class People {
     const { store, rest, conversations } = this.options;
     await rest.setBlock(username, on);
     const all = store.getState().conversations;
-    const conversation = Object.values(all).find(({ peer }) => peer.username === username);
+    const conversation = Object.values(all).find((row) => row.kind === 'direct' && row.peer.username === username);
     if (conversation) {
       const changed: ConversationRow = { ...conversation, state: on ? 'blocked' : 'accepted' };
       store.setState({ conversations: { ...all, [conversation.id]: changed } });

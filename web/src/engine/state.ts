@@ -2,10 +2,11 @@
 
 import { createStore } from 'zustand/vanilla';
 import type { StoreApi } from 'zustand/vanilla';
-import type { AckLevel, Block, Contact, ConversationRow, Me, PresenceState, Route } from '../protocol/types';
+import type { AckLevel, Block, Contact, ConversationRow, Me, Member, PresenceState, Route } from '../protocol/types';
+import type { Held } from './changes';
 import type { LinkStatus } from './link';
 import type { OutboxEntry } from './outbox';
-import type { Timeline } from './timeline';
+import type { Aliases, Timeline } from './timeline';
 
 export interface Presence {
   state: PresenceState;
@@ -30,11 +31,16 @@ export interface ChatState {
   /** False until the conversations are known, from this device or from the server. */
   listed: boolean;
   timelines: Readonly<Record<string, Timeline>>;
+  /** Conversation → changes whose messages are not in memory. */
+  held: Readonly<Record<string, readonly Held[]>>;
+  aliases: Aliases;
+  /** Group → its members, as last read from the server. */
+  groups: Readonly<Record<string, readonly Member[]>>;
   outbox: readonly OutboxEntry[];
   contacts: readonly Contact[];
   blocks: readonly Block[];
-  /** Conversation → until when its peer is shown as typing, in milliseconds since 1970. */
-  typing: Readonly<Record<string, number>>;
+  /** Conversation → user id → until when the user is shown as typing, in milliseconds since 1970. */
+  typing: Readonly<Record<string, Readonly<Record<string, number>>>>;
   presence: Readonly<Record<string, Presence>>;
   /** The conversation on the screen. */
   open: string | undefined;
@@ -57,6 +63,9 @@ export const initialState: ChatState = {
   conversations: {},
   listed: false,
   timelines: {},
+  held: {},
+  aliases: {},
+  groups: {},
   outbox: [],
   contacts: [],
   blocks: [],

@@ -6,11 +6,13 @@
 
 import { compareIds, orderKey } from '../protocol/ids';
 import type { Message } from '../protocol/types';
+import { applyChange, combine, sameContent } from './changes';
+import type { Held } from './changes';
+import { sendOf, toRow } from './rows';
+import type { Row } from './rows';
 
-/** Row is a message with the text that sorts it. */
-export interface Row extends Message {
-  key: string;
-}
+/** Aliases say under which id a message is known now; ids that lost name those that took their place. */
+export type Aliases = Readonly<Record<string, string>>;
 
 export interface Timeline {
   /** Sorted by key, no id and no (sender, client_id) twice. */
@@ -29,15 +31,8 @@ export interface TimelineChange {
   removed: Row[];
   /** Rows that nothing was known of before. */
   added: Row[];
-}
-
-export function toRow(message: Message): Row {
-  return { ...message, key: orderKey(message.id) };
-}
-
-/** sendOf names the send that a message came from. Only with its sender is a client_id anybody's own. */
-export function sendOf(message: Pick<Message, 'sender' | 'client_id'>): string {
-  return `${message.sender.id}/${message.client_id}`;
+  /** Ids that lost to others: old → new. */
+  aliases: Record<string, string>;
 }
 
 /**
@@ -47,15 +42,16 @@ export function sendOf(message: Pick<Message, 'sender' | 'client_id'>): string {
 export function merge(timeline: Timeline, messages: readonly Message[]): TimelineChange {
   const byId = new Map(timeline.rows.map((row) => [row.id, row]));
   const bySend = new Map(timeline.rows.map((row) => [sendOf(row), row]));
-  const change: TimelineChange = { timeline, put: [], removed: [], added: [] };
+  const change: TimelineChange = { timeline, put: [], removed: [], added: [], aliases: {} };
   for (const message of messages) {
-    if (byId.has(message.id)) continue;
-    const row = toRow(message);
-    const same = bySend.get(sendOf(row));
-    if (same) {
+    const same = byId.get(message.id) ?? bySend.get(sendOf(message));
+    const row = same ? combine(same, message) : toRow(message);
+    if (same && sameContent(same, row)) continue;
+    if (same && same.id !== row.id) {
       byId.delete(same.id);
       change.removed.push(same);
-    } else change.added.push(row);
+      change.aliases[same.id] = row.id;
+    } else if (!same) change.added.push(row);
     byId.set(row.id, row);
     bySend.set(sendOf(row), row);
     change.put.push(row);
@@ -67,16 +63,57 @@ export function merge(timeline: Timeline, messages: readonly Message[]): Timelin
 /** rename gives a message the id that won for its send. */
 export function rename(timeline: Timeline, from: string, to: string): TimelineChange {
   const old = timeline.rows.find((row) => row.id === from);
-  if (!old || from === to) return { timeline, put: [], removed: [], added: [] };
-  const rest = timeline.rows.filter((row) => row !== old);
-  const known = rest.some((row) => row.id === to);
-  const row = { ...old, id: to, key: orderKey(to) };
+  if (!old || from === to) return { timeline, put: [], removed: [], added: [], aliases: {} };
+  const known = timeline.rows.find((row) => row.id === to);
+  const rest = timeline.rows.filter((row) => row !== old && row !== known);
+  const row = known ? combine(old, known) : { ...old, id: to, key: orderKey(to) };
   return {
-    timeline: { ...timeline, rows: known ? rest : sorted([...rest, row]) },
-    put: known ? [] : [row],
+    timeline: { ...timeline, rows: sorted([...rest, row]) },
+    put: known && sameContent(known, row) ? [] : [row],
     removed: [old],
     added: [],
+    aliases: {},
   };
+}
+
+/** withAlias adds an alias. What it names last is where the message is: an older alias of that id is over. */
+export function withAlias(aliases: Aliases, from: string, to: string): Aliases {
+  if (from === to || aliases[from] === to) return aliases;
+  const { [to]: _, ...rest } = aliases;
+  return { ...rest, [from]: to };
+}
+
+/** resolve gives the id under which a message is known now, for any id that it ever had. */
+export function resolve(aliases: Aliases, id: string): string {
+  let now = id;
+  // No chain is longer than there are regions; the bound is for what no server says.
+  for (let step = 0; step < 16 && aliases[now] !== undefined; step++) now = aliases[now]!;
+  return now;
+}
+
+/** settle applies the held changes whose messages are here, and gives those that still wait. */
+export function settle(change: TimelineChange, held: readonly Held[], aliases: Aliases): { change: TimelineChange; left: Held[] } {
+  if (held.length === 0) return { change, left: [] };
+  const byId = new Map(change.timeline.rows.map((row) => [row.id, row]));
+  const changed = new Map<string, Row>();
+  const left: Held[] = [];
+  for (const one of held) {
+    // Under the very id that it names, too: an alias may be known before the row has followed it.
+    const row = byId.get(resolve(aliases, one.message_id)) ?? byId.get(one.message_id);
+    if (!row) {
+      left.push(one);
+      continue;
+    }
+    const next = applyChange(row, one);
+    if (next === row) continue;
+    byId.set(row.id, next);
+    changed.set(row.id, next);
+  }
+  if (changed.size === 0) return { change, left };
+  const newest = (row: Row) => changed.get(row.id) ?? row;
+  const put = new Map([...change.put.map(newest), ...changed.values()].map((row) => [row.id, row]));
+  const timeline = { ...change.timeline, rows: change.timeline.rows.map(newest) };
+  return { change: { ...change, timeline, put: [...put.values()], added: change.added.map(newest) }, left };
 }
 
 /** lower notes that everything from floor on is known now. */

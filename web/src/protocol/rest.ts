@@ -2,7 +2,7 @@
 
 import { trimSlash } from './types';
 import type {
-  Block, Contact, ConversationRow, Endpoint, ErrorBody, Me, Message, Route, Tokens, UserInfo,
+  Block, Contact, ConversationRow, Endpoint, ErrorBody, GroupInfo, GroupRow, Me, Member, Message, Role, Route, Tokens, UserInfo,
 } from './types';
 
 /** RestError is a refusal by the server (status > 0), or nobody answering (status 0, code "unreachable"). */
@@ -70,6 +70,17 @@ export class Rest {
     this.call({ method: 'GET', path: `/v1/conversations${query({ before, limit: '100' })}` });
   messages = (conversation: string, before?: string, limit = 50): Promise<{ messages: Message[]; next?: string }> =>
     this.call({ method: 'GET', path: `/v1/conversations/${conversation}/messages${query({ before, limit: String(limit) })}` });
+
+  createGroup = (body: { client_id: string; name: string; members: string[] }): Promise<GroupRow> =>
+    this.call({ method: 'POST', path: '/v1/groups', body });
+  group = (id: string, after?: string): Promise<GroupInfo> =>
+    this.call({ method: 'GET', path: `/v1/groups/${id}${query({ after, limit: '100' })}` });
+  renameGroup = (id: string, body: { client_id: string; name: string }): Promise<GroupRow> =>
+    this.call({ method: 'PATCH', path: `/v1/groups/${id}`, body });
+  putMember = (id: string, username: string, body: { client_id: string; role: Role }): Promise<Member> =>
+    this.call({ method: 'PUT', path: `/v1/groups/${id}/members/${encodeURIComponent(username)}`, body });
+  deleteMember = (id: string, username: string): Promise<void> =>
+    this.call({ method: 'DELETE', path: `/v1/groups/${id}/members/${encodeURIComponent(username)}` });
 
   route = (ask: { as?: string | undefined; zone?: string; name?: string; anonymous?: boolean }): Promise<Route> =>
     this.call({

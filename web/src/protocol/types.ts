@@ -13,6 +13,16 @@ export interface Message {
   body: { text: string };
   sent_at: string;
   reply_to?: string;
+  edited_at?: string;
+  /** It keeps its place, with an empty text. */
+  deleted?: boolean;
+  reactions?: readonly Reaction[];
+}
+
+export interface Reaction {
+  emoji: string;
+  /** User ids. */
+  users: readonly string[];
 }
 
 export interface Endpoint {
@@ -27,6 +37,8 @@ export type ReceiptKind = 'delivered' | 'read';
 export type PresenceState = 'online' | 'offline';
 export type ConversationState = 'request' | 'accepted' | 'blocked';
 export type ContactState = 'outgoing' | 'incoming' | 'accepted';
+/** What somebody is in a group; "none": has left, or was removed. */
+export type Role = 'owner' | 'admin' | 'member' | 'none';
 
 // REST bodies.
 
@@ -67,17 +79,46 @@ export interface Block {
   since?: string;
 }
 
-export interface ConversationRow {
+interface AnyConversation {
   id: string;
-  kind: 'direct';
-  peer: UserRef;
   state: ConversationState;
   last_message?: Message;
   unread: number;
   read?: string;
+  updated_at?: string;
+}
+
+export interface DirectRow extends AnyConversation {
+  kind: 'direct';
+  peer: UserRef;
   peer_read?: string;
   peer_delivered?: string;
-  updated_at?: string;
+}
+
+export interface GroupRow extends AnyConversation {
+  kind: 'group';
+  name: string;
+  member_count: number;
+  role: Role;
+  /** User id → message id: how far the others are. Not in the server's list; this client keeps it from receipts. */
+  marks?: { read: Readonly<Record<string, string>>; delivered: Readonly<Record<string, string>> };
+}
+
+export type ConversationRow = DirectRow | GroupRow;
+
+export interface Member {
+  user: UserRef;
+  role: Role;
+  since?: string;
+}
+
+export interface GroupInfo {
+  id: string;
+  name: string;
+  role: Role;
+  member_count: number;
+  members: Member[];
+  next?: string;
 }
 
 export interface Route {
@@ -119,6 +160,34 @@ export interface SendFrame {
   seen?: string;
 }
 
+/** The three changes of a message. Each has a client_id of its own and is acknowledged like a send. */
+export interface EditFrame {
+  t: 'edit';
+  client_id: string;
+  conversation_id: string;
+  message_id: string;
+  body: { text: string };
+}
+
+export interface DeleteFrame {
+  t: 'delete';
+  client_id: string;
+  conversation_id: string;
+  message_id: string;
+}
+
+export interface ReactFrame {
+  t: 'react';
+  client_id: string;
+  conversation_id: string;
+  message_id: string;
+  emoji: string;
+  on: boolean;
+}
+
+/** What goes through the outbox: it is sent again, with the same client_id, until it is safe. */
+export type StoredFrame = SendFrame | EditFrame | DeleteFrame | ReactFrame;
+
 export interface ReadFrame {
   t: 'read';
   conversation_id: string;
@@ -137,7 +206,7 @@ export interface PingFrame {
   cursor?: string;
 }
 
-export type ClientFrame = HelloFrame | SendFrame | ReadFrame | TypingFrame | PingFrame;
+export type ClientFrame = HelloFrame | StoredFrame | ReadFrame | TypingFrame | PingFrame;
 
 // Frames from the server.
 
@@ -188,6 +257,56 @@ export interface ReceiptFrame {
   message_id: string;
 }
 
+/** A message became another one, for everybody. */
+interface Changed {
+  cursor: string;
+  conversation_id: string;
+  message_id: string;
+  client_id: string;
+  /** A user id. */
+  user: string;
+  at: string;
+}
+
+export interface EditedFrame extends Changed {
+  t: 'edit';
+  body: { text: string };
+}
+
+export interface DeletedFrame extends Changed {
+  t: 'delete';
+}
+
+export interface ReactedFrame extends Changed {
+  t: 'react';
+  emoji: string;
+  on: boolean;
+}
+
+/** A region refused for good what was acknowledged: it is not shown there. */
+export interface FailedFrame {
+  t: 'failed';
+  cursor: string;
+  conversation_id: string;
+  client_id?: string;
+  message_id: string;
+  region: string;
+  code: string;
+  message: string;
+}
+
+export interface GroupFrame {
+  t: 'group';
+  cursor: string;
+  conversation_id: string;
+  change: 'created' | 'renamed' | 'joined' | 'left' | 'removed' | 'role';
+  user?: UserRef;
+  by: UserRef;
+  name?: string;
+  role?: Role;
+  at: string;
+}
+
 export interface PresenceFrame {
   t: 'presence';
   user: string | UserRef;
@@ -216,7 +335,16 @@ export interface ErrorFrame extends ErrorBody {
 }
 
 /** Events change stored things and move the cursor. */
-export type EventFrame = AliasFrame | MessageFrame | ReceiptFrame | ContactFrame;
+export type EventFrame =
+  | AliasFrame
+  | MessageFrame
+  | EditedFrame
+  | DeletedFrame
+  | ReactedFrame
+  | FailedFrame
+  | GroupFrame
+  | ReceiptFrame
+  | ContactFrame;
 
 export type ServerFrame =
   | WelcomeFrame

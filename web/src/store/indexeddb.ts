@@ -2,11 +2,14 @@
 // the rows that it covers, so what one tab overwrites costs the other a few repeats and nothing more.
 
 import { openDB, deleteDB } from 'idb';
-import type { DBSchema, IDBPDatabase, IDBPObjectStore } from 'idb';
+import type { DBSchema, IDBPDatabase, IDBPObjectStore, IDBPTransaction, StoreNames } from 'idb';
 import type { ConversationRow } from '../protocol/types';
+import { combine } from '../engine/changes';
+import type { Held } from '../engine/changes';
 import type { OutboxEntry } from '../engine/outbox';
-import type { Row } from '../engine/timeline';
+import type { Row } from '../engine/rows';
 import { orderKey } from '../protocol/ids';
+import { heldKey } from './storage';
 import type { Batch, Loaded, Storage } from './storage';
 
 interface Schema extends DBSchema {
@@ -14,14 +17,18 @@ interface Schema extends DBSchema {
   rows: { key: [string, string]; value: Row; indexes: { send: [string, string] } };
   conversations: { key: string; value: ConversationRow };
   floors: { key: string; value: string };
+  /** By conversation, message and slot. */
+  held: { key: [string, string, string]; value: Held };
+  aliases: { key: string; value: string };
   outbox: { key: string; value: OutboxEntry };
   /** Only "cursor". */
   meta: { key: string; value: string };
 }
 
-type Stores = 'rows' | 'conversations' | 'floors' | 'outbox' | 'meta';
-const stores: Stores[] = ['rows', 'conversations', 'floors', 'outbox', 'meta'];
-const version = 1;
+type Stores = 'rows' | 'conversations' | 'floors' | 'held' | 'aliases' | 'outbox' | 'meta';
+const stores: Stores[] = ['rows', 'conversations', 'floors', 'held', 'aliases', 'outbox', 'meta'];
+/** 1: messages of two people. 2: groups, and changes of messages. */
+const version = 2;
 
 export class IndexedStorage implements Storage {
   private constructor(
@@ -32,16 +39,12 @@ export class IndexedStorage implements Storage {
   static async open(user_id: string): Promise<IndexedStorage> {
     const name = `meridian-${user_id}`;
     const db = await openDB<Schema>(name, version, {
-      upgrade(database) {
-        const rows = database.createObjectStore('rows', { keyPath: ['conversation_id', 'key'] });
-        rows.createIndex('send', ['sender.id', 'client_id']);
-        database.createObjectStore('conversations', { keyPath: 'id' });
-        database.createObjectStore('floors');
-        database.createObjectStore('outbox', { keyPath: 'client_id' });
-        database.createObjectStore('meta');
+      async upgrade(database, from, _to, tx) {
+        if (from < 1) create(database);
+        if (from < 2) await toVersion2(database, tx);
       },
       blocking(_current, _blocked, event) {
-        // Another tab logs out and deletes the database: let go of it.
+        // Another tab logs out and deletes the database, or is of a newer version: let go of it.
         (event.target as IDBDatabase).close();
       },
     });
@@ -49,18 +52,23 @@ export class IndexedStorage implements Storage {
   }
 
   async load(): Promise<Loaded> {
-    const tx = this.db.transaction(['conversations', 'floors', 'outbox', 'meta'], 'readonly');
-    const [cursor, conversations, floorKeys, floorValues, outbox] = await Promise.all([
+    const tx = this.db.transaction(stores, 'readonly');
+    const [cursor, conversations, floorKeys, floorValues, held, aliasKeys, aliasValues, outbox] = await Promise.all([
       tx.objectStore('meta').get('cursor'),
       tx.objectStore('conversations').getAll(),
       tx.objectStore('floors').getAllKeys(),
       tx.objectStore('floors').getAll(),
+      tx.objectStore('held').getAll(),
+      tx.objectStore('aliases').getAllKeys(),
+      tx.objectStore('aliases').getAll(),
       tx.objectStore('outbox').getAll(),
     ]);
     return {
       cursor,
       conversations,
       floors: Object.fromEntries(floorKeys.map((key, i) => [key, floorValues[i]!])),
+      held,
+      aliases: Object.fromEntries(aliasKeys.map((key, i) => [key, aliasValues[i]!])),
       outbox: outbox.sort((a, b) => a.seq - b.seq),
     };
   }
@@ -81,17 +89,21 @@ export class IndexedStorage implements Storage {
     const tx = this.db.transaction(stores, 'readwrite');
     const store = <Name extends Stores>(name: Name) => tx.objectStore(name);
     const work: Promise<unknown>[] = [];
-    if (batch.reset) work.push(store('rows').clear(), store('conversations').clear(), store('floors').clear());
+    if (batch.reset) for (const name of stores) if (name !== 'outbox' && name !== 'meta') work.push(store(name).clear());
     for (const row of batch.removedRows ?? []) work.push(store('rows').delete([row.conversation_id, row.key]));
     for (const row of batch.conversations ?? []) work.push(store('conversations').put(row));
     for (const [id, floor] of Object.entries(batch.floors ?? {})) work.push(store('floors').put(floor, id));
+    for (const one of batch.removedHeld ?? []) work.push(store('held').delete(heldKey(one)));
+    for (const one of batch.held ?? []) work.push(store('held').put(one));
+    for (const [from, to] of Object.entries(batch.aliases ?? {})) work.push(store('aliases').put(to, from));
     for (const client_id of batch.removedOutbox ?? []) work.push(store('outbox').delete(client_id));
     for (const entry of batch.outbox ?? []) work.push(store('outbox').put(entry));
     if (batch.cursor !== undefined) work.push(store('meta').put(batch.cursor, 'cursor'));
     for (const row of batch.rows ?? []) await putRow(store('rows'), row);
     for (const { conversation_id, from, to } of batch.renamed ?? []) {
       const row = await store('rows').get([conversation_id, orderKey(from)]);
-      if (row) await putRow(store('rows'), { ...row, id: to, key: orderKey(to) });
+      const known = row && (await store('rows').get([conversation_id, orderKey(to)]));
+      if (row) await putRow(store('rows'), known ? combine(row, known) : { ...row, id: to, key: orderKey(to) });
     }
     await Promise.all([...work, tx.done]);
   }
@@ -104,6 +116,25 @@ export class IndexedStorage implements Storage {
     this.db.close();
     await deleteDB(this.name);
   }
+}
+
+function create(database: IDBPDatabase<Schema>): void {
+  const rows = database.createObjectStore('rows', { keyPath: ['conversation_id', 'key'] });
+  rows.createIndex('send', ['sender.id', 'client_id']);
+  database.createObjectStore('conversations', { keyPath: 'id' });
+  database.createObjectStore('floors');
+  database.createObjectStore('outbox', { keyPath: 'client_id' });
+  database.createObjectStore('meta');
+}
+
+/** toVersion2 makes room for changes. All that the outbox held before were texts. */
+async function toVersion2(
+  database: IDBPDatabase<Schema>, tx: IDBPTransaction<Schema, StoreNames<Schema>[], 'versionchange'>,
+): Promise<void> {
+  database.createObjectStore('held', { keyPath: ['conversation_id', 'message_id', 'slot'] });
+  database.createObjectStore('aliases');
+  const outbox = tx.objectStore('outbox');
+  for (const entry of await outbox.getAll()) await outbox.put({ ...entry, kind: 'send' } as OutboxEntry);
 }
 
 type RowStore = IDBPObjectStore<Schema, Stores[], 'rows', 'readwrite'>;

@@ -1,10 +1,14 @@
 // Storage in memory: for tests, and for browsers that refuse IndexedDB. It forgets when the page closes.
 
 import type { ConversationRow } from '../protocol/types';
+import type { Held } from '../engine/changes';
+import { combine } from '../engine/changes';
 import type { OutboxEntry } from '../engine/outbox';
-import { sendOf } from '../engine/timeline';
-import type { Row } from '../engine/timeline';
+import { sendOf } from '../engine/rows';
+import type { Row } from '../engine/rows';
+import type { Aliases } from '../engine/timeline';
 import { orderKey } from '../protocol/ids';
+import { heldKey } from './storage';
 import type { Batch, Loaded, Storage } from './storage';
 
 export class MemoryStorage implements Storage {
@@ -12,6 +16,8 @@ export class MemoryStorage implements Storage {
   private rowsById = new Map<string, Row>();
   private conversations = new Map<string, ConversationRow>();
   private floors: Record<string, string> = {};
+  private held = new Map<string, Held>();
+  private aliases: Aliases = {};
   private outbox = new Map<string, OutboxEntry>();
 
   load(): Promise<Loaded> {
@@ -19,6 +25,8 @@ export class MemoryStorage implements Storage {
       cursor: this.cursor,
       conversations: [...this.conversations.values()],
       floors: { ...this.floors },
+      held: [...this.held.values()],
+      aliases: this.aliases,
       outbox: [...this.outbox.values()].sort((a, b) => a.seq - b.seq),
     });
   }
@@ -35,13 +43,19 @@ export class MemoryStorage implements Storage {
       this.rowsById.clear();
       this.conversations.clear();
       this.floors = {};
+      this.held.clear();
+      this.aliases = {};
     }
     for (const row of batch.removedRows ?? []) this.rowsById.delete(row.id);
     for (const row of batch.rows ?? []) this.put(row);
     for (const { from, to } of batch.renamed ?? []) {
       const row = this.rowsById.get(from);
-      if (row) this.put({ ...row, id: to, key: orderKey(to) });
+      const known = this.rowsById.get(to);
+      if (row) this.put(known ? combine(row, known) : { ...row, id: to, key: orderKey(to) });
     }
+    for (const one of batch.removedHeld ?? []) this.held.delete(heldKey(one).join(' '));
+    for (const one of batch.held ?? []) this.held.set(heldKey(one).join(' '), one);
+    this.aliases = { ...this.aliases, ...batch.aliases };
     for (const row of batch.conversations ?? []) this.conversations.set(row.id, row);
     Object.assign(this.floors, batch.floors);
     for (const client_id of batch.removedOutbox ?? []) this.outbox.delete(client_id);

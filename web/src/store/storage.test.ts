@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { toRow } from '../engine/timeline';
-import type { Row } from '../engine/timeline';
+import { toRow } from '../engine/rows';
+import type { Row } from '../engine/rows';
 import { MemoryStorage } from './memory';
 import { Writer, join } from './storage';
 
@@ -14,7 +14,7 @@ function row(n: number, client_id = `c${n}`): Row {
 }
 
 const entry = (seq: number) => ({
-  client_id: `c${seq}`, seq, conversation_id: 'conv', peer: 'peer', text: '', written_at: 0, level: 'none' as const,
+  kind: 'send' as const, client_id: `c${seq}`, seq, conversation_id: 'conv', peer: 'peer', text: '', written_at: 0, level: 'none' as const,
 });
 
 describe('joined batches have the effect of one after the other', () => {

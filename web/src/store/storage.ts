@@ -2,11 +2,13 @@
 // than the rows beside it.
 
 import type { ConversationRow } from '../protocol/types';
+import type { Held } from '../engine/changes';
 import type { OutboxEntry } from '../engine/outbox';
-import type { Row } from '../engine/timeline';
+import type { Row } from '../engine/rows';
+import type { Aliases } from '../engine/timeline';
 
 export interface Batch {
-  /** Set first: forget rows, floors and conversations, but keep the outbox. */
+  /** Set first: forget everything about messages and conversations, but keep the outbox. */
   reset?: boolean;
   cursor?: string;
   rows?: Row[];
@@ -14,6 +16,11 @@ export interface Batch {
   /** Rows that another id won for; those not stored are ignored. Done after the rows. */
   renamed?: { conversation_id: string; from: string; to: string }[];
   conversations?: ConversationRow[];
+  /** Changes whose messages are not here yet. One replaces what its slot of the same message held. */
+  held?: Held[];
+  removedHeld?: Held[];
+  /** Ids that lost → ids that took their place. */
+  aliases?: Aliases;
   /** Conversation id → the oldest message id from which on all is stored. */
   floors?: Record<string, string>;
   outbox?: OutboxEntry[];
@@ -24,6 +31,8 @@ export interface Loaded {
   cursor: string | undefined;
   conversations: ConversationRow[];
   floors: Record<string, string>;
+  held: Held[];
+  aliases: Aliases;
   /** In sending order. */
   outbox: OutboxEntry[];
 }
@@ -92,8 +101,27 @@ export function join(a: Batch, b: Batch): Batch {
     renamed: [...(a.renamed ?? []), ...(b.renamed ?? [])],
     conversations: [...conversations.values()],
     floors: { ...a.floors, ...b.floors },
+    aliases: { ...a.aliases, ...b.aliases },
+    ...joinHeld(a, b),
     ...joinOutbox(a, b),
   };
+}
+
+/** heldKey names what a held change is about. */
+export function heldKey({ conversation_id, message_id, slot }: Held): [string, string, string] {
+  return [conversation_id, message_id, slot];
+}
+
+function joinHeld(a: Batch, b: Batch): Pick<Batch, 'held' | 'removedHeld'> {
+  const key = (one: Held) => heldKey(one).join(' ');
+  const held = new Map([...(a.held ?? []), ...(b.held ?? [])].map((one) => [key(one), one]));
+  const removed = new Map((a.removedHeld ?? []).map((one) => [key(one), one]));
+  for (const one of b.held ?? []) removed.delete(key(one));
+  for (const one of b.removedHeld ?? []) {
+    removed.set(key(one), one);
+    held.delete(key(one));
+  }
+  return { held: [...held.values()], removedHeld: [...removed.values()] };
 }
 
 function joinOutbox(a: Batch, b: Batch): Pick<Batch, 'outbox' | 'removedOutbox'> {

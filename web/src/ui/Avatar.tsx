@@ -1,9 +1,16 @@
 const hues = 8;
 
-/** Avatar shows a person by initials, in a colour that the name decides. */
-export function Avatar({ name, size = 'medium' }: { name: string; size?: 'small' | 'medium' | 'large' }) {
+interface Props {
+  name: string;
+  size?: 'tiny' | 'small' | 'medium' | 'large';
+  /** A group has corners. */
+  group?: boolean;
+}
+
+/** Avatar shows a person or a group by initials, in a colour that the name decides. */
+export function Avatar({ name, size = 'medium', group = false }: Props) {
   return (
-    <span className={`avatar avatar-${size} hue-${hueOf(name)}`} aria-hidden="true">
+    <span className={`avatar avatar-${size} hue-${hueOf(name)}${group ? ' avatar-group' : ''}`} aria-hidden="true">
       {initialsOf(name)}
     </span>
   );

@@ -1,4 +1,5 @@
 import { useEffect } from 'react';
+import { failed } from '../engine/outbox';
 import { useChat, useEngine } from './context';
 import { Globe } from './icons';
 import { Conversation } from './later';
@@ -24,13 +25,15 @@ export function Chat() {
 /** Banner shows while there is no connection, and says that nothing is lost by it. */
 function Banner() {
   const link = useChat((state) => state.link);
-  const waiting = useChat((state) => state.outbox.filter((entry) => !entry.failed && entry.level === 'none').length);
+  const unsent = useChat((state) => state.outbox).filter((entry) => !failed(entry) && entry.level === 'none');
+  const messages = unsent.filter(({ kind }) => kind === 'send').length;
   if (link.state === 'online' || link.state === 'idle') return null;
   return (
     <p className="banner" role="status" data-testid="banner-reconnecting">
       <span className="spinner" aria-hidden="true" />
       Reconnecting …
-      {waiting > 0 && ` ${waiting === 1 ? 'One message is' : `${waiting} messages are`} kept and will be sent.`}
+      {messages > 0 && ` ${messages === 1 ? 'One message is' : `${messages} messages are`} kept and will be sent.`}
+      {messages === 0 && unsent.length > 0 && ' Your changes are kept and will be sent.'}
     </p>
   );
 }

@@ -1,31 +1,65 @@
-import { useEffect, useMemo, useRef, useState } from 'react';
+import { useMemo, useRef, useState } from 'react';
 import { emptyTimeline, shown } from '../engine/timeline';
 import { atOrBefore } from '../protocol/ids';
-import type { ConversationRow } from '../protocol/types';
+import type { ConversationRow, DirectRow, GroupRow, Member } from '../protocol/types';
+import { useAction } from './action';
 import { Avatar } from './Avatar';
-import { explain } from './Auth';
 import { Composer } from './Composer';
+import type { Compose } from './Composer';
 import { useChat, useEngine } from './context';
 import { formatSeen } from './format';
 import { BackIcon } from './icons';
 import { buildItems } from './items';
+import { GroupPage } from './later';
 import { MessageList } from './MessageList';
+import { namesOf, titleOf } from './names';
 
 /** Conversation is the right side of the page: who it is with, what was said, and what to say next. */
 export default function Conversation({ id }: { id: string }) {
   const conversation = useChat((state) => state.conversations[id]);
   if (!conversation) return null;
   return (
-    <section className="conversation" aria-label={`Conversation with ${conversation.peer.username}`}>
-      <Head conversation={conversation} />
-      <Request conversation={conversation} />
+    <section className="conversation" aria-label={`Conversation with ${titleOf(conversation)}`}>
+      {conversation.kind === 'direct' ? <DirectHead conversation={conversation} /> : <GroupHead conversation={conversation} />}
+      {conversation.kind === 'direct' && <Request conversation={conversation} />}
       <Messages conversation={conversation} />
-      <Composer conversation={conversation} />
     </section>
   );
 }
 
-function Head({ conversation }: { conversation: ConversationRow }) {
+function Back() {
+  const engine = useEngine();
+  return (
+    <button type="button" className="icon-button back" data-testid="back" aria-label="Back to the list" onClick={() => engine.openConversation(undefined)}>
+      <BackIcon />
+    </button>
+  );
+}
+
+function GroupHead({ conversation }: { conversation: GroupRow }) {
+  const [open, setOpen] = useState(false);
+  const { name, member_count: count, role } = conversation;
+  return (
+    <header className="conversation-head">
+      <Back />
+      <Avatar name={name} group />
+      <div className="conversation-who">
+        <h2 dir="auto">{name}</h2>
+        <p className="conversation-presence" data-testid="member-count" data-count={count}>
+          {role === 'none' ? 'You are no longer a member' : count === 1 ? 'Only you' : `${count} members`}
+        </p>
+      </div>
+      {role !== 'none' && (
+        <button type="button" className="button button-small" data-testid="group-open" onClick={() => setOpen(true)}>
+          Members
+        </button>
+      )}
+      {open && <GroupPage id={conversation.id} onClose={() => setOpen(false)} />}
+    </header>
+  );
+}
+
+function DirectHead({ conversation }: { conversation: DirectRow }) {
   const engine = useEngine();
   const { peer, state } = conversation;
   const presence = useChat((chat) => chat.presence[peer.id]);
@@ -33,9 +67,7 @@ function Head({ conversation }: { conversation: ConversationRow }) {
   const { failure, run } = useAction();
   return (
     <header className="conversation-head">
-      <button type="button" className="icon-button back" data-testid="back" aria-label="Back to the list" onClick={() => engine.openConversation(undefined)}>
-        <BackIcon />
-      </button>
+      <Back />
       <Avatar name={peer.username} />
       <div className="conversation-who">
         <h2>{peer.username}</h2>
@@ -72,7 +104,7 @@ function Head({ conversation }: { conversation: ConversationRow }) {
 }
 
 /** Request stands above what a stranger wrote. */
-function Request({ conversation }: { conversation: ConversationRow }) {
+function Request({ conversation }: { conversation: DirectRow }) {
   const engine = useEngine();
   const { failure, run } = useAction();
   if (conversation.state !== 'request') return null;
@@ -93,24 +125,41 @@ function Request({ conversation }: { conversation: ConversationRow }) {
   );
 }
 
+const nobody: readonly Member[] = [];
+
 function Messages({ conversation }: { conversation: ConversationRow }) {
-  const timeline = useChat((state) => state.timelines[conversation.id] ?? emptyTimeline);
+  const { id } = conversation;
+  const timeline = useChat((state) => state.timelines[id] ?? emptyTimeline);
   const outbox = useChat((state) => state.outbox);
+  const aliases = useChat((state) => state.aliases);
+  const members = useChat((state) => state.groups[id] ?? nobody);
   const me = useChat((state) => state.me);
+  const [compose, setCompose] = useState<Compose>({ kind: 'new' });
   const loaded = timeline.floor !== undefined;
   const rows = useMemo(() => shown(timeline), [timeline]);
+  const names = useMemo(() => namesOf(conversation, members, rows, me), [conversation, members, rows, me]);
   const unreadFrom = useFirstUnread(conversation, rows, loaded);
   const items = useMemo(
-    () => (me ? buildItems({ rows, outbox, conversation, me, unreadFrom }) : []),
-    [rows, outbox, conversation, me, unreadFrom],
+    () => (me ? buildItems({ rows, outbox, conversation, me, unreadFrom, aliases, names }) : []),
+    [rows, outbox, conversation, me, unreadFrom, aliases, names],
   );
   return (
-    <MessageList
-      conversation={conversation}
-      items={items}
-      ready={loaded}
-      complete={timeline.floor === ''}
-    />
+    <>
+      <MessageList
+        conversation={conversation}
+        items={items}
+        ready={loaded}
+        complete={timeline.floor === ''}
+        onReply={(item) => setCompose({ kind: 'reply', item })}
+        onEdit={(item) => setCompose({ kind: 'edit', item })}
+      />
+      <Composer
+        conversation={conversation}
+        compose={compose}
+        onCompose={setCompose}
+        lastOwn={() => items.findLast(({ mine, may }) => mine && may.edit)}
+      />
+    </>
   );
 }
 
@@ -130,23 +179,4 @@ function useFirstUnread(
     known.current = { id: unread?.id };
   }
   return known.current?.id;
-}
-
-/** useAction runs what a button asks for and keeps the reason when it was refused. */
-function useAction(): { failure: string | undefined; run: (work: Promise<void>) => void } {
-  const [failure, setFailure] = useState<string>();
-  const alive = useRef(true);
-  useEffect(() => {
-    alive.current = true;
-    return () => {
-      alive.current = false;
-    };
-  }, []);
-  return {
-    failure,
-    run: (work) => {
-      setFailure(undefined);
-      work.catch((error: unknown) => alive.current && setFailure(explain(error)));
-    },
-  };
 }

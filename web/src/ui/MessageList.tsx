@@ -1,16 +1,25 @@
 import { useVirtualizer } from '@tanstack/react-virtual';
 import type { VirtualItem, Virtualizer } from '@tanstack/react-virtual';
-import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import type { KeyboardEvent, RefObject } from 'react';
 import type { ConversationRow } from '../protocol/types';
 import { useEngine } from './context';
+import { Confirm } from './Dialog';
 import { DownIcon } from './icons';
 import type { Item } from './items';
+import { MessageMenu } from './MessageMenu';
 import { MessageRow } from './MessageRow';
+import type { RowActions } from './MessageRow';
+import { titleOf } from './names';
 
 /** Distances in pixels: when the next page of the past is fetched, and how near to the end counts as at the end. */
 const prefetch_px = 900;
 const end_px = 60;
+
+/** Pages of the past that are fetched at most to find a quoted message. */
+const jumpPages = 40;
+/** How long the message stands out that somebody was led to, in milliseconds. */
+const found_ms = 1_800;
 
 interface Props {
   conversation: ConversationRow;
@@ -19,13 +28,15 @@ interface Props {
   ready: boolean;
   /** Whether the beginning of the conversation is among the items. */
   complete: boolean;
+  onReply: (item: Item) => void;
+  onEdit: (item: Item) => void;
 }
 
 /**
  * MessageList shows a conversation of any length with the rows on the screen only. It is one tab stop; arrows walk from
- * message to message. It opens at the first unread message, and stays where it is when older ones come in above.
+ * message to message, and Enter opens the menu of one. It opens at the first unread message, and stays where it is when older ones come in above.
  */
-export function MessageList({ conversation, items, ready, complete }: Props) {
+export function MessageList({ conversation, items, ready, complete, onReply, onEdit }: Props) {
   const scroller = useRef<HTMLDivElement>(null);
   const virtualizer = useVirtualizer({
     count: items.length,
@@ -43,6 +54,9 @@ export function MessageList({ conversation, items, ready, complete }: Props) {
   const placed = usePlacement(virtualizer, items, ready);
   const atEnd = useReading({ virtualizer, scroller, conversation, items, placed, complete });
   const [active, setActive] = useState(-1);
+  const { found, jump } = useJump(virtualizer, conversation.id, items);
+  const { menu, menuKey, actions } = useMenu({ conversation, items, jump, onReply, onEdit });
+  const hint = useId();
   const fresh = atEnd ? 0 : conversation.unread;
 
   // Who sends wants to see it go, wherever the list stands.
@@ -56,6 +70,11 @@ export function MessageList({ conversation, items, ready, complete }: Props) {
     const from = active < 0 ? items.length : active;
     const steps: Record<string, number> = { ArrowUp: from - 1, ArrowDown: from + 1, Home: 0, End: items.length - 1 };
     const to = steps[event.key];
+    const opens = event.key === 'Enter' || event.key === 'ContextMenu' || (event.key === 'F10' && event.shiftKey);
+    if (opens && event.target === document.getElementById(`message-${active}`) && items[active]?.may.answer) {
+      event.preventDefault();
+      return actions.openMenu(active);
+    }
     if (to === undefined || items.length === 0 || (event.target as HTMLElement).closest('a, button')) return;
     event.preventDefault();
     const next = Math.max(0, Math.min(items.length - 1, to));
@@ -69,16 +88,17 @@ export function MessageList({ conversation, items, ready, complete }: Props) {
     <div className="messages-frame">
       <div
         ref={scroller}
-        className="messages"
+        className={conversation.kind === 'group' ? 'messages messages-group' : 'messages'}
         role="log"
         aria-live="off"
-        aria-label={`Messages with ${conversation.peer.username}`}
+        aria-label={`Messages with ${titleOf(conversation)}`}
+        aria-describedby={hint}
         tabIndex={0}
         data-testid="messages"
         data-count={items.length}
         onKeyDown={keys}
         onBlur={(event) => {
-          if (!event.currentTarget.contains(event.relatedTarget)) setActive(-1);
+          if (!event.currentTarget.contains(event.relatedTarget) && menuKey === undefined) setActive(-1);
         }}
       >
         <div className="messages-sizer" style={{ height: virtualizer.getTotalSize() }}>
@@ -90,7 +110,14 @@ export function MessageList({ conversation, items, ready, complete }: Props) {
               className="message-slot"
               style={{ transform: `translateY(${start}px)` }}
             >
-              <MessageRow item={items[index]!} index={index} total={items.length} />
+              <MessageRow
+                item={items[index]!}
+                index={index}
+                total={items.length}
+                group={conversation.kind === 'group'}
+                found={found !== undefined && items[index]!.key === found}
+                actions={actions}
+              />
             </div>
           ))}
         </div>
@@ -102,9 +129,102 @@ export function MessageList({ conversation, items, ready, complete }: Props) {
           {fresh > 0 ? `${fresh > 99 ? '99+' : fresh} new` : 'Latest'}
         </button>
       )}
-      <Announcer items={items} peer={conversation.peer.username} />
+      <p id={hint} className="visually-hidden">
+        Arrow keys go from message to message, Enter shows what can be done with one.
+      </p>
+      <Announcer items={items} />
+      {menu}
     </div>
   );
+}
+
+interface MenuInput extends Pick<Props, 'conversation' | 'items' | 'onReply' | 'onEdit'> {
+  jump: (message_id: string) => void;
+}
+
+/** useMenu gives the menu of the message that has it open, and what the rows can ask for. */
+function useMenu({ conversation, items, jump, onReply, onEdit }: MenuInput) {
+  const engine = useEngine();
+  const [menuKey, setMenuKey] = useState<string>();
+  const [doomed, setDoomed] = useState<string>();
+  const latest = useLatest(items);
+  const { id } = conversation;
+  const actions: RowActions = useMemo(
+    () => ({
+      openMenu: (index) => setMenuKey(latest.current[index]?.key),
+      jump,
+      react: (item, emoji, on) => item.id !== undefined && engine.change(id, item.id, { kind: 'react', emoji, on }),
+    }),
+    [engine, id, jump, latest],
+  );
+  const index = items.findIndex(({ key }) => key === menuKey);
+  const item = items[index];
+  const anchor = document.querySelector<HTMLElement>(`#message-${index} .bubble`);
+  const close = useCallback(() => {
+    const at = latest.current.findIndex(({ key }) => key === menuKey);
+    // The composer may want the focus, and takes it after this.
+    document.getElementById(`message-${at}`)?.focus({ preventScroll: true });
+    setMenuKey(undefined);
+  }, [latest, menuKey]);
+  const doomedId = items.find(({ key }) => key === doomed)?.id;
+  const menu = (
+    <>
+      {item && anchor && (
+        <MessageMenu
+          item={item}
+          anchor={anchor}
+          onReact={(emoji, on) => actions.react(item, emoji, on)}
+          onReply={() => onReply(item)}
+          onEdit={() => onEdit(item)}
+          onDelete={() => setDoomed(item.key)}
+          onClose={close}
+        />
+      )}
+      {doomedId !== undefined && (
+        <Confirm
+          title="Delete this message?"
+          text="It goes for everybody in this conversation, and cannot be brought back."
+          action="Delete"
+          onClose={() => setDoomed(undefined)}
+          onConfirm={() => engine.change(id, doomedId, { kind: 'delete' })}
+        />
+      )}
+    </>
+  );
+  return { menu, menuKey, actions };
+}
+
+/** useJump leads to a message, fetching the past until it is there, and lets it stand out for a moment. */
+function useJump(virtualizer: ListVirtualizer, conversation_id: string, items: Item[]) {
+  const engine = useEngine();
+  const [found, setFound] = useState<string>();
+  const latest = useLatest(items);
+  const jump = useCallback(
+    async (message_id: string) => {
+      for (let page = 0; page < jumpPages; page++) {
+        const index = latest.current.findIndex(({ id }) => id === message_id);
+        if (index >= 0) {
+          virtualizer.scrollToIndex(index, { align: 'center' });
+          setFound(latest.current[index]!.key);
+          setTimeout(() => setFound(undefined), found_ms);
+          return;
+        }
+        if (!(await engine.older(conversation_id).catch(() => false))) return;
+        await new Promise(requestAnimationFrame); // the page is in the list by then
+      }
+    },
+    [virtualizer, conversation_id, engine, latest],
+  );
+  return { found, jump: useCallback((message_id: string) => void jump(message_id), [jump]) };
+}
+
+/** useLatest lets a function that stays the same read what was rendered last. */
+function useLatest<T>(value: T): RefObject<T> {
+  const ref = useRef(value);
+  useLayoutEffect(() => {
+    ref.current = value;
+  });
+  return ref;
 }
 
 type ListVirtualizer = ReturnType<typeof useVirtualizer<HTMLDivElement, Element>>;
@@ -179,19 +299,20 @@ function Beginning({ conversation }: { conversation: ConversationRow }) {
   return (
     <div className="empty empty-conversation">
       <p>
-        This is the beginning of your conversation with <strong>{conversation.peer.username}</strong>. Say hello.
+        {conversation.kind === 'direct' ? 'This is the beginning of your conversation with ' : 'This is the beginning of '}
+        <strong dir="auto">{titleOf(conversation)}</strong>. Say hello.
       </p>
     </div>
   );
 }
 
 /** Announcer reads out what arrives. The list itself is silent, for rows come and go in it with every scroll. */
-function Announcer({ items, peer }: { items: Item[]; peer: string }) {
+function Announcer({ items }: { items: Item[] }) {
   const last = items.findLast((item) => !item.mine);
   const first = useRef(last?.key);
   return (
     <p className="visually-hidden" aria-live="polite">
-      {last && last.key !== first.current && `${peer}: ${last.text}`}
+      {last && last.key !== first.current && `${last.author}: ${last.text}`}
     </p>
   );
 }
@@ -200,5 +321,6 @@ function Announcer({ items, peer }: { items: Item[]; peer: string }) {
 function estimate(item: Item | undefined): number {
   if (!item) return 44;
   const lines = Math.ceil(item.text.length / 60);
-  return 18 + lines * 21 + (item.first ? 10 : 2) + (item.day === undefined ? 0 : 48) + (item.unread ? 40 : 0);
+  const extras = (item.reply ? 46 : 0) + (item.reactions.length > 0 ? 32 : 0) + (item.seenBy.length > 0 ? 22 : 0);
+  return 18 + lines * 21 + extras + (item.first ? 10 : 2) + (item.day === undefined ? 0 : 48) + (item.unread ? 40 : 0);
 }

@@ -1,8 +1,8 @@
 import { useState } from 'react';
 import type { FormEvent, ReactNode } from 'react';
 import { Avatar } from './Avatar';
-import { explain } from './Auth';
 import { useChat, useEngine } from './context';
+import { explain } from './explain';
 import { PlusIcon } from './icons';
 
 /** PeopleList shows who asked, who is a contact, whom we asked, and whom we blocked. */

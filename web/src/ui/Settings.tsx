@@ -50,7 +50,7 @@ export default function Settings({ onClose }: { onClose: () => void }) {
         <button type="button" className="row-button row-danger" data-testid="sign-out" onClick={() => void engine.signOut()}>
           Sign out and delete what this device keeps
         </button>
-        {waiting > 0 && <p className="hint">{waiting} of your messages are not yet safe; signing out gives them up.</p>}
+        {waiting > 0 && <p className="hint">{waiting} of your messages and changes are not yet safe; signing out gives them up.</p>}
       </section>
     </Dialog>
   );

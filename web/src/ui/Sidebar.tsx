@@ -1,12 +1,12 @@
 import { useState } from 'react';
 import type { FormEvent, KeyboardEvent } from 'react';
 import { Avatar } from './Avatar';
-import { explain } from './Auth';
 import { CitySelect } from './CitySelect';
 import { useChat, useEngine } from './context';
 import { ConversationList } from './ConversationList';
-import { Globe, PlusIcon, SettingsIcon } from './icons';
-import { Settings } from './later';
+import { explain } from './explain';
+import { Globe, GroupIcon, PlusIcon, SettingsIcon } from './icons';
+import { NewGroup, Settings } from './later';
 import { PeopleList } from './PeopleList';
 import { RegionChip } from './RegionChip';
 
@@ -73,6 +73,7 @@ export function Sidebar() {
 function NewChat({ search, onSearch }: { search: string; onSearch: (text: string) => void }) {
   const engine = useEngine();
   const [failure, setFailure] = useState<string>();
+  const [grouping, setGrouping] = useState(false);
   async function submit(event: FormEvent) {
     event.preventDefault();
     const username = search.trim().replace(/^@/, '');
@@ -85,32 +86,40 @@ function NewChat({ search, onSearch }: { search: string; onSearch: (text: string
     }
   }
   return (
-    <form className="new-chat" role="search" onSubmit={(event) => void submit(event)}>
-      <div className="new-chat-row">
-        <input
-          type="text"
-          data-testid="new-chat-input"
-          aria-label="Find a chat, or start one by username"
-          placeholder="Find or start a chat"
-          autoComplete="off"
-          autoCapitalize="none"
-          spellCheck={false}
-          value={search}
-          onChange={(event) => {
-            onSearch(event.target.value);
-            setFailure(undefined);
-          }}
-        />
-        <button type="submit" className="icon-button" data-testid="new-chat-submit" aria-label="Start the chat">
-          <PlusIcon />
-        </button>
-      </div>
-      {failure && (
-        <p className="form-error" role="alert">
-          {failure}
-        </p>
-      )}
-    </form>
+    <>
+      <form className="new-chat" role="search" onSubmit={(event) => void submit(event)}>
+        <div className="new-chat-line">
+          <div className="new-chat-row">
+            <input
+              type="text"
+              data-testid="new-chat-input"
+              aria-label="Find a chat, or start one by username"
+              placeholder="Find or start a chat"
+              autoComplete="off"
+              autoCapitalize="none"
+              spellCheck={false}
+              value={search}
+              onChange={(event) => {
+                onSearch(event.target.value);
+                setFailure(undefined);
+              }}
+            />
+            <button type="submit" className="icon-button" data-testid="new-chat-submit" aria-label="Start the chat">
+              <PlusIcon />
+            </button>
+          </div>
+          <button type="button" className="icon-button" data-testid="new-group-open" aria-label="New group" title="New group" onClick={() => setGrouping(true)}>
+            <GroupIcon />
+          </button>
+        </div>
+        {failure && (
+          <p className="form-error" role="alert">
+            {failure}
+          </p>
+        )}
+      </form>
+      {grouping && <NewGroup onClose={() => setGrouping(false)} />}
+    </>
   );
 }
 

@@ -26,6 +26,34 @@ export const SettingsIcon = icon(
   </>,
 );
 export const PinIcon = icon(<path d="M12 21s-6.5-6-6.5-11a6.5 6.5 0 0113 0c0 5-6.5 11-6.5 11zM12 12.500a2.5 2.5 0 100-5 2.5 2.5 0 000 5z" />);
+export const GroupIcon = icon(
+  <>
+    <circle cx="9" cy="8.5" r="3.5" />
+    <path d="M2.5 19.500c.6-3.600 3.200-5.500 6.500-5.500s5.900 1.900 6.500 5.500M16 5.300a3.500 3.500 0 010 6.400M18 14.600c1.900.8 3.100 2.500 3.500 4.900" />
+  </>,
+);
+export const ReplyIcon = icon(<path d="M9.500 6L4 11.500 9.500 17M4.500 11.500H14c3.500 0 6 2.300 6 6.500" />);
+export const EditIcon = icon(<path d="M4 20l1-4.500L16.500 4a2.100 2.100 0 013 3L8 18.500zM14.500 6l3.500 3.500" />);
+export const TrashIcon = icon(<path d="M4.500 7h15M9.500 7V4.500h5V7M6.500 7l.8 12.500h9.400L17.500 7M10.500 11v5M13.500 11v5" />);
+export const CopyIcon = icon(
+  <>
+    <rect x="9" y="9" width="10.500" height="10.500" rx="2" />
+    <path d="M5.500 15V6.500a2 2 0 012-2H15" />
+  </>,
+);
+export const SmileIcon = icon(
+  <>
+    <circle cx="12" cy="12" r="8.5" />
+    <path d="M8.300 14c.8 1.600 2.100 2.400 3.700 2.400s2.900-.8 3.700-2.400M9 9.500h.01M15 9.500h.01" />
+  </>,
+);
+export const EyeIcon = icon(
+  <>
+    <path d="M1.500 8S4 3.500 8 3.500 14.500 8 14.500 8 12 12.500 8 12.500 1.500 8 1.500 8z" />
+    <circle cx="8" cy="8" r="1.800" />
+  </>,
+  '0 0 16 16',
+);
 export const ClockIcon = icon(
   <>
     <circle cx="8" cy="8" r="5.5" />

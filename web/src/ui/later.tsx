@@ -30,3 +30,5 @@ function Missing() {
 export const Conversation = later(() => import('./Conversation'));
 export const Settings = later(() => import('./Settings'));
 export const WhyRegion = later(() => import('./WhyRegion'));
+export const NewGroup = later(() => import('./NewGroup'));
+export const GroupPage = later(() => import('./GroupPage'));

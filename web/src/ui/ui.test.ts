@@ -1,15 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import type { OutboxEntry } from '../engine/outbox';
-import { toRow } from '../engine/timeline';
-import type { Row } from '../engine/timeline';
-import type { ConversationRow } from '../protocol/types';
+import type { OutboxEntry, SendEntry } from '../engine/outbox';
+import { toRow } from '../engine/rows';
+import type { Row } from '../engine/rows';
+import type { DirectRow } from '../protocol/types';
 import { initialsOf } from './Avatar';
 import { dayOf, formatWhen } from './format';
 import { buildItems } from './items';
 import { splitLinks } from './linkify';
 
 const me = { user_id: 'me', username: 'me' };
-const conversation: ConversationRow = { id: 'conv', kind: 'direct', peer: { id: 'peer', username: 'peer' }, state: 'accepted', unread: 0 };
+const conversation: DirectRow = { id: 'conv', kind: 'direct', peer: { id: 'peer', username: 'peer' }, state: 'accepted', unread: 0 };
 const id = (n: number) => `${n.toString(16).padStart(8, '0')}-0000-1000-8000-000000000000`;
 const noon = new Date(2026, 4, 4, 12).getTime();
 
@@ -20,12 +20,12 @@ function row(n: number, from: string, minutes: number): Row {
   });
 }
 
-const entry = (n: number, more: Partial<OutboxEntry> = {}): OutboxEntry => ({
-  client_id: `c${n}`, seq: n, conversation_id: 'conv', peer: 'peer', text: `text ${n}`, written_at: noon, level: 'none', ...more,
+const entry = (n: number, more: Partial<SendEntry> = {}): SendEntry => ({
+  kind: 'send', client_id: `c${n}`, seq: n, conversation_id: 'conv', peer: 'peer', text: `text ${n}`, written_at: noon, level: 'none', ...more,
 });
 
-const build = (rows: Row[], outbox: OutboxEntry[] = [], more: Partial<ConversationRow> = {}, unreadFrom?: string) =>
-  buildItems({ rows, outbox, conversation: { ...conversation, ...more }, me, unreadFrom });
+const build = (rows: Row[], outbox: OutboxEntry[] = [], more: Partial<DirectRow> = {}, unreadFrom?: string) =>
+  buildItems({ rows, outbox, conversation: { ...conversation, ...more }, me, unreadFrom, aliases: {}, names: (user) => user });
 
 describe('items', () => {
   test('an own message goes from pending to read, under one key', () => {
