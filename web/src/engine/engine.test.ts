@@ -5,6 +5,7 @@ import { MemoryStorage } from '../store/memory';
 import { FakeClock, settle } from '../testing/clock';
 import { Dialer, welcome } from '../testing/socket';
 import { Engine } from './engine';
+import { outboxLimits } from './outbox';
 import { shown } from './timeline';
 
 const regions = ['eu', 'us'].map((region) => ({ region, url: `https://${region}.example.org` }));
@@ -18,6 +19,7 @@ let dialer: Dialer;
 let storage: MemoryStorage;
 let dead: Set<string>;
 let calls: string[];
+let groups: { row: object; info: object } | undefined;
 let history: object[] | undefined; // undefined: the server knows no such conversation
 
 class Shelf {
@@ -35,7 +37,9 @@ function answer(method: string, url: URL): object {
   }
   if (path === 'GET /v1/me') return { ...me, pinned: true };
   if (path === 'GET /v1/users/peer') return { ...peer, state: 'online' };
-  if (path === 'GET /v1/conversations') return { conversations: [] };
+  if (path === 'GET /v1/conversations') return { conversations: groups ? [groups.row] : [] };
+  if (groups && path === 'POST /v1/groups') return groups.row;
+  if (groups && url.pathname.startsWith('/v1/groups/')) return groups.info;
   if (path.endsWith('/messages')) return { messages: history ?? [] };
   return { contacts: [], blocks: [] };
 }
@@ -45,7 +49,7 @@ beforeEach(() => {
   dialer = new Dialer();
   storage = new MemoryStorage();
   dead = new Set();
-  [calls, history] = [[], []];
+  [calls, history, groups] = [[], [], undefined];
   vi.stubGlobal('localStorage', new Shelf());
   vi.stubGlobal('sessionStorage', new Shelf());
   vi.stubGlobal('fetch', (input: string, init?: RequestInit) => {
@@ -181,6 +185,149 @@ describe('a send', () => {
     expect(socket.of('send').slice(2).map(({ client_id, after }) => [client_id, after])).toEqual([[two!.client_id, undefined]]);
     engine.retry(one!.client_id);
     expect(socket.of('send').at(-1)).toMatchObject({ client_id: one!.client_id, after: two!.client_id });
+  });
+});
+
+describe('a change', () => {
+  const ack = { t: 'ack' as const, message_id: id(90), conversation_id: conv, sent_at: '2026-05-04T10:30:00.000Z' };
+  const edit = (engine: Engine, text: string) => engine.change(conv, id(1), { kind: 'edit', text });
+
+  async function withMessage() {
+    const both = await online({ cursor: 'c0' });
+    both.socket.receive({ t: 'message', cursor: 'c1', message: message(1, 'old') });
+    await quiet();
+    return both;
+  }
+
+  test('is on the disk before it is on the wire, and becomes real at the highest level', async () => {
+    const { engine, socket } = await withMessage();
+    edit(engine, 'new');
+    await quiet();
+    const [frame] = socket.of('edit');
+    expect(frame).toMatchObject({ conversation_id: conv, message_id: id(1), body: { text: 'new' } });
+    expect((await storage.load()).outbox).toMatchObject([{ kind: 'change', client_id: frame!.client_id }]);
+    socket.receive({ ...ack, client_id: frame!.client_id, level: 'region' });
+    expect(rows(engine)).toEqual(['old']); // only shown in advance: the region may die with it
+    socket.receive({ ...ack, client_id: frame!.client_id, level: 'zone' });
+    await quiet();
+    expect(rows(engine)).toEqual(['new']);
+    expect((await storage.load()).outbox).toEqual([]);
+    expect(await storage.rows(conv, undefined, 10)).toMatchObject([{ body: { text: 'new' }, edited_at: ack.sent_at }]);
+  });
+
+  test('goes out again in another region with the same client_id, under the id that the message has there', async () => {
+    const { engine, socket } = await withMessage();
+    edit(engine, 'new');
+    await quiet();
+    const [first] = socket.of('edit');
+    dead.add('eu.example.org');
+    await clock.pass(6_000);
+    const next = await comeBack();
+    expect(next.of('edit')).toEqual([first]);
+    next.receive({ t: 'alias', cursor: 'c2', conversation_id: conv, client_id: 'c1', from: id(1), to: id(2) });
+    next.receive({ t: 'error', code: 'busy', message: '', retryable: true, re: first!.client_id });
+    await clock.pass(1_000);
+    expect(next.of('edit').at(-1)).toEqual({ ...first, message_id: id(2) });
+  });
+
+  test('that is refused for good is undone and told', async () => {
+    const { engine, socket } = await withMessage();
+    edit(engine, 'new');
+    await quiet();
+    socket.receive({ t: 'error', code: 'denied', message: 'not your message', retryable: false, re: socket.of('edit')[0]!.client_id });
+    await quiet();
+    expect(engine.store.getState()).toMatchObject({ outbox: [], notice: 'Your edit was not taken: not your message' });
+    expect((await storage.load()).outbox).toEqual([]);
+    expect(rows(engine)).toEqual(['old']);
+  });
+
+  test('of a message that the region has not got yet is tried again for a while', async () => {
+    const { engine, socket } = await withMessage();
+    engine.change(conv, id(1), { kind: 'react', emoji: 'x', on: true });
+    await quiet();
+    const refuse = () => socket.receive({ t: 'error', code: 'unknown_message', message: 'no such message', retryable: false, re: socket.of('react')[0]!.client_id });
+    refuse();
+    await clock.pass(1_000);
+    expect(socket.of('react')).toHaveLength(2);
+    clock.sleep(outboxLimits.unknown_ms);
+    refuse();
+    expect(engine.store.getState().outbox).toEqual([]);
+  });
+
+  test('by others survives the end of the page, also before its message', async () => {
+    const { socket } = await withMessage();
+    const about = { conversation_id: conv, client_id: 'x', user: peer.user_id, at: '2026-05-04T10:30:00.000Z' };
+    socket.receive({ t: 'edit', cursor: 'c2', ...about, message_id: id(1), body: { text: 'edited' } });
+    socket.receive({ t: 'delete', cursor: 'c3', ...about, message_id: id(2) });
+    await quiet();
+    const again = newEngine();
+    await again.start();
+    await quiet();
+    await dialer.last.accept();
+    dialer.last.receive(welcome('eu'));
+    await quiet();
+    dialer.last.receive({ t: 'message', cursor: 'c4', message: message(2, 'never seen') });
+    await again.startChat('peer');
+    await quiet();
+    expect(rows(again)).toEqual(['edited', '']);
+    expect((await storage.load()).held).toEqual([]);
+  });
+
+  test('waits no longer after a reset: the history read anew has it', async () => {
+    const { engine, socket } = await withMessage();
+    socket.receive({ t: 'delete', cursor: 'c3', conversation_id: conv, client_id: 'x', user: peer.user_id, at: '2026-05-04T10:30:00.000Z', message_id: id(8) });
+    socket.fail();
+    edit(engine, 'mine');
+    await quiet();
+    history = [{ ...message(1, 'from the mailbox'), reactions: [{ emoji: 'x', users: [peer.user_id] }] }];
+    const next = await comeBack({ cursor: 'r0', reset: true });
+    await clock.pass(100);
+    await quiet();
+    expect(await storage.load()).toMatchObject({ held: [], aliases: {}, outbox: [{ wish: { text: 'mine' } }] });
+    expect(engine.store.getState().timelines[conv]?.rows).toMatchObject([{ body: { text: 'from the mailbox' }, reactions: [{ emoji: 'x' }] }]);
+    expect(next.of('edit')).toMatchObject([{ body: { text: 'mine' } }]);
+  });
+});
+
+describe('a group', () => {
+  const group = { id: 'aaaaaaaa-0000-4000-8000-000000000001', kind: 'group' as const, name: 'trip', member_count: 2, role: 'owner' as const, state: 'accepted' as const, unread: 0 };
+  const members = [{ user: { id: me.user_id, username: 'me' }, role: 'owner' as const }, { user: { id: peer.user_id, username: 'peer' }, role: 'member' as const }];
+
+  test('is made, opened and written to by its id; its members are read', async () => {
+    groups = { row: group, info: { ...group, members } };
+    const { engine, socket } = await online();
+    await engine.createGroup('client', 'trip', ['peer']);
+    await quiet();
+    expect(engine.store.getState()).toMatchObject({ open: group.id, groups: { [group.id]: members } });
+    engine.send(group.id, 'hello all');
+    await quiet();
+    expect(socket.of('send')).toMatchObject([{ to: { conversation: group.id }, body: { text: 'hello all' } }]);
+  });
+
+  test('that one joins is read from the server, for what was written before this region knew of it', async () => {
+    const { engine, socket } = await online();
+    groups = { row: { ...group, role: 'member' as never }, info: { ...group, members } };
+    history = [{ ...message(3, 'welcome'), conversation_id: group.id }];
+    socket.receive({
+      t: 'group', cursor: 'c1', conversation_id: group.id, change: 'joined', user: { id: me.user_id, username: 'me' }, by: { id: peer.user_id, username: 'peer' },
+      role: 'member', at: '2026-05-04T10:20:30.123Z',
+    });
+    await clock.pass(100);
+    await quiet();
+    expect(engine.store.getState().conversations[group.id]).toMatchObject({ name: 'trip', kind: 'group' });
+    engine.openConversation(group.id);
+    await quiet();
+    expect(engine.store.getState().timelines[group.id]?.rows.map(({ body }) => body.text)).toEqual(['welcome']);
+  });
+
+  test('shows who writes, each for a while', async () => {
+    const { engine, socket } = await online();
+    socket.receive({ t: 'typing', conversation_id: group.id, user: 'ana' });
+    await clock.pass(3_000);
+    socket.receive({ t: 'typing', conversation_id: group.id, user: 'bo' });
+    expect(Object.keys(engine.store.getState().typing[group.id]!)).toEqual(['ana', 'bo']);
+    await clock.pass(2_500);
+    expect(Object.keys(engine.store.getState().typing[group.id]!)).toEqual(['bo']);
   });
 });
 

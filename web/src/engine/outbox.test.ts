@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { acknowledge, expire, failed, framesToSend, outboxLimits, refuse, retry } from './outbox';
-import type { OutboxEntry, SendEntry } from './outbox';
+import { acknowledge, expire, failed, framesToSend, outboxLimits, refuse, retry, superseded } from './outbox';
+import type { ChangeEntry, OutboxEntry, SendEntry, Wish } from './outbox';
 import type { SendFrame } from '../protocol/types';
 
 function entry(seq: number, more: Partial<SendEntry> = {}): SendEntry {
@@ -33,6 +33,59 @@ describe('what goes on the wire', () => {
     const many = Array.from({ length: 100 }, (_, i) => entry(i));
     expect(framesToSend(many, new Set())).toHaveLength(outboxLimits.window);
     expect(framesToSend(many, new Set(['c0', 'c1']))).toHaveLength(outboxLimits.window - 2);
+  });
+});
+
+function change(seq: number, wish: Wish, more: Partial<ChangeEntry> = {}): ChangeEntry {
+  return { kind: 'change', client_id: `c${seq}`, seq, conversation_id: 'conv', message_id: 'm1', wish, written_at: 0, level: 'none', ...more };
+}
+const like = (on: boolean): Wish => ({ kind: 'react', emoji: 'x', on });
+
+describe('changes on the wire', () => {
+  const sent = (outbox: OutboxEntry[], inFlight: string[] = [], idNow?: (id: string) => string) => framesToSend(outbox, new Set(inFlight), idNow);
+
+  test('each becomes its frame, under the id that the message has now, and is no link of the chain of sends', () => {
+    const outbox = [
+      entry(1), change(2, { kind: 'edit', text: 'new' }), change(3, like(true), { message_id: 'm2' }), change(4, { kind: 'delete' }, { message_id: 'm3' }), entry(5),
+    ];
+    expect(sent(outbox, [], (id) => `${id}!`)).toMatchObject([
+      { t: 'send', client_id: 'c1' },
+      { t: 'edit', client_id: 'c2', message_id: 'm1!', body: { text: 'new' } },
+      { t: 'react', client_id: 'c3', message_id: 'm2!', emoji: 'x', on: true },
+      { t: 'delete', client_id: 'c4', message_id: 'm3!' },
+      { t: 'send', client_id: 'c5', after: 'c1' },
+    ]);
+  });
+
+  test('one of a message waits for the one before it, for what a region takes later wins', () => {
+    const outbox = [change(1, like(true)), change(2, like(false))];
+    expect(sent(outbox).map(({ client_id }) => client_id)).toEqual(['c1']);
+    expect(sent(outbox, ['c1'])).toEqual([]);
+    expect(sent([change(1, like(true), { level: 'region' }), outbox[1]!], ['c1']).map(({ client_id }) => client_id)).toEqual(['c2']);
+  });
+
+  test('one of an own message waits until that is safe: another region may give it another id', () => {
+    const edit = change(2, { kind: 'edit', text: 'new' }, { own: 'c1' });
+    expect(sent([entry(1, { level: 'region' }), edit], ['c1'])).toEqual([]);
+    expect(sent([edit])).toHaveLength(1);
+  });
+
+  test('an answer names its message by the present id; a group is written to by its own', () => {
+    const { peer: _, ...group } = entry(1, { reply_to: 'm1' });
+    expect(sent([group], [], () => 'm9')[0]).toMatchObject({ to: { conversation: 'conv' }, reply_to: 'm9' });
+  });
+
+  test('a newer wish replaces what no region has seen: the same thing, or all where the message goes', () => {
+    const outbox = [change(1, like(true)), change(2, { kind: 'edit', text: 'a' }), change(3, { kind: 'edit', text: 'b' }, { message_id: 'm2' })];
+    const needless = (wish: Wish, seen: string[] = []) => superseded(outbox, 'm1', wish, new Set(seen)).map(({ client_id }) => client_id);
+    expect(needless(like(false))).toEqual(['c1']);
+    expect(needless({ kind: 'edit', text: 'c' })).toEqual(['c2']);
+    expect(needless({ kind: 'delete' })).toEqual(['c1', 'c2']);
+    expect(needless({ kind: 'delete' }, ['c1'])).toEqual(['c2']);
+  });
+
+  test('one that is a week old is given up', () => {
+    expect(expire([change(1, like(true)), change(2, like(true), { level: 'region' })], outboxLimits.age_ms + 1).map(({ client_id }) => client_id)).toEqual(['c2']);
   });
 });
 
