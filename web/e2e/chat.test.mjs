@@ -1,10 +1,8 @@
 // What a person does with the client, one thing after the other, in a real browser.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { test } from 'node:test';
-import { eventually, mocked, openChat, openPage, send, signUp, startChat, texts, uniqueName } from './harness.mjs';
+import { axe, eventually, mocked, openChat, openPage, send, signUp, startChat, texts, uniqueName } from './harness.mjs';
 import { setup } from './setup.mjs';
 
 const run = setup();
@@ -149,18 +147,6 @@ test('the pages have no accessibility violations that axe finds', options, async
   await fresh.context().close();
   await end(a, b);
 });
-
-const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
-async function axe(page) {
-  // Axe runs outside the page's content security policy.
-  await page.waitForTimeout(300); // an opening animation changes contrasts
-  await page.evaluate(axeSource);
-  return page.evaluate(async () => {
-    const result = await globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] });
-    return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 140)).join(' | ')}`);
-  });
-}
 
 test('keyboard alone: find, write, send, walk the messages', options, async () => {
   const [a, b] = [await person('keys_a'), await person('keys_b')];

@@ -2,7 +2,8 @@
 // a person takes. MERIDIAN_E2E=mock runs without Go.
 
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -76,10 +77,11 @@ export function launchBrowser() {
  * openPage opens the client in a context of its own. `faults` collects script errors and broken content security
  * policies; a test checks that it stays empty.
  */
-export async function openPage(browser, world, { city, viewport, colorScheme } = {}) {
+export async function openPage(browser, world, { city, viewport, colorScheme, hasTouch } = {}) {
   const context = await browser.newContext({
     viewport: viewport ?? { width: 1180, height: 760 },
     ...(colorScheme ? { colorScheme } : {}),
+    ...(hasTouch ? { hasTouch } : {}),
   });
   const page = await context.newPage();
   page.faults = [];
@@ -134,25 +136,46 @@ export function texts(page) {
 }
 
 /**
- * allTexts gives every message of the open conversation, also those that are not on the screen, by scrolling through
- * it from the top.
+ * allRows gives every message of the open conversation, also those that are not on the screen, by scrolling through it
+ * from the top.
  */
-export async function allTexts(page) {
+export async function allRows(page) {
   return page.getByTestId('messages').evaluate(async (list) => {
     const frame = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    const read = (row) => ({
+      text: row.querySelector('[data-testid=message-text]').textContent,
+      deleted: row.dataset.deleted === 'true',
+      edited: row.dataset.edited === 'true',
+      reactions: [...row.querySelectorAll('[data-testid=reaction]')].map(({ dataset }) => `${dataset.emoji} ${dataset.count}`).sort(),
+    });
     const found = new Map();
     list.scrollTop = 0;
     for (;;) {
       await frame();
-      for (const row of list.querySelectorAll('[data-testid=message]')) {
-        found.set(Number(row.getAttribute('aria-posinset')), row.querySelector('[data-testid=message-text]').textContent);
-      }
+      for (const row of list.querySelectorAll('[data-testid=message]')) found.set(Number(row.getAttribute('aria-posinset')), read(row));
       const before = list.scrollTop;
       list.scrollTop += list.clientHeight * 0.8;
       await frame();
       if (list.scrollTop <= before) break;
     }
-    return [...found].sort((a, b) => a[0] - b[0]).map(([, text]) => text);
+    return [...found].sort((a, b) => a[0] - b[0]).map(([, row]) => row);
+  });
+}
+
+export async function allTexts(page) {
+  return (await allRows(page)).map(({ text }) => text);
+}
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** axe gives the accessibility violations of a page, as lines. */
+export async function axe(page) {
+  // Axe runs outside the page's content security policy.
+  await page.waitForTimeout(300); // an opening animation changes contrasts
+  await page.evaluate(axeSource);
+  return page.evaluate(async () => {
+    const result = await globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] });
+    return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 140)).join(' | ')}`);
   });
 }
 

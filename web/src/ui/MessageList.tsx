@@ -67,14 +67,17 @@ export function MessageList({ conversation, items, ready, complete, onReply, onE
   }, [lastKey, lastMine, virtualizer]);
 
   function keys(event: KeyboardEvent) {
-    const from = active < 0 ? items.length : active;
+    const onMessage = (event.target as HTMLElement).matches('article.message');
+    // A message that was clicked has the focus, too, though no key led there.
+    const here = active < 0 && onMessage ? Number((event.target as HTMLElement).id.slice('message-'.length)) : active;
+    const opens = event.key === 'Enter' || event.key === 'ContextMenu' || (event.key === 'F10' && event.shiftKey);
+    if (opens && items[here]?.may.answer && !(event.target as HTMLElement).closest('a, button')) {
+      event.preventDefault();
+      return actions.openMenu(here);
+    }
+    const from = here < 0 ? items.length : here;
     const steps: Record<string, number> = { ArrowUp: from - 1, ArrowDown: from + 1, Home: 0, End: items.length - 1 };
     const to = steps[event.key];
-    const opens = event.key === 'Enter' || event.key === 'ContextMenu' || (event.key === 'F10' && event.shiftKey);
-    if (opens && event.target === document.getElementById(`message-${active}`) && items[active]?.may.answer) {
-      event.preventDefault();
-      return actions.openMenu(active);
-    }
     if (to === undefined || items.length === 0 || (event.target as HTMLElement).closest('a, button')) return;
     event.preventDefault();
     const next = Math.max(0, Math.min(items.length - 1, to));
@@ -162,15 +165,17 @@ function useMenu({ conversation, items, jump, onReply, onEdit }: MenuInput) {
   const anchor = document.querySelector<HTMLElement>(`#message-${index} .bubble`);
   const close = useCallback(() => {
     const at = latest.current.findIndex(({ key }) => key === menuKey);
-    // The composer may want the focus, and takes it after this.
-    document.getElementById(`message-${at}`)?.focus({ preventScroll: true });
-    setMenuKey(undefined);
+    // Who clicked elsewhere wants the focus there; the composer takes it after this where it wants it.
+    const inMenu = document.activeElement === document.body || document.activeElement?.closest('[role=menu]');
+    if (inMenu) document.getElementById(`message-${at}`)?.focus({ preventScroll: true });
+    setMenuKey((now) => (now === menuKey ? undefined : now));
   }, [latest, menuKey]);
   const doomedId = items.find(({ key }) => key === doomed)?.id;
   const menu = (
     <>
       {item && anchor && (
         <MessageMenu
+          key={menuKey}
           item={item}
           anchor={anchor}
           onReact={(emoji, on) => actions.react(item, emoji, on)}

@@ -1,4 +1,4 @@
-import { useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { useLayoutEffect, useRef, useState } from 'react';
 import type { KeyboardEvent, ReactNode } from 'react';
 import { CopyIcon, EditIcon, PlusIcon, ReplyIcon, TrashIcon } from './icons';
 import type { Item } from './items';
@@ -29,17 +29,21 @@ export function MessageMenu({ item, anchor, onReact, onReply, onEdit, onDelete, 
   const ref = useRef<HTMLDivElement>(null);
   const [all, setAll] = useState(false);
   const mine = new Set(item.reactions.filter((chip) => chip.mine).map(({ emoji }) => emoji));
-  useEffect(() => {
+  useLayoutEffect(() => {
     const menu = ref.current;
     if (!menu) return;
-    menu.showPopover();
-    menu.querySelector<HTMLElement>('[role^=menuitem]')?.focus();
+    if (!menu.matches(':popover-open')) {
+      menu.showPopover();
+      menu.querySelector<HTMLElement>('[role^=menuitem]')?.focus();
+    }
+    // Only what is shown has a size.
+    place(menu, anchor, item.mine);
     const toggled = (event: Event) => (event as ToggleEvent).newState === 'closed' && onClose();
     menu.addEventListener('toggle', toggled);
     return () => menu.removeEventListener('toggle', toggled);
-  }, [onClose]);
+  }, [onClose, anchor, item.mine]);
   useLayoutEffect(() => {
-    if (ref.current) place(ref.current, anchor, item.mine);
+    if (all && ref.current) place(ref.current, anchor, item.mine);
   }, [anchor, item.mine, all]);
 
   function keys(event: KeyboardEvent) {
@@ -48,7 +52,11 @@ export function MessageMenu({ item, anchor, onReact, onReply, onEdit, onDelete, 
     const steps: Record<string, number> = {
       ArrowDown: at + 1, ArrowRight: at + 1, ArrowUp: at - 1, ArrowLeft: at - 1, Home: 0, End: items.length - 1,
     };
-    if (event.key === 'Tab') onClose();
+    if (event.key === 'Tab' || event.key === 'Escape') {
+      // At once, for the browser tells only later that it closed the menu.
+      event.preventDefault();
+      return onClose();
+    }
     const to = steps[event.key];
     if (to === undefined) return;
     event.preventDefault();
