@@ -173,7 +173,7 @@ test('who owns a group names it, invites, gives roles and removes; who leaves re
   await member(c.name).waitFor();
   await members(b.page, 3);
   await openChat(c.page, `${title} two`);
-  await member(b.name).getByTestId('member-role').click();
+  await member(b.name).getByTestId('member-role').selectOption('admin');
   await a.page.locator(`[data-testid=member][data-peer="${b.name}"][data-role=admin]`).waitFor();
   await member(c.name).getByTestId('member-remove').click();
   await member(c.name).waitFor({ state: 'detached' });

@@ -74,7 +74,6 @@ function MemberRow({ id, member, self, manages, run }: { id: string; member: Mem
   const engine = useEngine();
   const { username } = member.user;
   const other = manages && !self && member.role !== 'owner';
-  const next = member.role === 'admin' ? 'member' : 'admin';
   return (
     <li className="person" data-testid="member" data-peer={username} data-role={member.role}>
       <Avatar name={username} size="small" />
@@ -82,18 +81,19 @@ function MemberRow({ id, member, self, manages, run }: { id: string; member: Mem
         {username}
         {self && ' (you)'}
       </span>
-      <span className="tag">{roleNames[member.role]}</span>
+      {!other && <span className="tag">{roleNames[member.role]}</span>}
       {other && (
         <>
-          <button
-            type="button"
-            className="button button-small"
+          <select
+            className="role"
             data-testid="member-role"
-            aria-label={next === 'admin' ? `Make ${username} an admin` : `Make ${username} a plain member`}
-            onClick={() => run(engine.setMember(id, username, next))}
+            aria-label={`What ${username} is`}
+            value={member.role}
+            onChange={(event) => run(engine.setMember(id, username, event.target.value as 'member' | 'admin'))}
           >
-            {next === 'admin' ? 'Make admin' : 'Make member'}
-          </button>
+            <option value="member">{roleNames.member}</option>
+            <option value="admin">{roleNames.admin}</option>
+          </select>
           <button
             type="button"
             className="button button-small row-danger"

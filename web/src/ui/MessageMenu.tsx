@@ -6,7 +6,7 @@ import type { Item } from './items';
 const quick = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
 const more = [
   '👎', '🎉', '🔥', '👏', '👀', '✅', '💯', '🚀', '😀', '😅', '😊', '😍', '😎', '🤔', '😴', '😡', '😱', '🥳', '🤝', '💪', '🙌', '👋',
-  '☕', '🍕', '🌍', '⭐', '💡', '❓', '❗', '➕',
+  '☕', '🍕', '🌍', '⭐', '💡', '❓', '❗',
 ];
 const edge_px = 8;
 
@@ -91,7 +91,7 @@ export function MessageMenu({ item, anchor, onReact, onReply, onEdit, onDelete, 
         )}
       </div>
       <Entry id="reply" icon={<ReplyIcon />} label="Reply" onClick={act(onReply)} />
-      <Entry id="copy" icon={<CopyIcon />} label="Copy text" onClick={act(() => void navigator.clipboard?.writeText(item.text))} />
+      {navigator.clipboard && <Entry id="copy" icon={<CopyIcon />} label="Copy text" onClick={act(() => void navigator.clipboard.writeText(item.text))} />}
       {item.may.edit && <Entry id="edit" icon={<EditIcon />} label="Edit" onClick={act(onEdit)} />}
       {item.may.delete && <Entry id="delete" icon={<TrashIcon />} label="Delete for everybody" danger onClick={act(onDelete)} />}
     </div>
