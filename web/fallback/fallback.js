@@ -53,26 +53,30 @@ async function renew() {
   }
 }
 
+/** title gives the other side's name, or the group's. */
+const title = (conversation) => conversation.peer?.username ?? conversation.name;
+const chosen = () => conversations.find((c) => c.id === $('conversations').value);
+
 async function refresh() {
   conversations = (await call('GET', '/v1/conversations')).conversations;
-  const chosen = $('conversations').value;
+  const before = $('conversations').value;
   $('conversations').replaceChildren(
-    ...conversations.map((c) => new Option(c.peer.username + (c.unread ? ` (${c.unread})` : ''), c.id)),
+    ...conversations.map((c) => new Option(title(c) + (c.unread ? ` (${c.unread})` : ''), c.id)),
   );
-  if (chosen) $('conversations').value = chosen;
+  if (before) $('conversations').value = before;
   await show();
 }
 
 async function show() {
-  const conversation = conversations.find((c) => c.id === $('conversations').value);
+  const conversation = chosen();
   if (!conversation) return;
-  $('to').value = conversation.peer.username;
+  $('to').value = title(conversation);
   const page = await call('GET', `/v1/conversations/${conversation.id}/messages`);
   $('messages').replaceChildren(
     ...page.messages.reverse().map((message) => {
       const line = document.createElement('p');
       line.dir = 'auto';
-      line.textContent = `${message.sender.username}: ${message.body.text}`;
+      line.textContent = `${message.sender.username}: ${message.deleted ? '(deleted)' : message.body.text}`;
       return line;
     }),
   );
@@ -98,7 +102,7 @@ function receive(frame) {
   } else if (frame.t === 'ack') {
     pending = pending.filter((send) => send.client_id !== frame.client_id);
     refresh().catch((error) => say(error.message));
-  } else if (frame.t === 'message' || frame.t === 'alias') {
+  } else if (['message', 'alias', 'edit', 'delete', 'group'].includes(frame.t)) {
     refresh().catch((error) => say(error.message));
   } else if (frame.t === 'error') {
     pending = pending.filter((send) => frame.retryable || send.client_id !== frame.re);
@@ -108,7 +112,9 @@ function receive(frame) {
 
 function submit(event) {
   event.preventDefault();
-  const send = { t: 'send', client_id: uuid(), to: { user: $('to').value }, body: { text: $('text').value } };
+  const group = chosen()?.kind === 'group' && title(chosen()) === $('to').value;
+  const to = group ? { conversation: chosen().id } : { user: $('to').value };
+  const send = { t: 'send', client_id: uuid(), to, body: { text: $('text').value } };
   pending.push(send);
   if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(send));
   $('text').value = '';

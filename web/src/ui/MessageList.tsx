@@ -83,8 +83,11 @@ export function MessageList({ conversation, items, ready, complete, onReply, onE
     const next = Math.max(0, Math.min(items.length - 1, to));
     setActive(next);
     virtualizer.scrollToIndex(next, { align: 'auto' });
-    // The row may be rendered by this very scroll.
-    requestAnimationFrame(() => document.getElementById(`message-${next}`)?.focus({ preventScroll: true }));
+    requestAnimationFrame(() => {
+      // The row may be rendered by this very scroll; and a menu may have opened since, which has the focus then.
+      if (!scroller.current?.contains(document.activeElement)) return;
+      document.getElementById(`message-${next}`)?.focus({ preventScroll: true });
+    });
   }
 
   return (
