@@ -146,6 +146,12 @@ type Limits struct {
 	StoreMemTableBytes  int64   `yaml:"store_mem_table_bytes"`
 	SessionsPerUser     int     `yaml:"sessions_per_user"`
 	ContactsPerUser     int     `yaml:"contacts_per_user"`
+	GroupMembers        int     `yaml:"group_members"`
+	GroupsPerUser       int     `yaml:"groups_per_user"`
+	GroupNameBytes      int     `yaml:"group_name_bytes"`
+	// GroupReceiptMembers: in a larger group nobody is told who reads or types.
+	GroupReceiptMembers int `yaml:"group_receipt_members"`
+	ReactionsPerUser    int `yaml:"reactions_per_user"` // of one person on one message
 }
 
 // Retention is how long things are kept. Client outbox < op log; their sum < retries; inbox log ≥ retries (checked).

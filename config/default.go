@@ -95,6 +95,7 @@ func defaultLimits() Limits {
 		RelayWindowOps: 4096, RelayWindowBytes: 8 * mib, RelayTailOps: 8192, InFlightOps: 8192,
 		StoreReserveBytes: 256 * mib, StoreCacheBytes: 16 * mib, StoreMemTableBytes: 16 * mib,
 		SessionsPerUser: 50, ContactsPerUser: 5000,
+		GroupMembers: 5000, GroupsPerUser: 500, GroupNameBytes: 128, GroupReceiptMembers: 100, ReactionsPerUser: 20,
 	}
 }
 

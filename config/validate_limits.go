@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"meridian/chat"
+)
 
 func (v *validator) checkSecurity() {
 	s := v.config.Security
@@ -50,6 +54,11 @@ func (v *validator) checkLimits() {
 	within(v, "limits.store_mem_table_bytes", l.StoreMemTableBytes, mib, 1<<30)
 	within(v, "limits.sessions_per_user", l.SessionsPerUser, 1, 10_000)
 	within(v, "limits.contacts_per_user", l.ContactsPerUser, 1, 100_000)
+	within(v, "limits.group_members", l.GroupMembers, 2, 100_000)
+	within(v, "limits.groups_per_user", l.GroupsPerUser, 1, 10_000)
+	within(v, "limits.group_name_bytes", l.GroupNameBytes, 1, chat.MaxGroupNameBytes)
+	within(v, "limits.group_receipt_members", l.GroupReceiptMembers, 0, 10_000)
+	within(v, "limits.reactions_per_user", l.ReactionsPerUser, 1, 100)
 }
 
 // checkRetention checks the order that promises 1, 2 and 4 rest on: a client re-sends for ClientOutbox, the op reaches
