@@ -65,7 +65,8 @@ type MarkRow struct {
 }
 
 // ChangeRow is one change of a message, as kept for Owner: table changes, keyed (Owner, Conversation, Target, Kind, User,
-// Emoji). The larger (Version, Op) wins. Target may be an alias, or not be here (yet).
+// Emoji); a deletion and an alias also by Op: each of these is kept, since whether a deletion counts is decided when it is
+// read. Otherwise the larger (Version, Op) wins. Target may be an alias, or not be here (yet).
 type ChangeRow struct {
 	Owner        UserID
 	OwnerZone    Zone // as in MessageRow; with User it names the key that seals Body

@@ -69,7 +69,7 @@ type (
 		kind   chat.ChangeKind
 		user   chat.UserID
 		emoji  string
-		alias  chat.MessageID // of ChangeAlias: each is kept
+		op     chat.MessageID // of ChangeAlias and ChangeDelete: each is kept
 	}
 	memberKey struct {
 		user chat.UserID
