@@ -93,7 +93,7 @@ func (n *Node) Status(ctx context.Context) Status {
 	} else {
 		s.Ready = true
 	}
-	n.messages.Hub().Users(func(chat.UserID) { s.Online++ })
+	s.Online = n.presence.Here()
 	for name, zone := range n.topology.Zones {
 		if zone.Has(n.opt.Region) {
 			s.Zones[name] = rpo(zone)

@@ -16,6 +16,7 @@ import (
 	"meridian/region-node/auth"
 	"meridian/region-node/edge"
 	"meridian/region-node/gateway"
+	"meridian/region-node/groups"
 	"meridian/region-node/messages"
 	"meridian/region-node/people"
 	"meridian/region-node/presence"
@@ -74,6 +75,7 @@ type Node struct {
 	edge     *edge.Edge
 	auth     *auth.Service
 	people   *people.Service
+	groups   *groups.Service
 	presence *presence.Service
 	backbone *backbone
 	identity chat.Identity
@@ -135,8 +137,13 @@ func (n *Node) buildPeople() {
 	n.presence = presence.New(presence.Options{
 		Self: chat.NodeRef{Region: o.Region, Node: n.identity.Node}, Topology: n.topology, Lease: o.Config.Timing.PresenceLease, Tell: n.backbone, Hub: n.messages.Hub(), Now: o.Now,
 	})
+	n.groups = groups.New(groups.Options{
+		Self: o.Region, Limits: o.Config.Limits, Topology: n.topology, Store: o.Store, Submitter: n.messages, Directory: n.auth,
+		Marks: n.messages.Marks, Now: o.Now,
+	})
+	n.messages.Hub().OnStep(func(e messages.Entry) { n.groups.Heard(e.Row.Conversation, e.Row.Arrival) })
 	n.people = people.New(people.Options{
-		Config: o.Config, Topology: n.topology, Store: o.Store, Submitter: n.messages, Directory: n.auth,
+		Config: o.Config, Topology: n.topology, Store: o.Store, Submitter: n.messages, Directory: n.auth, Groups: n.groups,
 	})
 }
 
@@ -144,12 +151,12 @@ func (n *Node) buildEdge(identity chat.Identity) {
 	o := n.opt
 	n.gateway = gateway.New(gateway.Options{
 		Topology: n.topology, Identity: identity, Limits: o.Config.Limits, Timing: o.Config.Timing, Retention: o.Config.Retention,
-		Store: o.Store, Messages: n.messages, People: n.people, Presence: n.presence, Directory: n.auth, Sessions: n.auth,
+		Store: o.Store, Messages: n.messages, People: n.people, Groups: n.groups, Presence: n.presence, Directory: n.auth, Sessions: n.auth,
 		Endpoints: func(c auth.Claims, addr netip.Addr) []chat.Endpoint { return o.Endpoints(n, c.Zone, addr) },
 		Now:       o.Now, Log: o.Log, Metrics: o.Metrics, Tracer: o.Tracer,
 	})
 	n.rest = rest.New(rest.Options{
-		Config: o.Config, Auth: n.auth, People: n.people, Presence: n.presence, Address: n.address, Origin: n.originAllowed, Log: o.Log, Metrics: o.Metrics, Now: o.Now,
+		Config: o.Config, Auth: n.auth, People: n.people, Groups: n.groups, Presence: n.presence, Address: n.address, Origin: n.originAllowed, Log: o.Log, Metrics: o.Metrics, Now: o.Now,
 	})
 	n.edge = edge.New(edge.Options{
 		Self: o.Region, Topology: n.topology, Limits: o.Config.Limits, Timing: o.Config.Timing, Verifier: n.auth.Verifier(),

@@ -14,6 +14,7 @@ import (
 	"meridian/chat"
 	"meridian/config"
 	"meridian/region-node/auth"
+	"meridian/region-node/groups"
 	"meridian/region-node/messages"
 	"meridian/region-node/people"
 	"meridian/region-node/presence"
@@ -40,6 +41,7 @@ type Options struct {
 	Store     chat.Store
 	Messages  *messages.Service
 	People    *people.Service
+	Groups    *groups.Service
 	Presence  *presence.Service
 	Directory Directory
 	Sessions  Sessions

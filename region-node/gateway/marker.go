@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,7 +128,7 @@ func (m *marker) submit(ctx context.Context, key markKey, mk mark) error {
 		clear(m.recent)
 	}
 	m.recent[key] = markState{peer: state.peer, upTo: mk.upTo}
-	submitMark(m.opt, mk.self, state.peer, chatMark, func(err error) {
+	submitMark(m.opt, mk.self, []chat.Owner{mk.self, state.peer}, chatMark, func(err error) {
 		if err != nil {
 			m.opt.Log.Debug("delivered mark refused", "err", err)
 		}
@@ -144,22 +145,24 @@ func readMark(ctx context.Context, store chat.Store, owner chat.UserID, mk chat.
 	if !ok {
 		return markState{}, &chat.Error{Code: chat.CodeUnknownConversation, Op: "gateway.readMark", Message: "no such conversation"}
 	}
-	state := markState{peer: conversation.Peer}
+	upTo, err := marked(ctx, store, owner, mk)
+	return markState{peer: conversation.Peer, upTo: upTo}, err
+}
+
+// marked reads how far the mark's user has come, as kept for owner.
+func marked(ctx context.Context, store chat.Store, owner chat.UserID, mk chat.Mark) (chat.MessageID, error) {
 	known, err := store.Marks(ctx, owner, mk.Conversation)
 	for _, row := range known {
 		if row.User == mk.User && row.Kind == mk.Kind {
-			state.upTo = row.UpTo
+			return row.UpTo, err
 		}
 	}
-	return state, err
+	return chat.NoMessage, err
 }
 
-// submitMark originates a mark for the reader and, where policy lets the other side know, for the peer.
-func submitMark(opt Options, self, peer chat.Owner, mk chat.Mark, answer func(error)) {
-	owners := []chat.Owner{self}
-	if residency.Write(opt.Topology, self.Zone, peer.Zone).Allowed() {
-		owners = append(owners, peer)
-	}
+// submitMark originates a mark for those owners whom policy lets know.
+func submitMark(opt Options, self chat.Owner, owners []chat.Owner, mk chat.Mark, answer func(error)) {
+	owners = slices.DeleteFunc(slices.Clone(owners), func(o chat.Owner) bool { return !residency.Write(opt.Topology, self.Zone, o.Zone).Allowed() })
 	opt.Messages.SubmitAsync(messages.Request{
 		Op:     chat.Op{Kind: chat.OpMark, Author: self, Owners: owners, Conversation: mk.Conversation, Client: markClient(mk), Mark: &mk},
 		Answer: func(a replication.Submitted) { answer(a.Err) },

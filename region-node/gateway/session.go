@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -29,7 +30,6 @@ type session struct {
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
-	hints    []hint   // entries told of and not written yet, in order
 	queue    [][]byte // frames that wait for the writer
 	queued   int      // their bytes
 	dirty    bool     // the inbox log may have grown
@@ -37,10 +37,12 @@ type session struct {
 	ended    bool
 	own      map[chat.ClientID]struct{} // sends of this socket whose message the log will bring back
 	cursor   string                     // of the last complete read, for pong
-	peers    map[chat.ConversationID]chat.Owner
+	rooms    map[chat.ConversationID]chat.ConversationRow
 	watching map[chat.UserID]struct{}
+	groups   []chat.ConversationID // whose logs it reads; only grows
 
 	names  map[string]chat.Owner // people written to by name; the read loop's alone
+	typed  time.Time             // when a hint went to a group last; the read loop's alone
 	reader *replication.Reader   // the writer's alone
 	blocks atomic.Pointer[people.Blocks]
 }
@@ -59,7 +61,7 @@ func (g *Gateway) open(ctx context.Context, conn Conn, h Hello) (*session, error
 	s := &session{
 		g: g, conn: conn, claims: c, ctx: ctx, cancel: cancel, id: uuid.NewString(),
 		self: chat.Owner{ID: c.User, Zone: c.Zone, Name: c.Name},
-		own:  make(map[chat.ClientID]struct{}), peers: make(map[chat.ConversationID]chat.Owner), watching: make(map[chat.UserID]struct{}),
+		own:  make(map[chat.ClientID]struct{}), rooms: make(map[chat.ConversationID]chat.ConversationRow), watching: make(map[chat.UserID]struct{}),
 		names:   make(map[string]chat.Owner),
 		log:     g.opt.Log,
 		writing: true, // holds the writer off until the welcome is queued: a wake-up may come as soon as it is subscribed
@@ -70,7 +72,7 @@ func (g *Gateway) open(ctx context.Context, conn Conn, h Hello) (*session, error
 		err = s.loadBlocks()
 	}
 	if err != nil {
-		g.opt.Messages.Hub().Unsubscribe(c.User, s)
+		s.unsubscribe()
 		cancel()
 		return nil, err
 	}
@@ -83,6 +85,7 @@ func (g *Gateway) open(ctx context.Context, conn Conn, h Hello) (*session, error
 		Limits: wire.Limits{
 			FrameBytes: g.opt.Limits.FrameBytes, TextBytes: g.opt.Limits.TextBytes, SendsPerSecond: g.opt.Limits.SendsPerSecond,
 			ClientOutboxMs: g.opt.Retention.ClientOutbox.Milliseconds(),
+			EmojiBytes:     chat.MaxEmojiBytes, GroupNameBytes: g.opt.Limits.GroupNameBytes,
 		},
 		HeartbeatMs: g.opt.Timing.Heartbeat.Milliseconds(),
 	}))
@@ -100,10 +103,13 @@ func (g *Gateway) open(ctx context.Context, conn Conn, h Hello) (*session, error
 func (s *session) position(ctx context.Context, resume string) (*replication.Reader, bool, error) {
 	marks := s.g.opt.Messages.Marks()
 	if resume == "" {
-		return replication.NewReader(s.g.opt.Identity, marks), false, nil
+		return replication.NewReader(s.g.opt.Identity, marks), false, s.enterAll(ctx, marks.Local)
 	}
 	cursor, err := replication.ParseCursor(resume)
 	if err != nil {
+		return nil, false, err
+	}
+	if err := s.enterAll(ctx, min(cursor.Local, cursor.Global)); err != nil { // after the marks: who joins later is told in the own log
 		return nil, false, err
 	}
 	floor, err := s.g.opt.Store.InboxFloor(ctx)
@@ -133,9 +139,24 @@ func (s *session) tooMuch(ctx context.Context, r *replication.Reader, marks repl
 	if !ok {
 		return false, nil
 	}
-	limit := s.g.opt.Limits.ResumeMaxEvents
-	rows, err := s.g.opt.Store.Inbox(ctx, s.self.ID, after, upTo, limit+1)
-	return len(rows) > limit, err
+	left := s.g.opt.Limits.ResumeMaxEvents
+	count := func(owner chat.UserID, group bool) error {
+		if entries, ok := s.g.opt.Messages.Hub().Since(owner, group, after, upTo); ok {
+			left -= len(entries)
+			return nil
+		}
+		rows, err := s.g.opt.Store.Inbox(ctx, owner, after, upTo, left+1)
+		left -= len(rows)
+		return err
+	}
+	err := count(s.self.ID, false)
+	for _, group := range s.entered() {
+		if err != nil || left < 0 {
+			break
+		}
+		err = count(chat.UserID(group), true)
+	}
+	return left < 0, err
 }
 
 // end leaves everything the session joined.
@@ -146,7 +167,7 @@ func (s *session) end() {
 	s.watching = nil
 	s.mu.Unlock()
 	s.cancel()
-	s.g.opt.Messages.Hub().Unsubscribe(s.self.ID, s)
+	s.unsubscribe()
 	for peer := range watching {
 		s.g.opt.Presence.Unwatch(peer, s)
 	}

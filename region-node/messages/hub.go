@@ -2,134 +2,271 @@ package messages
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"meridian/chat"
 )
 
-// hubShards spreads the lock over owners; a power of two.
-const hubShards = 64
+const (
+	// hubShards spreads the lock over owners; a power of two.
+	hubShards = 64
+	// tailRows bounds the newest entries kept of one owner's log.
+	tailRows = 128
+	// shardBytes bounds what a shard keeps of all its owners' logs, by the size of the ops: 8 MiB in all.
+	shardBytes = 128 << 10
+	// quietLogs bounds the groups of a shard whose last arrival is remembered.
+	quietLogs = 4096
+)
 
-// Hub tells the sockets of an owner that its inbox log has grown: first what the new entries are, then, when the marks cover
-// them, to look. Both are hints: a socket that lost one reads the log.
+// Hub tells sockets that an inbox log which they read has grown, and keeps the newest entries of such logs, so that who keeps
+// up need not read them. All of it is a hint: what the hub does not know for sure is read.
 type Hub struct {
 	shards [hubShards]hubShard
+	// latest is the largest arrival that was told.
+	latest atomic.Uint64
+	// onStep is told of what changes a group, before anybody can read it.
+	onStep func(Entry)
 }
 
 type hubShard struct {
-	mu   sync.Mutex
-	subs map[chat.UserID]*ownerSockets
+	mu    sync.Mutex
+	logs  map[chat.UserID]*tail
+	queue []*kept // of all logs, in the order in which they were told
+	bytes int
+	// last is when a group's log grew last, complete for what came after since: it spares the reading of quiet logs.
+	last  map[chat.UserID]chat.HLC
+	since chat.HLC
 }
 
-// ownerSockets are the sockets of one owner. last is the arrival of the newest entry they were told of, 0 for none yet.
-type ownerSockets struct {
-	set  map[Subscriber]struct{}
-	last chat.HLC
+// tail is the end of one owner's log that somebody reads: rows holds everything with an arrival after from that the marks cover.
+type tail struct {
+	readers map[Subscriber]struct{}
+	rows    []*kept // ascending by (Arrival, Op)
+	from    chat.HLC
 }
 
-// Subscriber is one socket. Its methods must not block.
+// kept is an entry that a tail keeps, until it is evicted from the shard's queue.
+type kept struct {
+	Entry
+	tail *tail // nil: forgotten
+}
+
+// Entry is an entry of an inbox log, with its op if that is at hand.
+type Entry struct {
+	Row chat.InboxRow
+	Op  *chat.Op
+}
+
+// compare orders entries as logs do.
+func (e *Entry) compare(o *Entry) int {
+	switch {
+	case e.Row.Arrival < o.Row.Arrival:
+		return -1
+	case e.Row.Arrival > o.Row.Arrival:
+		return 1
+	}
+	return e.Row.Op.Compare(o.Row.Op)
+}
+
+// size estimates what an entry keeps in memory, in bytes.
+func (e *Entry) size() int {
+	if e.Op == nil {
+		return 128
+	}
+	return 512 + len(e.Op.Body)
+}
+
+// Subscriber is one socket.
 type Subscriber interface {
-	// Hint brings a new entry before the marks cover it, with its op if that is at hand. prev is the arrival of the owner's
-	// entry before it, 0 when that is not known.
-	Hint(prev chat.HLC, row chat.InboxRow, op *chat.Op)
-	// Wake tells that the marks cover what was hinted.
+	// Wake tells that the marks cover new entries. It must not block.
 	Wake()
 }
 
-// NewHub makes an empty hub.
-func NewHub() *Hub {
+// NewHub makes an empty hub; it is told of every entry with an arrival after since.
+func NewHub(since chat.HLC) *Hub {
 	h := &Hub{}
 	for i := range h.shards {
-		h.shards[i].subs = make(map[chat.UserID]*ownerSockets)
+		h.shards[i] = hubShard{logs: make(map[chat.UserID]*tail), last: make(map[chat.UserID]chat.HLC), since: since}
 	}
+	h.latest.Store(uint64(since))
 	return h
 }
 
+// OnStep has f called with every entry of a group's log that says that the group or its members changed, before it is kept.
+// Call it before the hub is used; f must not block.
+func (h *Hub) OnStep(f func(Entry)) { h.onStep = f }
+
 func (h *Hub) shard(u chat.UserID) *hubShard { return &h.shards[u[15]&(hubShards-1)] }
 
-// Subscribe adds s to u's sockets; it gives how many u has now.
-func (h *Hub) Subscribe(u chat.UserID, s Subscriber) int {
-	sh := h.shard(u)
+// Subscribe adds s to the readers of owner's log; it gives how many there are now.
+func (h *Hub) Subscribe(owner chat.UserID, s Subscriber) int {
+	sh := h.shard(owner)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	o := sh.subs[u]
-	if o == nil {
-		o = &ownerSockets{set: make(map[Subscriber]struct{}, 1)}
-		sh.subs[u] = o
+	t := sh.logs[owner]
+	if t == nil {
+		t = &tail{readers: make(map[Subscriber]struct{}, 1), from: chat.HLC(h.latest.Load())}
+		sh.logs[owner] = t
 	}
-	o.set[s] = struct{}{}
-	return len(o.set)
+	t.readers[s] = struct{}{}
+	return len(t.readers)
 }
 
-// Unsubscribe removes s; it gives how many sockets u has left.
-func (h *Hub) Unsubscribe(u chat.UserID, s Subscriber) int {
-	sh := h.shard(u)
+// Unsubscribe removes s; it gives how many readers are left.
+func (h *Hub) Unsubscribe(owner chat.UserID, s Subscriber) int {
+	sh := h.shard(owner)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	o := sh.subs[u]
-	if o == nil {
+	t := sh.logs[owner]
+	if t == nil {
 		return 0
 	}
-	delete(o.set, s)
-	if len(o.set) == 0 {
-		delete(sh.subs, u)
+	delete(t.readers, s)
+	if len(t.readers) > 0 {
+		return len(t.readers)
 	}
-	return len(o.set)
-}
-
-// Hint tells row's owner's sockets of it. Rows of one owner come in the order of their arrivals, all of them.
-func (h *Hub) Hint(row chat.InboxRow, op *chat.Op) {
-	sh := h.shard(row.Owner)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	o := sh.subs[row.Owner]
-	if o == nil {
-		return
+	for _, k := range t.rows {
+		sh.drop(k)
 	}
-	prev := o.last
-	o.last = row.Arrival
-	for s := range o.set {
-		s.Hint(prev, row, op)
-	}
-}
-
-// Wake wakes all sockets of u.
-func (h *Hub) Wake(u chat.UserID) {
-	h.Each(u, func(s Subscriber) { s.Wake() })
-}
-
-// Each calls f for every socket of u, under the shard's lock: f must not block.
-func (h *Hub) Each(u chat.UserID, f func(Subscriber)) {
-	sh := h.shard(u)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	o := sh.subs[u]
-	if o == nil {
-		return
-	}
-	for s := range o.set {
-		f(s)
-	}
-}
-
-// Count gives how many sockets u has.
-func (h *Hub) Count(u chat.UserID) int {
-	sh := h.shard(u)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if o := sh.subs[u]; o != nil {
-		return len(o.set)
-	}
+	delete(sh.logs, owner)
 	return 0
 }
 
-// Users calls f for every user with a socket here, shard by shard; f must not block.
-func (h *Hub) Users(f func(chat.UserID)) {
-	for i := range h.shards {
-		sh := &h.shards[i]
-		sh.mu.Lock()
-		for u := range sh.subs {
-			f(u)
+// Tell takes in an entry before the marks cover it.
+func (h *Hub) Tell(e Entry) {
+	owner := e.Row.Owner
+	sh := h.shard(owner)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for {
+		latest := h.latest.Load()
+		if uint64(e.Row.Arrival) <= latest || h.latest.CompareAndSwap(latest, uint64(e.Row.Arrival)) {
+			break
 		}
-		sh.mu.Unlock()
 	}
+	if owner == chat.UserID(e.Row.Conversation) {
+		sh.grew(owner, e.Row.Arrival)
+		if h.onStep != nil && (e.Row.Kind == chat.InboxMember || e.Row.Kind == chat.InboxGroup) {
+			h.onStep(e)
+		}
+	}
+	if t := sh.logs[owner]; t != nil && e.Row.Arrival > t.from {
+		sh.keep(t, e)
+	}
+}
+
+// grew notes that a group's log has an entry.
+func (sh *hubShard) grew(owner chat.UserID, arrival chat.HLC) {
+	if _, known := sh.last[owner]; !known && len(sh.last) >= quietLogs {
+		for _, at := range sh.last {
+			sh.since = max(sh.since, at)
+		}
+		clear(sh.last)
+	}
+	sh.last[owner] = max(sh.last[owner], arrival)
+}
+
+// keep puts e in its place in t and evicts what is over the bounds.
+func (sh *hubShard) keep(t *tail, e Entry) {
+	k := &kept{Entry: e, tail: t}
+	i := len(t.rows)
+	for i > 0 && t.rows[i-1].compare(&e) > 0 {
+		i--
+	}
+	if i > 0 && t.rows[i-1].compare(&e) == 0 && t.rows[i-1].Row.Kind == e.Row.Kind {
+		return
+	}
+	t.rows = append(t.rows, nil)
+	copy(t.rows[i+1:], t.rows[i:])
+	t.rows[i] = k
+	sh.queue = append(sh.queue, k)
+	sh.bytes += k.size()
+	for len(t.rows) > tailRows {
+		sh.evict(t.rows[0])
+	}
+	for sh.bytes > shardBytes {
+		k := sh.queue[0]
+		sh.queue[0] = nil
+		sh.queue = sh.queue[1:]
+		if k.tail != nil {
+			sh.evict(k)
+		}
+	}
+	if len(sh.queue) > 2*shardBytes/128 { // mostly forgotten ones
+		sh.compact()
+	}
+}
+
+// evict has a tail begin after k.
+func (sh *hubShard) evict(k *kept) {
+	t := k.tail
+	t.from = max(t.from, k.Row.Arrival)
+	n := 0
+	for n < len(t.rows) && t.rows[n].Row.Arrival <= t.from {
+		sh.drop(t.rows[n])
+		n++
+	}
+	t.rows = append(t.rows[:0], t.rows[n:]...)
+}
+
+// drop forgets what k holds; it stays in the queue, empty.
+func (sh *hubShard) drop(k *kept) {
+	sh.bytes -= k.size()
+	k.tail, k.Op = nil, nil
+}
+
+func (sh *hubShard) compact() {
+	var left []*kept
+	for _, k := range sh.queue {
+		if k.tail != nil {
+			left = append(left, k)
+		}
+	}
+	sh.queue = left
+}
+
+// Since gives the entries of a log in (after, upTo], ascending; group says that it is a group's. ok is false when the log must
+// be read. upTo must come from marks that were taken before.
+func (h *Hub) Since(owner chat.UserID, group bool, after, upTo chat.HLC) (entries []Entry, ok bool) {
+	sh := h.shard(owner)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	t := sh.logs[owner]
+	if t == nil || after < t.from {
+		return nil, group && after >= sh.since && sh.last[owner] <= after
+	}
+	for _, k := range t.rows {
+		if k.Row.Arrival > after && k.Row.Arrival <= upTo {
+			entries = append(entries, k.Entry)
+		}
+	}
+	return entries, true
+}
+
+// Wake wakes all who read owner's log.
+func (h *Hub) Wake(owner chat.UserID) {
+	h.Each(owner, func(s Subscriber) { s.Wake() })
+}
+
+// Each calls f for everybody who reads owner's log, under the shard's lock: f must not block.
+func (h *Hub) Each(owner chat.UserID, f func(Subscriber)) {
+	sh := h.shard(owner)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if t := sh.logs[owner]; t != nil {
+		for s := range t.readers {
+			f(s)
+		}
+	}
+}
+
+// Count gives how many read owner's log.
+func (h *Hub) Count(owner chat.UserID) int {
+	sh := h.shard(owner)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if t := sh.logs[owner]; t != nil {
+		return len(t.readers)
+	}
+	return 0
 }

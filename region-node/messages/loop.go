@@ -88,7 +88,7 @@ func (s *Service) step(ctx context.Context, in replication.Input) {
 	// told knows everything up to them.
 	for _, out := range outputs {
 		if v, ok := out.(replication.Visible); ok {
-			s.hint(v)
+			s.tell(v)
 		}
 	}
 	s.publish()
@@ -125,8 +125,8 @@ func (s *Service) carryOut(ctx context.Context, out replication.Output) {
 	}
 }
 
-// hint passes new entries to the owners' sockets, each with its op.
-func (s *Service) hint(v replication.Visible) {
+// tell passes new entries to the hub, each with its op.
+func (s *Service) tell(v replication.Visible) {
 	next := 0 // rows come in the order of their ops
 	for _, row := range v.Rows {
 		for next < len(v.Ops)-1 && v.Ops[next].ID != row.Op && v.Ops[next+1].ID == row.Op {
@@ -136,7 +136,7 @@ func (s *Service) hint(v replication.Visible) {
 		if next < len(v.Ops) && v.Ops[next].ID == row.Op {
 			op = &v.Ops[next]
 		}
-		s.hub.Hint(row, op)
+		s.hub.Tell(Entry{Row: row, Op: op})
 	}
 }
 
@@ -172,7 +172,7 @@ func (s *Service) submitted(out replication.Submitted) {
 		return
 	}
 	delete(s.pending, out.Token)
-	if out.Err == nil && sub.op.Kind == chat.OpMessage {
+	if out.Err == nil && (sub.op.Kind == chat.OpMessage || sub.op.Kind == chat.OpChange) {
 		s.opt.Metrics.Count("acks_total", string(chat.AckRegion))
 		s.opt.Metrics.Observe("send_to_ack_seconds", s.opt.Now().Sub(sub.started).Seconds())
 		if sub.zoned != nil && !out.ZoneDurable {

@@ -107,7 +107,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	}
 	core := replication.New(opt.Core, replication.Restored{Identity: identity, Positions: positions, Applied: applied})
 	s := &Service{
-		opt: opt, core: core, stream: stream, hub: NewHub(), inputs: newMailbox(),
+		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater), inputs: newMailbox(),
 		pending: make(map[uint64]*submit), zone: make(map[uint64]*submit), lags: make(map[chat.Region]*lagMeter),
 	}
 	s.publish()
@@ -170,8 +170,13 @@ func (s *Service) SubmitAsync(r Request) {
 // Submit originates op and waits until it is durable here; it gives the op as it stands, stamped. When ctx ends first the
 // error has CodeUnknownOutcome: the op may become durable all the same.
 func (s *Service) Submit(ctx context.Context, op chat.Op) (chat.Op, error) {
+	return s.SubmitAfter(ctx, op)
+}
+
+// SubmitAfter is Submit of an op that is stamped after all of the given ids.
+func (s *Service) SubmitAfter(ctx context.Context, op chat.Op, after ...chat.MessageID) (chat.Op, error) {
 	answer := make(chan replication.Submitted, 1)
-	s.SubmitAsync(Request{Op: op, Answer: func(a replication.Submitted) { answer <- a }})
+	s.SubmitAsync(Request{Op: op, After: after, Answer: func(a replication.Submitted) { answer <- a }})
 	select {
 	case a := <-answer:
 		return a.Op, a.Err

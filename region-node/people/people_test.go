@@ -153,7 +153,7 @@ func TestHiddenStretchIsCrossed(t *testing.T) {
 		{Owner: v.bob.ID, Other: v.carl, Time: oldest.ID.Time() + 1, On: true},
 		{Owner: v.bob.ID, Other: v.carl, Time: newest.ID.Time() + 1, On: false},
 	}}})
-	var seen []chat.MessageRow
+	var seen []Shown
 	before, pages := chat.NoMessage, 0
 	for {
 		page, next, err := v.Messages(t.Context(), v.bob.ID, v.conversation, before, 10)

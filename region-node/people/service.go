@@ -7,6 +7,7 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	"meridian/region-node/groups"
 )
 
 // Submitter makes an op durable in this region and gives it as stamped. Errors are of type *chat.Error.
@@ -27,6 +28,7 @@ type Options struct {
 	Store     chat.Mailboxes
 	Submitter Submitter
 	Directory Directory
+	Groups    *groups.Service
 }
 
 // Service serves the people whose home zone this region is in. It is safe for concurrent use.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"meridian/chat"
+	"meridian/region-node/groups"
 )
 
 // The bounds of reading a view.
@@ -26,50 +27,19 @@ const (
 	ConversationBlocked  ConversationState = "blocked"
 )
 
-// Conversation is one conversation as its owner sees it. Zero ids: none.
+// Conversation is one conversation as somebody sees it: with Peer, or a group. Zero ids: none.
 type Conversation struct {
 	ID    chat.ConversationID
 	Peer  chat.Owner
+	Group *groups.Group // nil: a direct one
+	Role  chat.Role     // in Group
 	State ConversationState
 	// Last is the newest message that is shown; nil when none is found.
-	Last *chat.MessageRow
-	// Unread counts the other's messages after Read, up to 100.
+	Last *Shown
+	// Unread counts the others' messages after Read, up to 100.
 	Unread                        int
 	Read, PeerRead, PeerDelivered chat.MessageID
 	UpdatedAt                     chat.HLC
-}
-
-// Conversations gives user's conversations whose newest message comes before the given one (zero: from the latest), latest
-// first, at most limit. One in which nothing is left to see, since its only writer is blocked, is left out. next, if not
-// zero, is where to go on. Errors are the store's.
-func (s *Service) Conversations(ctx context.Context, user chat.UserID, before chat.MessageID, limit int) (list []Conversation, next chat.MessageID, err error) {
-	blocks, err := s.BlocksOf(ctx, user)
-	if err != nil {
-		return nil, chat.NoMessage, err
-	}
-	for range viewReads {
-		rows, err := s.opt.Store.Conversations(ctx, user, before, limit+1)
-		if err != nil {
-			return nil, chat.NoMessage, err
-		}
-		for i, row := range rows {
-			if len(list) == limit {
-				return list, before, nil
-			}
-			c, shown, err := s.conversation(ctx, row, blocks)
-			if err != nil {
-				return nil, chat.NoMessage, err
-			}
-			if shown {
-				list = append(list, c)
-			}
-			before = rows[i].Last
-		}
-		if len(rows) <= limit {
-			return list, chat.NoMessage, nil
-		}
-	}
-	return list, before, nil
 }
 
 // Conversation gives one. The error has CodeUnknownConversation when user has none of that id.
@@ -94,20 +64,48 @@ func (s *Service) row(ctx context.Context, user chat.UserID, id chat.Conversatio
 	return row, err
 }
 
-// conversation builds the view of row; shown is false when a block leaves nothing of it.
+// ReaderOf gives row's owner as a reader of it. The error has CodeUnknownConversation for a group of which nothing is here yet.
+func (s *Service) ReaderOf(ctx context.Context, row *chat.ConversationRow, blocks *Blocks) (*Reader, error) {
+	r := &Reader{User: row.Owner, Mailbox: row.Owner, Blocks: blocks}
+	if !row.Group {
+		return r, nil
+	}
+	g, err := s.opt.Groups.Group(ctx, row.ID)
+	if err == nil {
+		r.Group, r.Mailbox = g, g.Mailbox()
+	}
+	return r, err
+}
+
+// conversation builds the view of row; shown is false when a block leaves nothing of it, or the person never was in the group.
 func (s *Service) conversation(ctx context.Context, row chat.ConversationRow, blocks *Blocks) (c Conversation, shown bool, err error) {
 	c = Conversation{ID: row.ID, Peer: row.Peer, State: ConversationAccepted, UpdatedAt: row.Last.Time()}
+	r, err := s.ReaderOf(ctx, &row, blocks)
+	if err != nil {
+		return c, false, err
+	}
 	marks, err := s.opt.Store.Marks(ctx, row.Owner, row.ID)
 	if err != nil {
 		return c, false, err
 	}
+	if r.Group != nil { // of a large group the own mark is in the own mailbox
+		theirs, err := s.opt.Store.Marks(ctx, r.Mailbox, row.ID)
+		if err != nil {
+			return c, false, err
+		}
+		marks = append(marks, theirs...)
+	}
 	c.readMarks(row.Owner, marks)
-	hiddenOnly, err := s.scan(ctx, row, blocks, &c)
+	hiddenOnly, err := s.scan(ctx, r, row.ID, &c)
 	if err != nil {
 		return c, false, err
 	}
-	if c.Last != nil {
+	if c.Last != nil && (r.Group == nil || c.Last.ID.Time() > c.UpdatedAt) {
 		c.UpdatedAt = c.Last.ID.Time()
+	}
+	if r.Group != nil {
+		c.Group, c.Role = r.Group, r.Group.Members.Role(row.Owner)
+		return c, len(r.Group.Members.Spans(row.Owner)) > 0, nil
 	}
 	switch {
 	case blocks.Now(row.Peer.ID):
@@ -146,64 +144,105 @@ func (c *Conversation) readMarks(owner chat.UserID, marks []chat.MarkRow) {
 
 // scan finds the newest message shown and counts the unread ones, in a bounded number of reads. hiddenOnly says that there
 // are messages, and all are hidden.
-func (s *Service) scan(ctx context.Context, row chat.ConversationRow, blocks *Blocks, c *Conversation) (hiddenOnly bool, err error) {
-	before, hidden := chat.NoMessage, false
+func (s *Service) scan(ctx context.Context, r *Reader, id chat.ConversationID, c *Conversation) (hiddenOnly bool, err error) {
+	before, oldest := r.stretch(chat.NoMessage)
+	hidden := false
+	var last *chat.MessageRow
+	done := func() (bool, error) {
+		if last == nil {
+			return hidden, nil
+		}
+		shown, err := s.Show(ctx, r, *last)
+		if err == nil {
+			c.Last = &shown[0]
+		}
+		return false, err
+	}
 	for range viewReads {
-		rows, err := s.opt.Store.Messages(ctx, row.Owner, row.ID, before, scanRows)
+		rows, err := s.opt.Store.Messages(ctx, r.Mailbox, id, before, scanRows)
 		if err != nil {
 			return false, err
 		}
 		for i := range rows {
 			m := &rows[i]
 			unreadDone := c.Unread >= unreadMax || m.ID.Compare(c.Read) <= 0
-			if c.Last != nil && unreadDone {
-				return false, nil
+			if last != nil && unreadDone || m.ID.Compare(oldest) < 0 {
+				return done()
 			}
-			if !visible(m, blocks) {
+			if !r.visible(m) {
 				hidden = hidden || m.AliasOf == chat.NoMessage
 				continue
 			}
-			if c.Last == nil {
-				c.Last = m
+			if last == nil {
+				last = m
 			}
-			if !unreadDone && m.Sender != row.Owner {
+			if !unreadDone && m.Sender != r.User {
 				c.Unread++
 			}
 		}
 		if len(rows) < scanRows {
-			return hidden && c.Last == nil, nil
+			return done()
 		}
 		before = rows[len(rows)-1].ID
 	}
-	return false, nil
+	hidden = false
+	return done()
 }
 
-// visible says whether m is shown: it is no alias, and no block of the reader's hides it.
-func visible(m *chat.MessageRow, blocks *Blocks) bool {
-	return m.AliasOf == chat.NoMessage && !blocks.Hidden(m.Sender, m.ID.Time())
+// stretch bounds what there is to see for the reader below before: in a group from the first joining to the last leaving.
+func (r *Reader) stretch(before chat.MessageID) (from, oldest chat.MessageID) {
+	if r.Group == nil {
+		return before, chat.NoMessage
+	}
+	spans := r.Group.Members.Spans(r.User)
+	if len(spans) == 0 {
+		return before, chat.NoMessage
+	}
+	if last := spans[len(spans)-1]; last.Role == chat.RoleNone && (before == chat.NoMessage || last.Op.Compare(before) < 0) {
+		before = last.Op
+	}
+	return before, spans[0].Op
 }
 
 // Messages gives what user sees of a conversation before the given message (zero: from the newest), newest first, at most
 // limit. next, if not zero, is where to go on; where very much is hidden a page may hold less than limit and still have a
 // next. Errors: CodeUnknownConversation when user has none of that id, and the store's.
-func (s *Service) Messages(ctx context.Context, user chat.UserID, id chat.ConversationID, before chat.MessageID, limit int) (list []chat.MessageRow, next chat.MessageID, err error) {
-	if _, err := s.row(ctx, user, id); err != nil {
+func (s *Service) Messages(ctx context.Context, user chat.UserID, id chat.ConversationID, before chat.MessageID, limit int) (list []Shown, next chat.MessageID, err error) {
+	row, err := s.row(ctx, user, id)
+	if err != nil {
 		return nil, chat.NoMessage, err
 	}
 	blocks, err := s.BlocksOf(ctx, user)
 	if err != nil {
 		return nil, chat.NoMessage, err
 	}
+	r, err := s.ReaderOf(ctx, &row, blocks)
+	if err != nil {
+		return nil, chat.NoMessage, err
+	}
+	rows, next, err := s.page(ctx, r, id, before, limit)
+	if err != nil {
+		return nil, chat.NoMessage, err
+	}
+	list, err = s.Show(ctx, r, rows...)
+	return list, next, err
+}
+
+// page gives the rows of a page.
+func (s *Service) page(ctx context.Context, r *Reader, id chat.ConversationID, before chat.MessageID, limit int) (list []chat.MessageRow, next chat.MessageID, err error) {
+	before, oldest := r.stretch(before)
 	for range viewReads {
-		rows, err := s.opt.Store.Messages(ctx, user, id, before, limit+1)
+		rows, err := s.opt.Store.Messages(ctx, r.Mailbox, id, before, limit+1)
 		if err != nil {
 			return nil, chat.NoMessage, err
 		}
 		for i := range rows {
-			if len(list) == limit {
+			switch {
+			case rows[i].ID.Compare(oldest) < 0:
+				return list, chat.NoMessage, nil
+			case len(list) == limit:
 				return list, before, nil
-			}
-			if visible(&rows[i], blocks) {
+			case r.visible(&rows[i]):
 				list = append(list, rows[i])
 			}
 			before = rows[i].ID

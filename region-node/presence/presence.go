@@ -133,6 +133,13 @@ func (s *Service) Leave(user chat.UserID, zone chat.Zone) {
 	}
 }
 
+// Here counts the people with a socket here.
+func (s *Service) Here() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.local)
+}
+
 // State gives whether user is online anywhere, and when they went if that is known.
 func (s *Service) State(user chat.UserID) (online bool, lastSeen time.Time) {
 	s.mu.Lock()
@@ -247,18 +254,26 @@ func (s *Service) reports() []report {
 	return out
 }
 
-// Typing passes a hint to the peer's sockets, wherever its zone serves them.
-func (s *Service) Typing(self, peer chat.Owner, conversation chat.ConversationID) {
-	if !residency.Write(s.opt.Topology, self.Zone, peer.Zone).Allowed() {
-		return
-	}
-	spec, _ := s.opt.Topology.Zone(peer.Zone)
-	hint := typing{From: self.ID, FromZone: self.Zone, To: peer.ID, ToZone: peer.Zone, Conversation: conversation}
-	for _, r := range spec.Regions {
-		if r == s.opt.Self.Region {
-			s.showTyping(hint)
+// Typing passes a hint to the sockets of others, or of a group by its mailboxes, wherever their zones serve them: to each
+// region once.
+func (s *Service) Typing(self chat.Owner, conversation chat.ConversationID, to ...chat.Owner) {
+	var told []chat.Region
+	for _, other := range to {
+		if !residency.Write(s.opt.Topology, self.Zone, other.Zone).Allowed() {
+			continue
 		}
-		s.opt.Tell.Tell(r, KindTyping, encode(hint))
+		spec, _ := s.opt.Topology.Zone(other.Zone)
+		hint := typing{From: self.ID, FromZone: self.Zone, To: other.ID, ToZone: other.Zone, Conversation: conversation}
+		for _, r := range spec.Regions {
+			if slices.Contains(told, r) {
+				continue
+			}
+			told = append(told, r)
+			if r == s.opt.Self.Region {
+				s.showTyping(hint)
+			}
+			s.opt.Tell.Tell(r, KindTyping, encode(hint))
+		}
 	}
 }
 

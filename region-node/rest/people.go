@@ -97,20 +97,30 @@ func (h *handler) conversations(w http.ResponseWriter, r *http.Request, c auth.C
 		return err
 	}
 	out := wire.Conversations{Conversations: []wire.Conversation{}, Next: wire.IDOrNone(next)}
-	for _, v := range list {
-		one := wire.Conversation{
-			ID: v.ID.String(), Kind: "direct", Peer: wire.UserOf(v.Peer), State: string(v.State), Unread: v.Unread,
-			Read: wire.IDOrNone(v.Read), PeerRead: wire.IDOrNone(v.PeerRead), PeerDelivered: wire.IDOrNone(v.PeerDelivered),
-			UpdatedAt: wire.Time(v.UpdatedAt),
-		}
-		if v.Last != nil {
-			last := wire.MessageOf(*v.Last)
-			one.LastMessage = &last
-		}
-		out.Conversations = append(out.Conversations, one)
+	for i := range list {
+		out.Conversations = append(out.Conversations, conversation(&list[i]))
 	}
 	wire.WriteJSON(w, http.StatusOK, out)
 	return nil
+}
+
+func conversation(v *people.Conversation) wire.Conversation {
+	one := wire.Conversation{
+		ID: v.ID.String(), Kind: "direct", State: string(v.State), Unread: v.Unread,
+		Read: wire.IDOrNone(v.Read), UpdatedAt: wire.Time(v.UpdatedAt),
+	}
+	if v.Group != nil {
+		count := v.Group.Members.Count()
+		one.Kind, one.Name, one.MemberCount, one.Role = "group", v.Group.Name, &count, wire.RoleOf(v.Role)
+	} else {
+		peer := wire.UserOf(v.Peer)
+		one.Peer, one.PeerRead, one.PeerDelivered = &peer, wire.IDOrNone(v.PeerRead), wire.IDOrNone(v.PeerDelivered)
+	}
+	if v.Last != nil {
+		last := wire.MessageOf(v.Last.MessageRow, v.Last.Viewed)
+		one.LastMessage = &last
+	}
+	return one
 }
 
 func (h *handler) messages(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
@@ -118,17 +128,17 @@ func (h *handler) messages(w http.ResponseWriter, r *http.Request, c auth.Claims
 	if err != nil {
 		return err
 	}
-	id, err := chat.ParseUUID(r.PathValue("id"))
+	id, err := pathConversation(r)
 	if err != nil {
-		return invalid("id is not a conversation id")
+		return err
 	}
-	list, next, err := h.People.Messages(r.Context(), c.User, chat.ConversationID(id), before, n)
+	list, next, err := h.People.Messages(r.Context(), c.User, id, before, n)
 	if err != nil {
 		return err
 	}
 	out := wire.Messages{Messages: []wire.Message{}, Next: wire.IDOrNone(next)}
 	for _, row := range list {
-		out.Messages = append(out.Messages, wire.MessageOf(row))
+		out.Messages = append(out.Messages, wire.MessageOf(row.MessageRow, row.Viewed))
 	}
 	wire.WriteJSON(w, http.StatusOK, out)
 	return nil

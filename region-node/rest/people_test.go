@@ -134,7 +134,7 @@ func TestConversations(t *testing.T) {
 	two := c.send("us-east", bob, anna, "two")
 	got := c.conversationsOf("eu-west", anna)
 	if len(got) != 1 || got[0].State != "request" || got[0].Unread != 2 || got[0].Kind != "direct" ||
-		got[0].Peer != (wire.User{ID: bob.UserID, Username: "bob"}) || got[0].LastMessage == nil || got[0].LastMessage.Body.Text != "two" ||
+		*got[0].Peer != (wire.User{ID: bob.UserID, Username: "bob"}) || got[0].LastMessage == nil || got[0].LastMessage.Body.Text != "two" ||
 		got[0].Read != "" || got[0].UpdatedAt != wire.Time(two.Time) {
 		t.Fatalf("anna sees %+v", got)
 	}

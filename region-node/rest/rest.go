@@ -11,6 +11,7 @@ import (
 	"meridian/chat"
 	"meridian/config"
 	"meridian/region-node/auth"
+	"meridian/region-node/groups"
 	"meridian/region-node/people"
 )
 
@@ -30,6 +31,7 @@ type Options struct {
 	Config   *config.Config
 	Auth     *auth.Service
 	People   *people.Service
+	Groups   *groups.Service
 	Presence Presence
 	// Address gives the client's address, seen through trusted proxies.
 	Address func(*http.Request) netip.Addr
@@ -81,6 +83,11 @@ func New(opt Options) http.Handler {
 		http.MethodPut: h.user(h.named(h.putBlock)), http.MethodDelete: h.user(h.named(h.deleteBlock)),
 	})
 	h.path("/v1/conversations", methods{http.MethodGet: h.user(h.conversations)})
+	h.path("/v1/groups", methods{http.MethodPost: h.user(h.makeGroup)})
+	h.path("/v1/groups/{id}", methods{http.MethodGet: h.user(h.group), http.MethodPatch: h.user(h.renameGroup)})
+	h.path("/v1/groups/{id}/members/{username}", methods{
+		http.MethodPut: h.user(h.named(h.putMember)), http.MethodDelete: h.user(h.named(h.deleteMember)),
+	})
 	h.path("/v1/conversations/{id}/messages", methods{http.MethodGet: h.user(h.messages)})
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { h.fail(w, r, notFound()) })
 	return h

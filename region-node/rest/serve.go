@@ -111,7 +111,7 @@ func (h *handler) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
 		return false
 	}
 	if allowed {
-		header.Set("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE")
+		header.Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
 		header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-Id")
 		header.Set("Access-Control-Max-Age", corsMaxAgeSeconds)
 	}
@@ -153,12 +153,20 @@ func (h *handler) user(answer userCall) call {
 // named makes a call of one that looks a username up, which is limited per user.
 func (h *handler) named(answer userCall) userCall {
 	return func(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
-		if ok, wait := h.lookups.Allow(c.User.String(), h.Now()); !ok {
-			h.Metrics.Count("rate_limited_total", "lookups")
-			return &chat.Error{Code: chat.CodeRateLimited, Op: "rest", Message: "too many look-ups of names", RetryAfter: wait}
+		if err := h.lookup(c); err != nil {
+			return err
 		}
 		return answer(w, r, c)
 	}
+}
+
+// lookup takes one of the user's look-ups of names.
+func (h *handler) lookup(c auth.Claims) error {
+	if ok, wait := h.lookups.Allow(c.User.String(), h.Now()); !ok {
+		h.Metrics.Count("rate_limited_total", "lookups")
+		return &chat.Error{Code: chat.CodeRateLimited, Op: "rest", Message: "too many look-ups of names", RetryAfter: wait}
+	}
+	return nil
 }
 
 // bearer gives the request's token, "" if there is none.

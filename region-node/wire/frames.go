@@ -25,6 +25,8 @@ type In struct {
 	ReplyTo      string  `json:"reply_to"`
 	Conversation string  `json:"conversation_id"`
 	MessageID    string  `json:"message_id"`
+	Emoji        string  `json:"emoji"`
+	On           *bool   `json:"on"`
 }
 
 // Target names the receiver of a send: one of the two.
@@ -66,6 +68,8 @@ type Limits struct {
 	TextBytes      int     `json:"text_bytes"`
 	SendsPerSecond float64 `json:"sends_per_second"`
 	ClientOutboxMs int64   `json:"client_outbox_ms"`
+	EmojiBytes     int     `json:"emoji_bytes"`
+	GroupNameBytes int     `json:"group_name_bytes"`
 }
 
 // Welcome answers hello.
@@ -98,6 +102,45 @@ type MessageEvent struct {
 	T       string  `json:"t"`
 	Cursor  string  `json:"cursor"`
 	Message Message `json:"message"`
+}
+
+// Change tells that a message was edited, deleted or reacted to; T says which. User is a user id.
+type Change struct {
+	T              string `json:"t"`
+	Cursor         string `json:"cursor"`
+	ConversationID string `json:"conversation_id"`
+	MessageID      string `json:"message_id"`
+	ClientID       string `json:"client_id"`
+	User           string `json:"user"`
+	At             string `json:"at"`
+	Body           *Body  `json:"body,omitempty"`  // edit
+	Emoji          string `json:"emoji,omitempty"` // react
+	On             *bool  `json:"on,omitempty"`    // react
+}
+
+// GroupEvent tells what happened to a group; User is whom it happened to.
+type GroupEvent struct {
+	T              string `json:"t"`
+	Cursor         string `json:"cursor"`
+	ConversationID string `json:"conversation_id"`
+	Change         string `json:"change"`
+	User           *User  `json:"user,omitempty"`
+	By             User   `json:"by"`
+	Name           string `json:"name,omitempty"`
+	Role           string `json:"role,omitempty"`
+	At             string `json:"at"`
+}
+
+// Failed tells that a region refused for good what was acknowledged.
+type Failed struct {
+	T              string      `json:"t"`
+	Cursor         string      `json:"cursor"`
+	ConversationID string      `json:"conversation_id"`
+	ClientID       string      `json:"client_id,omitempty"`
+	MessageID      string      `json:"message_id"`
+	Region         chat.Region `json:"region"`
+	Code           chat.Code   `json:"code"`
+	Message        string      `json:"message"`
 }
 
 // Receipt tells how far somebody has come.

@@ -70,11 +70,15 @@ type Blocks struct {
 	Blocks []Block `json:"blocks"`
 }
 
-// Conversation is one conversation in the list. Read, PeerRead and PeerDelivered are message ids, "" for none.
+// Conversation is one conversation in the list: direct, with Peer, or a group, with Name, MemberCount and Role. Read, PeerRead
+// and PeerDelivered are message ids, "" for none.
 type Conversation struct {
 	ID            string   `json:"id"`
 	Kind          string   `json:"kind"`
-	Peer          User     `json:"peer"`
+	Peer          *User    `json:"peer,omitempty"`
+	Name          string   `json:"name,omitempty"`
+	MemberCount   *int     `json:"member_count,omitempty"`
+	Role          string   `json:"role,omitempty"`
 	State         string   `json:"state"`
 	LastMessage   *Message `json:"last_message,omitempty"`
 	Unread        int      `json:"unread"`
@@ -94,6 +98,36 @@ type Conversations struct {
 type Messages struct {
 	Messages []Message `json:"messages"`
 	Next     string    `json:"next,omitempty"`
+}
+
+// Member is somebody in a group.
+type Member struct {
+	User  User   `json:"user"`
+	Role  string `json:"role"`
+	Since string `json:"since"`
+}
+
+// Group is a group with a page of its members.
+type Group struct {
+	ID          string   `json:"id"`
+	Name        string   `json:"name"`
+	Role        string   `json:"role"`
+	MemberCount int      `json:"member_count"`
+	Members     []Member `json:"members"`
+	Next        string   `json:"next,omitempty"`
+}
+
+// RoleOf gives the word of a role.
+func RoleOf(r chat.Role) string {
+	switch r {
+	case chat.RoleOwner:
+		return "owner"
+	case chat.RoleAdmin:
+		return "admin"
+	case chat.RoleMember:
+		return "member"
+	}
+	return "none"
 }
 
 // UserOf names o.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"meridian/chat"
+	"meridian/replication"
 )
 
 // TimeFormat is RFC 3339 with milliseconds, UTC.
@@ -36,14 +37,34 @@ type Message struct {
 	Body           Body   `json:"body"`
 	SentAt         string `json:"sent_at"`
 	ReplyTo        string `json:"reply_to,omitempty"`
+	EditedAt       string `json:"edited_at,omitempty"`
+	Deleted        bool   `json:"deleted,omitempty"`
+	// Reactions are in the order of the emojis' bytes.
+	Reactions []Reaction `json:"reactions,omitempty"`
 }
 
-// MessageOf gives row as the protocol shows it.
-func MessageOf(row chat.MessageRow) Message {
+// Reaction is one emoji on a message, with the ids of those who set it.
+type Reaction struct {
+	Emoji string   `json:"emoji"`
+	Users []string `json:"users"`
+}
+
+// MessageOf gives row as the protocol shows it, with what was changed since.
+func MessageOf(row chat.MessageRow, v replication.Viewed) Message {
 	m := Message{
 		ID: row.ID.String(), ConversationID: row.Conversation.String(),
 		Sender:   User{ID: row.Sender.String(), Username: row.SenderName},
-		ClientID: row.Client.String(), Body: Body{Text: string(row.Body)}, SentAt: Time(row.ID.Time()),
+		ClientID: row.Client.String(), Body: Body{Text: string(v.Body)}, SentAt: Time(row.ID.Time()), Deleted: v.Deleted,
+	}
+	if v.EditedAt != 0 {
+		m.EditedAt = Time(v.EditedAt)
+	}
+	for _, r := range v.Reactions {
+		one := Reaction{Emoji: r.Emoji, Users: make([]string, len(r.Users))}
+		for i, user := range r.Users {
+			one.Users[i] = user.String()
+		}
+		m.Reactions = append(m.Reactions, one)
 	}
 	if row.ReplyTo != chat.NoMessage {
 		m.ReplyTo = row.ReplyTo.String()
