@@ -128,6 +128,9 @@ type wireConversation struct {
 	ID            string       `json:"id"`
 	Kind          string       `json:"kind"`
 	Peer          User         `json:"peer"`
+	Name          string       `json:"name"`
+	MemberCount   int          `json:"member_count"`
+	Role          string       `json:"role"`
 	State         string       `json:"state"`
 	LastMessage   *wireMessage `json:"last_message"`
 	Unread        int          `json:"unread"`
@@ -144,18 +147,22 @@ func (a *API) Conversations(ctx context.Context, before string, limit int) (page
 		Next          string             `json:"next"`
 	}
 	err = a.do(ctx, http.MethodGet, withQuery("/v1/conversations", "before", before, "limit", limitText(limit)), nil, &out)
-	for _, w := range out.Conversations {
-		c := Conversation{
-			ID: w.ID, Kind: w.Kind, Peer: w.Peer, State: w.State, Unread: w.Unread, Read: w.Read,
-			PeerRead: w.PeerRead, PeerDelivered: w.PeerDelivered, UpdatedAt: w.UpdatedAt,
-		}
-		if w.LastMessage != nil {
-			m := w.LastMessage.message()
-			c.LastMessage = &m
-		}
-		page = append(page, c)
+	for i := range out.Conversations {
+		page = append(page, out.Conversations[i].conversation())
 	}
 	return page, out.Next, err
+}
+
+func (w *wireConversation) conversation() Conversation {
+	c := Conversation{
+		ID: w.ID, Kind: w.Kind, Peer: w.Peer, Name: w.Name, MemberCount: w.MemberCount, Role: w.Role, State: w.State,
+		Unread: w.Unread, Read: w.Read, PeerRead: w.PeerRead, PeerDelivered: w.PeerDelivered, UpdatedAt: w.UpdatedAt,
+	}
+	if w.LastMessage != nil {
+		m := w.LastMessage.message()
+		c.LastMessage = &m
+	}
+	return c
 }
 
 // Messages gives a page of a conversation, newest first, before the token of the page before (or a message id). At most 100.

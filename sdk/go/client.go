@@ -67,35 +67,71 @@ func New(opt Options) *Client {
 // Send queues a message and gives its client id. The Client sends it, now or when there is a link again, until it is durable;
 // Acked or Failed tell. Errors: CodeInvalid, CodeEmptyText, CodeTooLarge, CodeOutboxFull.
 func (c *Client) Send(o Outgoing) (clientID string, err error) {
-	if (o.ToUser == "") == (o.Conversation == "") {
-		return "", &Error{Code: CodeInvalid, Message: "one of ToUser and Conversation must be set"}
+	if o.Change != "" || (o.ToUser == "") == (o.Conversation == "") {
+		return "", &Error{Code: CodeInvalid, Message: "one of ToUser and Conversation must be set, and no Change"}
 	}
-	if !utf8.ValidString(o.Text) {
-		return "", &Error{Code: CodeInvalidUTF8, Message: "text is not UTF-8"}
-	}
-	if o.Text == "" {
-		return "", &Error{Code: CodeEmptyText, Message: "a message needs text"}
-	}
-	if o.ClientID == "" {
-		o.ClientID = NewClientID()
-	}
-	if o.Created.IsZero() {
-		o.Created = c.opt.Clock.Now()
+	if err := checkText(o.Text); err != nil {
+		return "", err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.limits.TextBytes > 0 && len(o.Text) > c.limits.TextBytes {
-		return "", &Error{Code: CodeTooLarge, Message: "text is over the limit"}
-	}
-	if len(c.out.list) >= c.opt.OutboxMax {
-		return "", &Error{Code: CodeOutboxFull, Retryable: true, Message: "too many sends wait"}
-	}
 	if o.Seen == "" {
 		conversation := o.Conversation
 		if conversation == "" {
 			conversation = c.known.direct[o.ToUser]
 		}
 		o.Seen = c.known.newest[conversation]
+	}
+	return c.queue(o)
+}
+
+// Edit gives an own message another text. It is sent, acknowledged and repeated as a message is. Errors: as Send.
+func (c *Client) Edit(conversation, messageID, text string) (clientID string, err error) {
+	if err := checkText(text); err != nil {
+		return "", err
+	}
+	return c.change(Outgoing{Change: ChangeEdit, Conversation: conversation, MessageID: messageID, Text: text})
+}
+
+// Delete deletes an own message; in a group owner and admins delete any. It is sent as Edit.
+func (c *Client) Delete(conversation, messageID string) (clientID string, err error) {
+	return c.change(Outgoing{Change: ChangeDelete, Conversation: conversation, MessageID: messageID})
+}
+
+// React sets a reaction on a message, or takes it back. It is sent as Edit.
+func (c *Client) React(conversation, messageID, emoji string, on bool) (clientID string, err error) {
+	return c.change(Outgoing{Change: ChangeReact, Conversation: conversation, MessageID: messageID, Emoji: emoji, On: on})
+}
+
+func checkText(text string) error {
+	switch {
+	case !utf8.ValidString(text):
+		return &Error{Code: CodeInvalidUTF8, Message: "text is not UTF-8"}
+	case text == "":
+		return &Error{Code: CodeEmptyText, Message: "a message needs text"}
+	}
+	return nil
+}
+
+func (c *Client) change(o Outgoing) (clientID string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queue(o)
+}
+
+// queue puts o into the outbox; called with mu held.
+func (c *Client) queue(o Outgoing) (clientID string, err error) {
+	if c.limits.TextBytes > 0 && len(o.Text) > c.limits.TextBytes {
+		return "", &Error{Code: CodeTooLarge, Message: "text is over the limit"}
+	}
+	if len(c.out.list) >= c.opt.OutboxMax {
+		return "", &Error{Code: CodeOutboxFull, Retryable: true, Message: "too many sends wait"}
+	}
+	if o.ClientID == "" {
+		o.ClientID = NewClientID()
+	}
+	if o.Created.IsZero() {
+		o.Created = c.opt.Clock.Now()
 	}
 	c.out.list = append(c.out.list, &pending{Outgoing: o})
 	c.poke()

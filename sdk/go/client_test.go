@@ -2,6 +2,7 @@ package meridian
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -427,5 +428,164 @@ func TestGoAwayAndDiscovery(t *testing.T) {
 			t.Errorf("served by %s after %v", e.Region, time.Since(start))
 		}
 		_ = stop()
+	})
+}
+
+// Edits, deletions and reactions wait, are acknowledged and are repeated in another region as sends are; a send after one names
+// the send before, and not the change.
+func TestChangesAreKeptUntilTheZoneHasThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var got, again []frame
+		w.serve("a", func(p *peer) {
+			p.welcome("a", nil)
+			for range 5 {
+				got = append(got, p.next())
+			}
+			p.ack(got[0], first, "zone")
+			p.ack(got[1], second, "region")
+			// the region dies
+		}, nil)
+		w.serve("b", func(p *peer) {
+			p.welcome("b", nil)
+			for range 4 {
+				f := p.next()
+				again = append(again, f)
+				p.ack(f, third, "zone")
+			}
+			p.drain()
+		}, nil)
+		c, events, stop := w.run(Options{}, "a", "b")
+		var ids [5]string
+		ids[0], _ = c.Send(Outgoing{Conversation: talk, Text: "one"})
+		ids[1], _ = c.Edit(talk, first, "two")
+		ids[2], _ = c.React(talk, first, "👍", false)
+		ids[3], _ = c.Delete(talk, first)
+		ids[4], _ = c.Send(Outgoing{Conversation: talk, Text: "three"})
+		for final := 0; final < 5; {
+			if want[Acked](t, events).Final {
+				final++
+			}
+		}
+		_ = stop()
+		edit, react, del := got[1], got[2], got[3]
+		if edit["t"] != "edit" || edit["message_id"] != first || edit["conversation_id"] != talk || edit["body"].(frame)["text"] != "two" {
+			t.Errorf("edit: %v", edit)
+		}
+		if react["t"] != "react" || react["emoji"] != "👍" || react["on"] != false || del["t"] != "delete" || got[4]["after"] != ids[0] {
+			t.Errorf("react %v, delete %v, send %v", react, del, got[4])
+		}
+		for i, f := range again {
+			if f["client_id"] != ids[i+1] {
+				t.Errorf("region b got %v as number %d", f, i)
+			}
+		}
+		if len(c.Pending()) != 0 {
+			t.Errorf("still pending: %v", c.Pending())
+		}
+	})
+}
+
+// Changes, news of groups and refusals by a region come as events of their own, each with its cursor.
+func TestChangeEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.serve("a", func(p *peer) {
+			p.welcome("a", nil)
+			change := func(kind, cursor string, more frame) {
+				f := frame{
+					"t": kind, "cursor": cursor, "conversation_id": talk, "message_id": first, "client_id": "c", "user": grace,
+					"at": "2026-05-04T10:20:30.123Z",
+				}
+				for k, v := range more {
+					f[k] = v
+				}
+				p.send(f)
+			}
+			m := messageFrame(first, "m", "one", "1")
+			m["message"].(frame)["edited_at"] = "2026-05-04T10:20:31.000Z"
+			m["message"].(frame)["reactions"] = []frame{{"emoji": "👍", "users": []string{ada}}}
+			p.send(m)
+			change("edit", "2", frame{"body": frame{"text": "two"}})
+			change("react", "3", frame{"emoji": "👍", "on": true})
+			change("delete", "4", nil)
+			p.send(frame{
+				"t": "group", "cursor": "5", "conversation_id": talk, "change": "joined", "user": frame{"id": ada, "username": "ada"},
+				"by": frame{"id": grace, "username": "grace"}, "name": "five", "role": "member", "at": "2026-05-04T10:20:30.123Z",
+			})
+			p.send(frame{
+				"t": "failed", "cursor": "6", "conversation_id": talk, "message_id": first, "client_id": "c", "region": "b",
+				"code": "denied", "message": "not here",
+			})
+			p.drain()
+		}, nil)
+		c, events, stop := w.run(Options{}, "a")
+		if e := want[Received](t, events); e.Message.EditedAt.IsZero() || len(e.Message.Reactions) != 1 || e.Message.Reactions[0].Users[0] != ada {
+			t.Errorf("%+v", e)
+		}
+		if e := want[Edited](t, events); e.Text != "two" || e.MessageID != first || e.User != grace || e.Cursor != "2" || e.At.IsZero() {
+			t.Errorf("%+v", e)
+		}
+		if e := want[Reacted](t, events); e.Emoji != "👍" || !e.On || e.Cursor != "3" {
+			t.Errorf("%+v", e)
+		}
+		if e := want[Deleted](t, events); e.MessageID != first || e.Cursor != "4" {
+			t.Errorf("%+v", e)
+		}
+		if e := want[GroupChanged](t, events); e.Change != "joined" || e.User.ID != ada || e.By.Username != "grace" || e.Name != "five" || e.Role != "member" || e.Cursor != "5" {
+			t.Errorf("%+v", e)
+		}
+		if e := want[Undelivered](t, events); e.Region != "b" || CodeOf(e.Err) != CodeDenied || e.Err.Message != "not here" || c.Cursor() != "6" {
+			t.Errorf("%+v", e)
+		}
+		_ = stop()
+	})
+}
+
+// The calls of groups go where the protocol says, with a client id each, and read what comes back.
+func TestGroupCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var asked []string
+		w.serve("a", nil, func(rw http.ResponseWriter, r *http.Request) {
+			var in frame
+			_ = json.NewDecoder(r.Body).Decode(&in)
+			if (r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch) && in["client_id"] == nil {
+				t.Errorf("%s without a client id", r.Method)
+			}
+			asked = append(asked, r.Method+" "+r.URL.RequestURI())
+			switch r.Method {
+			case http.MethodDelete:
+				rw.WriteHeader(http.StatusNoContent)
+			case http.MethodPut:
+				answer(rw, http.StatusOK, frame{"user": frame{"id": grace, "username": "grace"}, "role": in["role"], "since": "2026-05-04T10:20:30.123Z"})
+			case http.MethodGet:
+				answer(rw, http.StatusOK, frame{"id": talk, "name": "five", "role": "owner", "member_count": 2, "members": []frame{{"user": frame{"id": ada, "username": "ada"}, "role": "owner"}}, "next": "n"})
+			default:
+				answer(rw, http.StatusCreated, frame{"id": talk, "kind": "group", "name": in["name"], "member_count": 2, "role": "owner"})
+			}
+		})
+		defer w.close()
+		api := &API{BaseURL: "http://a", HTTP: &http.Client{Transport: &http.Transport{DialContext: w.dial, DisableKeepAlives: true}}}
+		g, err := api.MakeGroup(t.Context(), NewGroup{Name: "five", Members: []string{"grace"}})
+		if err != nil || g.ID != talk || g.Kind != "group" || g.Name != "five" || g.MemberCount != 2 || g.Role != "owner" {
+			t.Errorf("%+v, %v", g, err)
+		}
+		if page, err := api.Group(t.Context(), talk, "x", 10); err != nil || len(page.Members) != 1 || page.Members[0].Role != "owner" || page.Next != "n" {
+			t.Errorf("%+v, %v", page, err)
+		}
+		if m, err := api.PutMember(t.Context(), talk, "grace", "admin"); err != nil || m.Role != "admin" {
+			t.Errorf("%+v, %v", m, err)
+		}
+		if _, err := api.RenameGroup(t.Context(), talk, "six"); err != nil {
+			t.Error(err)
+		}
+		if err := api.DeleteMember(t.Context(), talk, "grace"); err != nil {
+			t.Error(err)
+		}
+		path := "/v1/groups/" + talk
+		if want := []string{"POST /v1/groups", "GET " + path + "?after=x&limit=10", "PUT " + path + "/members/grace", "PATCH " + path, "DELETE " + path + "/members/grace"}; !slices.Equal(asked, want) {
+			t.Errorf("asked %q", asked)
+		}
 	})
 }

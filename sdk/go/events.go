@@ -59,6 +59,53 @@ type Aliased struct {
 	Cursor         string
 }
 
+// Edited: a message has another text. It may come before the message itself, or twice.
+type Edited struct {
+	ConversationID, MessageID, ClientID string
+	User                                string // who did it, an id
+	Text                                string
+	At                                  time.Time
+	Cursor                              string
+}
+
+// Deleted: a message is gone.
+type Deleted struct {
+	ConversationID, MessageID, ClientID string
+	User                                string // who did it, an id
+	At                                  time.Time
+	Cursor                              string
+}
+
+// Reacted: somebody set the reaction Emoji, or took it back.
+type Reacted struct {
+	ConversationID, MessageID, ClientID string
+	User                                string // who did it, an id
+	Emoji                               string
+	On                                  bool
+	At                                  time.Time
+	Cursor                              string
+}
+
+// GroupChanged: a group was created or renamed, or By had User join, leave, be removed, or get another role.
+type GroupChanged struct {
+	ConversationID string
+	Change         string // created, renamed, joined, left, removed, role
+	User           User   // none for created and renamed
+	By             User
+	Name           string
+	Role           string
+	At             time.Time
+	Cursor         string
+}
+
+// Undelivered: Region refused for good what was acknowledged, and does not show it; an operator can look into it.
+type Undelivered struct {
+	ConversationID, MessageID, ClientID string
+	Region                              string
+	Err                                 *Error
+	Cursor                              string
+}
+
 // Receipt: User has received or read everything up to MessageID. Kind is delivered or read.
 type Receipt struct {
 	ConversationID string
@@ -113,6 +160,11 @@ func (Received) event()       {}
 func (Acked) event()          {}
 func (Failed) event()         {}
 func (Aliased) event()        {}
+func (Edited) event()         {}
+func (Deleted) event()        {}
+func (Reacted) event()        {}
+func (GroupChanged) event()   {}
+func (Undelivered) event()    {}
 func (Receipt) event()        {}
 func (Typing) event()         {}
 func (Presence) event()       {}

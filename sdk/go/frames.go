@@ -14,6 +14,10 @@ type wireMessage struct {
 	Body           wireBody  `json:"body"`
 	SentAt         time.Time `json:"sent_at"`
 	ReplyTo        string    `json:"reply_to,omitempty"`
+
+	EditedAt  time.Time  `json:"edited_at"`
+	Deleted   bool       `json:"deleted"`
+	Reactions []Reaction `json:"reactions"`
 }
 
 type wireBody struct {
@@ -24,6 +28,7 @@ func (m *wireMessage) message() Message {
 	return Message{
 		ID: m.ID, ConversationID: m.ConversationID, Sender: m.Sender, ClientID: m.ClientID,
 		Text: m.Body.Text, SentAt: m.SentAt, ReplyTo: m.ReplyTo,
+		EditedAt: m.EditedAt, Deleted: m.Deleted, Reactions: m.Reactions,
 	}
 }
 
@@ -48,7 +53,7 @@ type inFrame struct {
 	T       string          `json:"t"`
 	Cursor  string          `json:"cursor"`
 	Message json.RawMessage `json:"message"` // an object in "message", a text in "error"
-	User    json.RawMessage `json:"user"`    // an object in "welcome" and "contact", an id elsewhere
+	User    json.RawMessage `json:"user"`    // an object in "welcome", "contact" and "group", an id elsewhere
 
 	ClientID       string    `json:"client_id"`
 	MessageID      string    `json:"message_id"`
@@ -60,6 +65,14 @@ type inFrame struct {
 	Kind           string    `json:"kind"`
 	State          string    `json:"state"`
 	LastSeen       time.Time `json:"last_seen"`
+	At             time.Time `json:"at"`
+	Body           wireBody  `json:"body"`
+	Emoji          string    `json:"emoji"`
+	On             bool      `json:"on"`
+	Change         string    `json:"change"`
+	By             User      `json:"by"`
+	Name           string    `json:"name"`
+	Role           string    `json:"role"`
 
 	Session     string     `json:"session"`
 	Region      string     `json:"region"`
@@ -121,6 +134,16 @@ type sendFrame struct {
 type sendTo struct {
 	User         string `json:"user,omitempty"`
 	Conversation string `json:"conversation,omitempty"`
+}
+
+type changeFrame struct {
+	T              string    `json:"t"`
+	ClientID       string    `json:"client_id"`
+	ConversationID string    `json:"conversation_id"`
+	MessageID      string    `json:"message_id"`
+	Body           *wireBody `json:"body,omitempty"`
+	Emoji          string    `json:"emoji,omitempty"`
+	On             *bool     `json:"on,omitempty"`
 }
 
 type readFrame struct {

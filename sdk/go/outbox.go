@@ -2,7 +2,17 @@ package meridian
 
 import "time"
 
-// Outgoing is a message to send. ToUser or Conversation says to whom.
+// ChangeKind says what is done to a message.
+type ChangeKind string
+
+// The changes of a message.
+const (
+	ChangeEdit   ChangeKind = "edit"
+	ChangeDelete ChangeKind = "delete"
+	ChangeReact  ChangeKind = "react"
+)
+
+// Outgoing is a message to send, to ToUser or Conversation; or, with Change, what is to be done to MessageID of Conversation.
 type Outgoing struct {
 	// ClientID is the idempotency key; empty: a new one. Whoever keeps sends across restarts gives and stores it.
 	ClientID     string
@@ -12,6 +22,11 @@ type Outgoing struct {
 	ReplyTo      string
 	// Seen is the newest message of the conversation that the writer knows; empty: the newest that the Client has brought.
 	Seen string
+	// Change makes it a change: an edit to Text, a deletion, or the reaction Emoji set or (On false) taken back.
+	Change    ChangeKind
+	MessageID string
+	Emoji     string
+	On        bool
 	// Created is when it was written; zero: now. A send that is too old fails with CodeExpired.
 	Created time.Time
 }
@@ -57,14 +72,36 @@ func (o *outbox) newLink() {
 	o.notBefore = time.Time{}
 }
 
-// due gives the frames to write now, in order. Each names the send before it that may not be durable yet.
-func (o *outbox) due(now time.Time) []sendFrame {
+// frame gives what is written for p; after is the send before it that may not be durable yet.
+func (p *pending) frame(after string) any {
+	f := changeFrame{T: string(p.Change), ClientID: p.ClientID, ConversationID: p.Conversation, MessageID: p.MessageID}
+	switch p.Change {
+	case ChangeEdit:
+		f.Body = &wireBody{Text: p.Text}
+	case ChangeReact:
+		f.Emoji, f.On = p.Emoji, &p.On
+	case ChangeDelete:
+	default:
+		return sendFrame{
+			T: "send", ClientID: p.ClientID, After: after, To: sendTo{User: p.ToUser, Conversation: p.Conversation},
+			Body: wireBody{Text: p.Text}, ReplyTo: p.ReplyTo, Seen: p.Seen,
+		}
+	}
+	return f
+}
+
+// due gives the frames to write now, in order. Each send names the one before it that may not be durable yet.
+func (o *outbox) due(now time.Time) []any {
 	if now.Before(o.notBefore) {
 		return nil
 	}
-	var frames []sendFrame
-	inFlight := 0
-	for i, p := range o.list {
+	var frames []any
+	inFlight, before := 0, ""
+	for _, p := range o.list {
+		after := before
+		if p.Change == "" {
+			before = p.ClientID
+		}
 		if p.onWire && p.level == "" && now.Sub(p.sent) >= resendAfter {
 			p.onWire = false
 		}
@@ -79,14 +116,7 @@ func (o *outbox) due(now time.Time) []sendFrame {
 		}
 		inFlight++
 		p.onWire, p.sent = true, now
-		f := sendFrame{
-			T: "send", ClientID: p.ClientID, To: sendTo{User: p.ToUser, Conversation: p.Conversation},
-			Body: wireBody{Text: p.Text}, ReplyTo: p.ReplyTo, Seen: p.Seen,
-		}
-		if i > 0 {
-			f.After = o.list[i-1].ClientID
-		}
-		frames = append(frames, f)
+		frames = append(frames, p.frame(after))
 	}
 	return frames
 }

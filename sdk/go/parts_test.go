@@ -109,11 +109,11 @@ func TestOutbox(t *testing.T) {
 	if _, gone := o.ack("0", AckRegion, AckZone); gone {
 		t.Error("forgotten at level region")
 	}
-	if f := o.due(now); len(f) != 1 || f[0].After != fmt.Sprint(inFlightMax-1) {
+	if f := o.due(now); len(f) != 1 || f[0].(sendFrame).After != fmt.Sprint(inFlightMax-1) {
 		t.Errorf("after an ack: %v", f)
 	}
 	now = now.Add(resendAfter)
-	if f := o.due(now); len(f) != inFlightMax || f[0].ClientID != "1" || f[0].After != "0" {
+	if f := o.due(now); len(f) != inFlightMax || f[0].(sendFrame).ClientID != "1" || f[0].(sendFrame).After != "0" {
 		t.Errorf("%d sent again, first %+v", len(f), f[0])
 	}
 	if old := o.expire(time.Unix(1000, 3)); len(old) != 3 || o.list[0].ClientID != "3" {

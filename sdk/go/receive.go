@@ -18,6 +18,18 @@ func (s *serving) frame(f *inFrame) (linkEnd, bool) {
 		s.onMessage(f)
 	case "alias":
 		s.c.onAlias(f)
+	case "edit", "delete", "react":
+		s.c.onChange(f)
+	case "group":
+		s.c.opt.Handle(GroupChanged{
+			ConversationID: f.ConversationID, Change: f.Change, User: f.user(), By: f.By, Name: f.Name, Role: f.Role, At: f.At,
+			Cursor: s.c.advance(f.Cursor),
+		})
+	case "failed":
+		s.c.opt.Handle(Undelivered{
+			ConversationID: f.ConversationID, MessageID: f.MessageID, ClientID: f.ClientID, Region: f.Region, Err: f.err(),
+			Cursor: s.c.advance(f.Cursor),
+		})
 	case "receipt":
 		s.c.onReceipt(f)
 	case "contact":
@@ -141,6 +153,14 @@ func (s *serving) onAck(f *inFrame) {
 		return
 	}
 	s.hard = 0
+	if p.Change != "" {
+		c.mu.Unlock()
+		c.opt.Handle(Acked{
+			ClientID: f.ClientID, MessageID: f.MessageID, ConversationID: f.ConversationID,
+			Level: f.Level, SentAt: f.SentAt, Final: gone,
+		})
+		return
+	}
 	key := keyOf(c.self.ID, f.ClientID, f.ConversationID, p.Text)
 	_, was := c.known.note(key, f.ConversationID, f.MessageID)
 	id := c.known.bySend[key]
@@ -194,6 +214,29 @@ func (c *Client) onAlias(f *inFrame) {
 		return
 	}
 	c.moved(cursor)
+}
+
+// onChange tells of a change of a message, under the id by which the application knows the message.
+func (c *Client) onChange(f *inFrame) {
+	c.mu.Lock()
+	message := f.MessageID
+	if key, ok := c.known.byID[message]; ok && c.known.bySend[key] != "" {
+		message = c.known.bySend[key]
+	}
+	c.mu.Unlock()
+	cursor := c.advance(f.Cursor)
+	switch user := f.userID(); f.T {
+	case "edit":
+		c.opt.Handle(Edited{
+			ConversationID: f.ConversationID, MessageID: message, ClientID: f.ClientID, User: user, Text: f.Body.Text, At: f.At, Cursor: cursor,
+		})
+	case "delete":
+		c.opt.Handle(Deleted{ConversationID: f.ConversationID, MessageID: message, ClientID: f.ClientID, User: user, At: f.At, Cursor: cursor})
+	case "react":
+		c.opt.Handle(Reacted{
+			ConversationID: f.ConversationID, MessageID: message, ClientID: f.ClientID, User: user, Emoji: f.Emoji, On: f.On, At: f.At, Cursor: cursor,
+		})
+	}
 }
 
 func (c *Client) onReceipt(f *inFrame) {

@@ -173,10 +173,7 @@ func (s *serving) write(frame any) error {
 func (c *Client) takeFrames(now time.Time) []any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var frames []any
-	for _, f := range c.out.due(now) {
-		frames = append(frames, f)
-	}
+	frames := c.out.due(now)
 	for conversation, r := range c.reads {
 		if !r.onWire {
 			r.onWire = true

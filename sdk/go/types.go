@@ -17,6 +17,15 @@ type Message struct {
 	Text           string
 	SentAt         time.Time
 	ReplyTo        string
+	EditedAt       time.Time // zero: not edited
+	Deleted        bool      // then Text is empty
+	Reactions      []Reaction
+}
+
+// Reaction is one emoji on a message, with the ids of those who set it.
+type Reaction struct {
+	Emoji string   `json:"emoji"`
+	Users []string `json:"users"`
 }
 
 // AckLevel says how far a send has come: durable in one region, then in one more region of the sender's zone.
@@ -100,11 +109,15 @@ type Block struct {
 	Since time.Time `json:"since"`
 }
 
-// Conversation is one row of the conversation list. Read, PeerRead and PeerDelivered are message ids: everything up to them.
+// Conversation is one row of the conversation list: direct, with Peer, or a group, with Name, MemberCount and Role. Read,
+// PeerRead and PeerDelivered are message ids: everything up to them.
 type Conversation struct {
 	ID            string
-	Kind          string
+	Kind          string // direct or group
 	Peer          User
+	Name          string
+	MemberCount   int
+	Role          string // owner, admin, member, or none for who has left
 	State         string
 	LastMessage   *Message
 	Unread        int // stops counting at 100
@@ -112,6 +125,23 @@ type Conversation struct {
 	PeerRead      string
 	PeerDelivered string
 	UpdatedAt     time.Time
+}
+
+// Member is somebody in a group; Role is owner, admin or member.
+type Member struct {
+	User  User      `json:"user"`
+	Role  string    `json:"role"`
+	Since time.Time `json:"since"`
+}
+
+// Group is a group with a page of its members: the owner, admins, then members, each by name. Next is empty on the last page.
+type Group struct {
+	ID          string   `json:"id"`
+	Name        string   `json:"name"`
+	Role        string   `json:"role"` // one's own
+	MemberCount int      `json:"member_count"`
+	Members     []Member `json:"members"`
+	Next        string   `json:"next"`
 }
 
 // Route is what discovery answers: the regions for the caller, best first, and why.
