@@ -24,6 +24,8 @@ type Hub struct {
 	shards [hubShards]hubShard
 	// latest is the largest arrival that was told.
 	latest atomic.Uint64
+	// partial: other nodes write to the same logs, and what they write is not told here.
+	partial bool
 	// onStep is told of what changes a group, before anybody can read it.
 	onStep func(Entry)
 }
@@ -82,9 +84,10 @@ type Subscriber interface {
 	Wake()
 }
 
-// NewHub makes an empty hub; it is told of every entry with an arrival after since.
-func NewHub(since chat.HLC) *Hub {
-	h := &Hub{}
+// NewHub makes an empty hub. It is told of every entry with an arrival after since; or, when it is partial, of this node's only:
+// then logs are always read.
+func NewHub(since chat.HLC, partial bool) *Hub {
+	h := &Hub{partial: partial}
 	for i := range h.shards {
 		h.shards[i] = hubShard{logs: make(map[chat.UserID]*tail), last: make(map[chat.UserID]chat.HLC), since: since}
 	}
@@ -149,6 +152,9 @@ func (h *Hub) Tell(e Entry) {
 		if h.onStep != nil && (e.Row.Kind == chat.InboxMember || e.Row.Kind == chat.InboxGroup) {
 			h.onStep(e)
 		}
+	}
+	if h.partial {
+		return
 	}
 	if t := sh.logs[owner]; t != nil && e.Row.Arrival > t.from {
 		sh.keep(t, e)
@@ -232,8 +238,8 @@ func (h *Hub) Since(owner chat.UserID, group bool, after, upTo chat.HLC) (entrie
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	t := sh.logs[owner]
-	if t == nil || after < t.from {
-		return nil, group && after >= sh.since && sh.last[owner] <= after
+	if t == nil || h.partial || after < t.from {
+		return nil, group && !h.partial && after >= sh.since && sh.last[owner] <= after
 	}
 	for _, k := range t.rows {
 		if k.Row.Arrival > after && k.Row.Arrival <= upTo {

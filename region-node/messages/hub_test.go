@@ -52,7 +52,7 @@ func TestSince(t *testing.T) {
 		"two nodes' entries are put in order": {nil, []chat.HLC{15, 12, 17}, 10, 20, []chat.HLC{12, 15, 17}, true},
 		"told twice is once":                  {nil, []chat.HLC{12, 12}, 10, 20, []chat.HLC{12}, true},
 	} {
-		h := NewHub(5)
+		h := NewHub(5, false)
 		told(h, person, c.before...)
 		h.Subscribe(person, &reader{})
 		told(h, person, c.later...)
@@ -65,7 +65,7 @@ func TestSince(t *testing.T) {
 
 // Nobody has to read the log of a group that was quiet since; where that is not known it is read.
 func TestQuietGroups(t *testing.T) {
-	h := NewHub(5)
+	h := NewHub(5, false)
 	told(h, group, 12)
 	if _, ok := h.Since(group, true, 11, 20); ok {
 		t.Error("a log that has grown is taken for quiet")
@@ -93,7 +93,7 @@ func TestQuietGroups(t *testing.T) {
 
 // The hub's memory is bounded by rows and by bytes: what it no longer has is read from the log.
 func TestHubForgets(t *testing.T) {
-	h := NewHub(0)
+	h := NewHub(0, false)
 	h.Subscribe(person, &reader{})
 	for i := range chat.HLC(3 * tailRows) {
 		told(h, person, i+1)
@@ -120,5 +120,18 @@ func TestHubForgets(t *testing.T) {
 	h.Unsubscribe(person, r)
 	if h.Wake(person); r.woken != 1 {
 		t.Errorf("woken %d times", r.woken)
+	}
+}
+
+// Where other nodes write to the same logs, nothing that was told replaces reading them.
+func TestPartialHub(t *testing.T) {
+	h := NewHub(0, true)
+	h.Subscribe(person, &reader{})
+	told(h, person, 12)
+	told(h, group, 12)
+	for owner, isGroup := range map[chat.UserID]bool{person: false, group: true} {
+		if _, ok := h.Since(owner, isGroup, 20, 30); ok {
+			t.Errorf("the log of %v is not read", owner)
+		}
 	}
 }

@@ -107,7 +107,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	}
 	core := replication.New(opt.Core, replication.Restored{Identity: identity, Positions: positions, Applied: applied})
 	s := &Service{
-		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater), inputs: newMailbox(),
+		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater, false), inputs: newMailbox(),
 		pending: make(map[uint64]*submit), zone: make(map[uint64]*submit), lags: make(map[chat.Region]*lagMeter),
 	}
 	s.publish()

@@ -39,7 +39,7 @@ func TestSocketsAtTwoNodesOfARegion(t *testing.T) {
 	n1, n2, far := chat.NodeRef{Region: "eu-west", Node: "n1"}, chat.NodeRef{Region: "eu-west", Node: "n2"}, chat.NodeRef{Region: "us-east", Node: "n1"}
 	for _, ref := range []chat.NodeRef{n1, n2, far} {
 		w.nodes[ref] = New(Options{
-			Self: ref, Topology: topology, Lease: time.Minute, Tell: teller{w, ref}, Hub: messages.NewHub(0), Now: func() time.Time { return now },
+			Self: ref, Topology: topology, Lease: time.Minute, Tell: teller{w, ref}, Hub: messages.NewHub(0, false), Now: func() time.Time { return now },
 		})
 	}
 	user := chat.UserID{1}
