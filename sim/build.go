@@ -31,6 +31,7 @@ func (u *user) owner() chat.Owner { return chat.Owner{ID: u.id, Zone: u.zone, Na
 
 // build makes the regions, zones, links, people and their devices.
 func (w *world) build() {
+	w.roll("regions", "", 0)
 	n := 3 + w.rng.IntN(3)
 	regions := slices.Clone(regionNames[:n])
 	w.topology = chat.Topology{Regions: regions, Zones: map[chat.Zone]chat.ZoneSpec{
@@ -41,6 +42,7 @@ func (w *world) build() {
 	}}
 	for i, r := range regions {
 		nd := &node{w: w, index: i, region: r, tables: memstore.New(r, "n1")}
+		w.roll("clock", nd.name(), 0)
 		nd.skew = w.newSkew()
 		w.nodes = append(w.nodes, nd)
 	}
@@ -51,8 +53,10 @@ func (w *world) build() {
 			w.links = append(w.links, l)
 		}
 	}
+	w.roll("people", "", 0)
 	people := 8 + w.rng.IntN(9)
 	for i := range people {
+		w.roll("person", "", i)
 		zone := chat.Zone("world")
 		switch i % 6 {
 		case 1:

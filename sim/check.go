@@ -34,6 +34,8 @@ func (w *world) unrest() string {
 			return fmt.Sprintf("%s waits for acks of %d, first %s", c.name, len(c.outbox), c.outbox[0])
 		case c.missing() != "":
 			return c.missing()
+		case len(c.view) > len(c.mailbox()):
+			return c.name + " still shows what became an alias"
 		}
 	}
 	return ""

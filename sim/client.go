@@ -16,6 +16,8 @@ type client struct {
 	endpoints []*node
 	at        int // index of the endpoint in use
 	gen       int // counts connections and attempts
+	lived     int // stretches at the keyboard
+	roams     int
 	session   *session
 
 	// What a device keeps over reconnects.
@@ -56,6 +58,7 @@ func (w *world) addClient(u *user) {
 	for _, r := range w.topology.Zones[u.zone].Regions {
 		c.endpoints = append(c.endpoints, w.node(r))
 	}
+	w.roll("device", c.name, 0)
 	c.at = w.rng.IntN(len(c.endpoints))
 	w.clients = append(w.clients, c)
 	w.after(w.between(0, 2*time.Second), c.connect)
@@ -71,6 +74,7 @@ func (c *client) wire(n *node) time.Duration {
 // connect tries the endpoint in use; without a welcome in time it is the next one's turn.
 func (c *client) connect() {
 	c.gen++
+	c.w.roll("connect", c.name, c.gen)
 	c.session = nil
 	gen, n := c.gen, c.endpoints[c.at]
 	n.later(c.wire(n), func() {
@@ -117,13 +121,15 @@ func (c *client) roam() {
 	if c.w.healed {
 		return
 	}
+	c.roams++
+	c.w.roll("roam", c.name, c.roams)
+	c.w.after(c.w.between(c.w.mood.roamEvery/2, c.w.mood.roamEvery*2), c.roam)
 	if c.session != nil {
 		c.w.faults["client roams"]++
 		c.leave()
 		c.at = c.w.rng.IntN(len(c.endpoints))
 		c.reconnect(c.w.between(0, 300*time.Millisecond))
 	}
-	c.w.after(c.w.between(c.w.mood.roamEvery/2, c.w.mood.roamEvery*2), c.roam)
 }
 
 // welcome starts the session: history if it is a new start, and what is not yet acknowledged again, in order.
@@ -200,16 +206,20 @@ func (c *client) rekey(from, to chat.MessageID) {
 // live is a person at the keyboard.
 func (c *client) live() {
 	w := c.w
-	if w.healed || w.sends <= 0 {
+	if w.healed || w.turns >= w.turnsMax {
 		return
 	}
+	c.lived++
+	w.roll("live", c.name, c.lived)
+	w.after(w.between(200*time.Millisecond, 4*time.Second), c.live)
 	for range 1 + w.rng.IntN(3) {
-		c.write()
+		if w.turn() {
+			c.write()
+		}
 	}
-	if c.session != nil {
+	if w.turn() && c.session != nil {
 		c.fidget()
 	}
-	w.after(w.between(200*time.Millisecond, 4*time.Second), c.live)
 }
 
 // write puts a message into the outbox, and on the wire if there is one.
@@ -219,7 +229,6 @@ func (c *client) write() {
 	if to == c.user {
 		return
 	}
-	w.sends--
 	s := &send{
 		from: c, to: to, n: len(w.history), client: chat.ClientID(w.uuid(0x20)),
 		conversation: chat.DirectConversation(c.user.id, to.id), body: fmt.Sprintf("body %d of %s", len(w.history), c.name),

@@ -2,9 +2,16 @@ package sim
 
 import "time"
 
-// fault lets one thing go wrong, and plans the next.
+// fault plans the next fault, and lets one thing go wrong unless the plan leaves it out.
 func (w *world) fault() {
 	if w.healed {
+		return
+	}
+	i := w.trouble
+	w.trouble++
+	w.roll("fault", "", i)
+	w.after(w.between(w.mood.faultEvery/2, w.mood.faultEvery*3/2), w.fault)
+	if !kept(w.plan.Faults, i) {
 		return
 	}
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
@@ -31,7 +38,6 @@ func (w *world) fault() {
 		n.skew = w.newSkew()
 		w.note("world", "clock of %s now off by %s", n.region, n.skew)
 	}
-	w.after(w.between(w.mood.faultEvery/2, w.mood.faultEvery*3/2), w.fault)
 }
 
 // clockBack is how far behind a machine's clock may be when it starts, until somebody corrects it.

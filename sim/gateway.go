@@ -21,6 +21,7 @@ type session struct {
 	reader  *replication.Reader
 	reading bool
 	again   bool
+	polls   int
 	last    [2]time.Duration // when the last frame to the server, to the client arrives
 }
 
@@ -55,8 +56,10 @@ func (s *session) polling() {
 	if !s.open {
 		return
 	}
-	s.read()
+	s.polls++
+	s.node.w.roll("poll", s.client.name, s.gen<<16|s.polls)
 	s.node.later(s.node.w.between(500*time.Millisecond, 1500*time.Millisecond), s.polling)
+	s.read()
 }
 
 // poke has the sessions of these owners read.

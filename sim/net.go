@@ -13,15 +13,21 @@ type link struct {
 	ends  [2]*node
 	delay time.Duration // one way
 
-	gen  int // counts connections
-	up   [2]bool
-	cut  [2]bool // frames from ends[i] do not pass
-	held [2][]func()
-	last [2]time.Duration // when the last frame from ends[i] arrives
+	dials int
+	gen   int // counts connections
+	up    [2]bool
+	cut   [2]bool // frames from ends[i] do not pass
+	held  [2][]func()
+	last  [2]time.Duration // when the last frame from ends[i] arrives
 }
+
+func (l *link) name() string { return l.ends[0].name() + "~" + l.ends[1].name() }
 
 // dial connects as soon as both ends run and neither path is cut; it is repeated until that is so.
 func (l *link) dial() {
+	l.dials++
+	l.w.roll("dial", l.name(), l.dials)
+	l.w.after(l.w.between(20*time.Millisecond, 900*time.Millisecond), l.dial)
 	a, b := l.ends[0], l.ends[1]
 	if a.up && b.up && !l.cut[0] && !l.cut[1] && !l.up[0] && !l.up[1] {
 		l.gen++
@@ -37,9 +43,8 @@ func (l *link) dial() {
 				}
 			})
 		}
-		l.w.note(a.name()+"~"+b.name(), "connected")
+		l.w.note(l.name(), "connected")
 	}
-	l.w.after(l.w.between(20*time.Millisecond, 900*time.Millisecond), l.dial)
 }
 
 // down tells one end that the connection is gone.

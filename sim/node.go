@@ -19,6 +19,7 @@ type node struct {
 
 	up      bool
 	life    int // counts boots
+	ticks   int
 	skew    time.Duration
 	paused  time.Duration // until then nothing of the process runs
 	stalled time.Duration // until then the disk syncs nothing
@@ -64,8 +65,10 @@ func (n *node) boot() {
 }
 
 func (n *node) ticking() {
-	n.step(replication.Tick{})
+	n.ticks++
+	n.w.roll("tick", n.name(), n.ticks)
 	n.later(50*time.Millisecond, n.ticking)
+	n.step(replication.Tick{})
 }
 
 // later has do happen in this life of the process, after a pause if there is one.

@@ -16,8 +16,8 @@ type Options struct {
 	FirstSeed uint64
 	// Busy is how long (simulated) people write and faults happen, before everything heals; 0: 30 s.
 	Busy time.Duration
-	// Sends bounds the messages of a world; 0: 250.
-	Sends int
+	// Turns bounds what people do in a world; 0: 375.
+	Turns int
 	// StopAtFirst ends the run at the first world with a violation.
 	StopAtFirst bool
 	// Progress, if set, is told after each world.
@@ -63,14 +63,14 @@ func Run(o Options) Result {
 	if o.Busy == 0 {
 		o.Busy = 30 * time.Second
 	}
-	if o.Sends == 0 {
-		o.Sends = 250
+	if o.Turns == 0 {
+		o.Turns = 375
 	}
 	res := Result{Violations: []Violation{}, Faults: map[string]int{}}
 	var hash traceHash
 	for i := range o.Seeds {
 		seed := o.FirstSeed + uint64(i)
-		w := newWorld(seed, o.Busy, o.Sends, false)
+		w := newWorld(seed, Plan{Busy: o.Busy}, o.Turns, false)
 		w.run()
 		res.Seeds++
 		res.Ops += w.ops
@@ -79,7 +79,7 @@ func Run(o Options) Result {
 		}
 		hash.add(uint64(w.trace))
 		if len(w.violations) > 0 {
-			again := newWorld(seed, o.Busy, o.Sends, true)
+			again := newWorld(seed, Plan{Busy: o.Busy}, o.Turns, true)
 			again.run()
 			w.violations[0].Trace = again.lines
 			res.Violations = append(res.Violations, w.violations...)

@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"meridian/chat"
@@ -17,6 +16,7 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 type event struct {
 	at  time.Duration
 	seq uint64
+	key uint64 // of its dice
 	do  func()
 }
 
@@ -41,10 +41,13 @@ func (h *eventHeap) Pop() any {
 
 // world is one seed's run.
 type world struct {
-	seed  uint64
-	rng   *rand.Rand
-	busy  time.Duration
-	sends int // still allowed
+	seed uint64
+	dice
+	busy     time.Duration
+	plan     Plan
+	turnsMax int
+	turns    int // that people have had
+	trouble  int // faults so far, with those that the plan leaves out
 
 	now    time.Duration
 	seq    uint64
@@ -81,11 +84,12 @@ type mood struct {
 	partialLoss float64       // chance that an unsynced write survives a crash
 }
 
-func newWorld(seed uint64, busy time.Duration, sends int, keepTrace bool) *world {
+func newWorld(seed uint64, plan Plan, turnsMax int, keepTrace bool) *world {
 	w := &world{
-		seed: seed, rng: rand.New(rand.NewPCG(seed, 0x6d657269)), busy: busy, sends: sends, keepTrace: keepTrace,
+		seed: seed, busy: plan.Busy, plan: plan, turnsMax: turnsMax, keepTrace: keepTrace,
 		faults: map[string]int{}, byClient: map[chat.ClientID]*send{},
 	}
+	w.roll("mood", "", 0)
 	w.mood = mood{
 		slowWrites:  pick(w.rng, 0, 0.03, 0.2),
 		slowest:     pick(w.rng, 600*time.Millisecond, 600*time.Millisecond, 3*time.Second),
@@ -100,19 +104,10 @@ func newWorld(seed uint64, busy time.Duration, sends int, keepTrace bool) *world
 	return w
 }
 
-func pick[V any](rng *rand.Rand, choices ...V) V { return choices[rng.IntN(len(choices))] }
-
-// between gives a duration in [lo, hi).
-func (w *world) between(lo, hi time.Duration) time.Duration {
-	return lo + time.Duration(w.rng.Int64N(int64(hi-lo)))
-}
-
-func (w *world) chance(p float64) bool { return w.rng.Float64() < p }
-
 // after has do happen d from now.
 func (w *world) after(d time.Duration, do func()) {
 	w.seq++
-	heap.Push(&w.events, event{at: w.now + max(0, d), seq: w.seq, do: do})
+	heap.Push(&w.events, event{at: w.now + max(0, d), seq: w.seq, key: w.fork(), do: do})
 }
 
 // uuid gives the next id; its bits look random, and are the same in each run of a seed.
@@ -163,6 +158,7 @@ func (w *world) run() {
 	for len(w.events) > 0 && !rested && w.now < end && len(w.violations) == 0 {
 		e := heap.Pop(&w.events).(event)
 		w.now = e.at
+		w.take(e.key)
 		e.do()
 	}
 	if len(w.violations) > 0 {
