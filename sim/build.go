@@ -20,6 +20,9 @@ var roundTrips = [5][5]float64{
 
 var regionNames = [5]chat.Region{"a-east", "b-west", "c-south", "d-brazil", "e-japan"}
 
+// regionsMin is how many regions a world has at least.
+const regionsMin = 3
+
 // user is a person.
 type user struct {
 	name string
@@ -32,7 +35,10 @@ func (u *user) owner() chat.Owner { return chat.Owner{ID: u.id, Zone: u.zone, Na
 // build makes the regions, zones, links, people and their devices.
 func (w *world) build() {
 	w.roll("regions", "", 0)
-	n := 3 + w.rng.IntN(3)
+	n := regionsMin + w.rng.IntN(len(regionNames)-regionsMin+1)
+	if w.plan.Regions > 0 {
+		n = min(n, max(regionsMin, w.plan.Regions))
+	}
 	regions := slices.Clone(regionNames[:n])
 	w.topology = chat.Topology{Regions: regions, Zones: map[chat.Zone]chat.ZoneSpec{
 		"world": {Name: "world", Regions: regions, Policy: chat.PolicyCopy, Ack: chat.AckRegion},

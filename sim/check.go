@@ -80,6 +80,7 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 	for _, n := range w.nodes {
 		seen := map[*send]map[chat.UserID]int{}
 		for _, row := range n.tables.AllMessages() {
+			w.checked(PromiseInvented)
 			s := w.byClient[row.Client]
 			if s == nil || row.Sender != s.from.user.id || row.Conversation != s.conversation || row.Owner != s.from.user.id && row.Owner != s.to.id {
 				w.violate(PromiseInvented, "%s holds message %s of nobody", n.region, row.ID)
@@ -102,6 +103,7 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 		}
 		for _, s := range w.history {
 			for _, owner := range []*user{s.from.user, s.to} {
+				w.checked(PromiseOnce)
 				want := 0
 				if w.topology.InZone(n.region, owner.zone) && s.region {
 					want = 1
@@ -131,6 +133,7 @@ func (w *world) checkOrder(final map[*send]chat.MessageID) {
 		if !ok {
 			continue
 		}
+		w.checked(PromiseOrder)
 		if before := last[s.from]; before != nil && final[before].Compare(id) >= 0 {
 			w.violate(PromiseOrder, "%s (%s) stands before %s (%s), which was written first", s, id, before, final[before])
 		}
@@ -148,6 +151,7 @@ func (w *world) checkOrder(final map[*send]chat.MessageID) {
 // checkViews: what a device has shown, live and after resumes, is its mailbox.
 func (w *world) checkViews() {
 	for _, c := range w.clients {
+		w.checked(PromiseNoGap)
 		if m := c.missing(); m != "" {
 			w.violate(PromiseNoGap, "%s", m)
 		}
@@ -169,6 +173,7 @@ func (w *world) checkAlike() {
 				first = n
 				continue
 			}
+			w.checked(PromiseConverge)
 			if a, b := first.about(u), n.about(u); !reflect.DeepEqual(a, b) {
 				w.violate(PromiseConverge, "%s and %s differ about %s:\n%+v\n%+v", first.region, n.region, u.name, a, b)
 			}
@@ -190,6 +195,7 @@ func (n *node) about(u *user) []any {
 func (w *world) checkResidency() {
 	for _, n := range w.nodes {
 		for _, u := range w.users {
+			w.checked(PromiseResidency)
 			inside := w.topology.InZone(n.region, u.zone)
 			if inside {
 				continue

@@ -9,13 +9,15 @@ import (
 
 // client is one device of a person; it obeys docs/protocol.md.
 type client struct {
-	w    *world
-	name string
-	user *user
+	w      *world
+	name   string
+	number int // of all devices that people may have
+	user   *user
 
 	endpoints []*node
 	at        int // index of the endpoint in use
 	gen       int // counts connections and attempts
+	had       int // turns
 	lived     int // stretches at the keyboard
 	roams     int
 	session   *session
@@ -51,8 +53,13 @@ type send struct {
 func (s *send) String() string { return fmt.Sprintf("%s#%d to %s", s.from.name, s.n, s.to.name) }
 
 func (w *world) addClient(u *user) {
+	n := w.devices
+	w.devices++
+	if !kept(w.plan.Devices, n) {
+		return
+	}
 	c := &client{
-		w: w, user: u, name: fmt.Sprintf("%s/%d", u.name, len(w.clients)), view: map[chat.MessageID]chat.ClientID{},
+		w: w, user: u, number: n, name: fmt.Sprintf("%s/%d", u.name, n), view: map[chat.MessageID]chat.ClientID{},
 		aliases: map[chat.MessageID]chat.MessageID{}, newest: map[chat.ConversationID]chat.MessageID{},
 	}
 	for _, r := range w.topology.Zones[u.zone].Regions {
@@ -206,18 +213,18 @@ func (c *client) rekey(from, to chat.MessageID) {
 // live is a person at the keyboard.
 func (c *client) live() {
 	w := c.w
-	if w.healed || w.turns >= w.turnsMax {
+	if w.healed || len(w.turns) >= w.plan.turnsMax() {
 		return
 	}
 	c.lived++
 	w.roll("live", c.name, c.lived)
 	w.after(w.between(200*time.Millisecond, 4*time.Second), c.live)
 	for range 1 + w.rng.IntN(3) {
-		if w.turn() {
+		if c.turn() {
 			c.write()
 		}
 	}
-	if w.turn() && c.session != nil {
+	if c.turn() && c.session != nil {
 		c.fidget()
 	}
 }

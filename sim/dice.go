@@ -59,10 +59,30 @@ func (w *world) between(lo, hi time.Duration) time.Duration {
 
 func (w *world) chance(p float64) bool { return w.rng.Float64() < p }
 
-// turn takes the chance of the next thing that a person does, and says whether the plan has it.
-func (w *world) turn() bool {
-	n := w.turns
-	w.turns++
-	w.roll("turn", "", n)
-	return kept(w.plan.Turns, n)
+// turnsOfDevice is how many turns a device may have before their numbers run into those of the next.
+const turnsOfDevice = 100_000
+
+// turn takes the chance of the next thing that the device's person does, and says whether the plan has it.
+func (c *client) turn() bool {
+	n := c.number*turnsOfDevice + c.had
+	c.had++
+	c.w.roll("turn", "", n)
+	if !kept(c.w.plan.Turns, n) {
+		return false
+	}
+	c.w.turns = append(c.w.turns, n)
+	return true
+}
+
+// trouble takes the chance of the next fault, and says whether the plan has it.
+func (w *world) trouble() bool {
+	n := w.troubled
+	w.troubled++
+	w.roll("fault", "", n)
+	w.after(w.between(w.mood.faultEvery/2, w.mood.faultEvery*3/2), w.fault)
+	if !kept(w.plan.Faults, n) {
+		return false
+	}
+	w.troubles = append(w.troubles, n)
+	return true
 }

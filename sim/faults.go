@@ -2,16 +2,9 @@ package sim
 
 import "time"
 
-// fault plans the next fault, and lets one thing go wrong unless the plan leaves it out.
+// fault lets one thing go wrong, unless the plan leaves it out; trouble has planned the next.
 func (w *world) fault() {
-	if w.healed {
-		return
-	}
-	i := w.trouble
-	w.trouble++
-	w.roll("fault", "", i)
-	w.after(w.between(w.mood.faultEvery/2, w.mood.faultEvery*3/2), w.fault)
-	if !kept(w.plan.Faults, i) {
+	if w.healed || !w.trouble() {
 		return
 	}
 	n := w.nodes[w.rng.IntN(len(w.nodes))]

@@ -179,7 +179,7 @@ func (s *session) send(m *send, previous chat.ClientID, lastAcked chat.MessageID
 			s.reply(func() { c.refused(m, err) })
 			return
 		}
-		n.w.ops++
+		n.w.did(sub.Op)
 		n.w.proveDurable(n, m, sub.Op.ID, sub.ZoneDurable)
 		s.reply(func() { c.acked(m, sub.Op.ID, chat.AckRegion) })
 		if sub.ZoneDurable {
@@ -193,6 +193,7 @@ func (s *session) send(m *send, previous chat.ClientID, lastAcked chat.MessageID
 
 // proveDurable checks an ack in the moment in which it is given.
 func (w *world) proveDurable(n *node, m *send, id chat.MessageID, zone bool) {
+	w.checked(PromiseDurable)
 	rows := n.tables.Retries(m.from.user.id, m.client)
 	if id != chat.NoMessage && !slices.ContainsFunc(rows, func(r chat.RetryRow) bool { return r.ID == id }) {
 		w.violate(PromiseDurable, "%s acknowledged %s as %s, which is not on its disk", n.region, m, id)
@@ -217,7 +218,7 @@ func (s *session) other(op chat.Op, with *user) {
 	}
 	s.node.submit(replication.Submit{Op: op}, func(sub replication.Submitted) {
 		if sub.Err == nil {
-			s.node.w.ops++
+			s.node.w.did(sub.Op)
 		}
 	}, nil)
 }

@@ -123,6 +123,7 @@ func (n *node) step(in replication.Input) {
 		case replication.Submitted:
 			done := n.tokens[out.Token]
 			delete(n.tokens, out.Token)
+			n.w.checked(PromiseProtocol)
 			if done == nil {
 				n.w.violate(PromiseProtocol, "%s answered token %d twice", n.region, out.Token)
 				return
@@ -216,6 +217,7 @@ func (n *node) proveNew(out replication.Write) {
 		return // given again
 	}
 	n.lastWrite = out.ID
+	n.w.checked(PromiseNoGap)
 	for i := range out.Batch.Inbox {
 		if at := out.Batch.Inbox[i].Arrival; at <= n.givenLocal {
 			n.w.violate(PromiseNoGap, "%s stamps an arrival %s below a local mark it gave", n.region, n.givenLocal.Time().Sub(at.Time()))

@@ -13,7 +13,7 @@ func TestPromises(t *testing.T) {
 	}
 	begin := time.Now()
 	res := Run(Options{Seeds: seeds, FirstSeed: 1})
-	t.Logf("%d seeds, %d ops, trace %s, faults %v, %s", res.Seeds, res.Ops, res.TraceHash, res.Faults, time.Since(begin).Round(time.Millisecond))
+	t.Logf("%d seeds, %d ops, trace %s, faults %v, %s", res.Seeds, total(res.Ops), res.TraceHash, res.Faults, time.Since(begin).Round(time.Millisecond))
 	for i, v := range res.Violations {
 		if i < 3 {
 			t.Error(v)
@@ -32,7 +32,7 @@ func TestPromises(t *testing.T) {
 // The same seed is the same run, event by event; another seed is another.
 func TestSameSeedSameTrace(t *testing.T) {
 	trace := func(seed uint64) string {
-		return Run(Options{Seeds: 2, FirstSeed: seed, Busy: 10 * time.Second}).TraceHash
+		return Run(Options{Seeds: 2, FirstSeed: seed, Plan: Plan{BusyMS: 10_000}}).TraceHash
 	}
 	if a, b := trace(7), trace(7); a != b {
 		t.Fatalf("seed 7 gave the traces %s and %s", a, b)

@@ -1,14 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"meridian/sim"
 )
@@ -17,69 +16,134 @@ import (
 type simReport struct {
 	Violations int             `json:"violations"`
 	Seeds      int             `json:"seeds"`
+	FirstSeed  uint64          `json:"first_seed"`
 	TraceHash  string          `json:"trace_hash"`
 	Faults     map[string]int  `json:"faults"`
 	Ops        int             `json:"ops"`
+	OpsByKind  map[string]int  `json:"ops_by_kind"`
+	Checks     map[string]int  `json:"checks"`
 	Details    []sim.Violation `json:"details,omitempty"`
 }
 
+// simFlags are what the verb is told.
+type simFlags struct {
+	seeds            int
+	firstSeed, seed  uint64
+	minutes          float64
+	busy             time.Duration
+	mask             string
+	shrinkRuns       int
+	trace, json      bool
+	progress, single bool
+	bounded          bool // by --seeds
+}
+
 func simCommand() *cobra.Command {
-	var opt sim.Options
-	var minutes float64
-	var asJSON bool
+	var f simFlags
 	cmd := &cobra.Command{
 		Use: "sim", Short: "Run the protocol between regions through simulated worlds full of faults",
 		Long: `Run the protocol between regions through simulated worlds: delay, loss of connection, cuts, crashes that lose what was not
-synced, restarts, clock skew. A seed is a world; the same seed is the same run. Exit code 1 when a promise was broken.`,
+synced, restarts, clock skew. A seed is a world; the same seed is the same run, on any number of cores. Exit code 1 when a
+promise was broken: the first failing world is then made as small as can be, and printed as the flags that run it again.`,
+		Example: `  meridian sim --seeds 1000
+  meridian sim --minutes 10 --first-seed 5000
+  meridian sim --seed 148 --trace`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if opt.Seeds < 1 || minutes < 0 {
-				return &exitError{code: exitUsage, what: "--seeds must be at least 1, --minutes at least 0"}
-			}
-			opt.Busy = time.Duration(minutes * float64(time.Minute))
-			if f, ok := cmd.ErrOrStderr().(interface{ Fd() uintptr }); ok && term.IsTerminal(int(f.Fd())) {
-				opt.Progress = func(done int, seed uint64, violations int) {
-					fmt.Fprintf(cmd.ErrOrStderr(), "\r%d of %d worlds, %d violations", done, opt.Seeds, violations)
-				}
-				defer fmt.Fprintln(cmd.ErrOrStderr())
-			}
-			r := sim.Run(opt)
-			report := simReport{len(r.Violations), r.Seeds, r.TraceHash, r.Faults, r.Ops, r.Violations}
-			if err := report.print(cmd, opt, asJSON); err != nil {
+			f.single = cmd.Flags().Changed("seed")
+			f.bounded = cmd.Flags().Changed("seeds") || f.minutes == 0
+			opt, err := f.options(cmd.OutOrStdout())
+			if err != nil {
 				return err
 			}
-			if report.Violations > 0 {
-				return &exitError{code: exitFailed}
-			}
-			return nil
+			return f.run(cmd, opt)
 		},
 	}
-	cmd.Flags().IntVar(&opt.Seeds, "seeds", 100, "worlds to run")
-	cmd.Flags().Uint64Var(&opt.FirstSeed, "first-seed", 1, "the first world's seed")
-	cmd.Flags().Float64Var(&minutes, "minutes", 0, "simulated minutes of traffic and faults per world (default half a minute)")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "end with one JSON line")
+	cmd.Flags().IntVar(&f.seeds, "seeds", 100, "worlds to run; with --minutes and without --seeds: as many as there is time for")
+	cmd.Flags().Uint64Var(&f.firstSeed, "first-seed", 1, "the first world's seed")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "run this one world")
+	cmd.Flags().Float64Var(&f.minutes, "minutes", 0, "begin no world after so many minutes; 0: no bound")
+	cmd.Flags().DurationVar(&f.busy, "busy", 0, "simulated time of traffic and faults of a world (default 30s)")
+	cmd.Flags().StringVar(&f.mask, "mask", "", "the part of the world that happens, as printed for a failing world")
+	cmd.Flags().IntVar(&f.shrinkRuns, "shrink-runs", 2000, "runs to spend on making the first failing world smaller; 0: none")
+	cmd.Flags().BoolVar(&f.trace, "trace", false, "print all that happens; best with --seed")
+	cmd.Flags().BoolVar(&f.json, "json", false, "end with one JSON line")
+	cmd.Flags().BoolVar(&f.progress, "progress", false, "tell the progress also where there is no terminal")
 	return cmd
 }
 
-func (r simReport) print(cmd *cobra.Command, opt sim.Options, asJSON bool) error {
-	w := cmd.OutOrStdout()
-	if asJSON {
-		line, err := json.Marshal(r)
+// options checks the flags.
+func (f *simFlags) options(out io.Writer) (sim.Options, error) {
+	if f.seeds < 1 || f.minutes < 0 || f.busy < 0 || f.shrinkRuns < 0 {
+		return sim.Options{}, &exitError{code: exitUsage, what: "--seeds must be at least 1, --minutes, --busy and --shrink-runs at least 0"}
+	}
+	if f.busy > 0 && f.busy < time.Millisecond || f.busy > 24*time.Hour {
+		return sim.Options{}, &exitError{code: exitUsage, what: "--busy must be from 1ms to 24h"}
+	}
+	opt := sim.Options{Seeds: f.seeds, FirstSeed: f.firstSeed, ShrinkRuns: f.shrinkRuns}
+	if f.mask != "" {
+		plan, err := sim.ParsePlan(f.mask)
+		if err != nil {
+			return sim.Options{}, &exitError{code: exitUsage, what: "--mask: " + err.Error()}
+		}
+		opt.Plan = plan
+	}
+	if f.busy > 0 {
+		opt.Plan.BusyMS = int(f.busy.Milliseconds())
+	}
+	switch {
+	case f.single:
+		opt.Seeds, opt.FirstSeed = 1, f.seed
+	case !f.bounded:
+		opt.Seeds = 0
+	}
+	if f.trace {
+		opt.ShrinkRuns = 0
+		opt.Trace = func(line string) { fmt.Fprintln(out, line) }
+	}
+	return opt, nil
+}
+
+// run runs the worlds and prints what they showed.
+func (f *simFlags) run(cmd *cobra.Command, opt sim.Options) error {
+	ctx := cmd.Context()
+	if f.minutes > 0 {
+		timed, cancel := context.WithTimeout(ctx, time.Duration(f.minutes*float64(time.Minute)))
+		defer cancel()
+		ctx = timed
+	}
+	opt.Stop = ctx.Done()
+	progress := newSimProgress(cmd.ErrOrStderr(), opt.Seeds, f.progress)
+	opt.Progress = progress.tell
+	started := time.Now()
+	res := sim.Run(opt)
+	progress.end()
+	report := newSimReport(res, opt)
+	if f.json {
+		line, err := json.Marshal(report)
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(w, string(line))
-		return err
+		fmt.Fprintln(cmd.OutOrStdout(), string(line))
+	} else {
+		report.print(cmd.OutOrStdout(), time.Since(started))
 	}
-	var faults []string
-	for kind, n := range r.Faults {
-		faults = append(faults, fmt.Sprintf("%s %d", kind, n))
-	}
-	slices.Sort(faults)
-	fmt.Fprintf(w, "%d worlds from seed %d: %d violations, %d ops\nfaults: %s\ntrace hash %s\n",
-		r.Seeds, opt.FirstSeed, r.Violations, r.Ops, strings.Join(faults, ", "), r.TraceHash)
-	for _, v := range r.Details {
-		fmt.Fprintf(w, "\nseed %d: %s: %s\n  replay: meridian sim --first-seed %d --seeds 1\n", v.Seed, v.Promise, v.Detail, v.Seed)
+	switch {
+	case report.Violations > 0:
+		return &exitError{code: exitFailed}
+	case cmd.Context().Err() != nil:
+		return &exitError{code: exitFailed, what: fmt.Sprintf("interrupted after %d seeds", report.Seeds)}
 	}
 	return nil
+}
+
+func newSimReport(res sim.Result, opt sim.Options) simReport {
+	r := simReport{
+		Violations: len(res.Violations), Seeds: res.Seeds, FirstSeed: opt.FirstSeed, TraceHash: res.TraceHash, Faults: res.Faults,
+		OpsByKind: res.Ops, Checks: res.Checks, Details: res.Violations,
+	}
+	for _, n := range res.Ops {
+		r.Ops += n
+	}
+	return r
 }

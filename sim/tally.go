@@ -1,0 +1,42 @@
+package sim
+
+import (
+	"fmt"
+
+	"meridian/chat"
+)
+
+// opNames are the words for what ops do.
+var opNames = map[chat.OpKind]string{
+	chat.OpMessage: "message", chat.OpMark: "mark", chat.OpContact: "contact", chat.OpBlock: "block", chat.OpAccount: "account",
+	chat.OpSession: "session", chat.OpClaim: "claim", chat.OpGroup: "group", chat.OpMember: "member", chat.OpRows: "rows",
+	chat.OpRefused: "refused",
+}
+
+var changeNames = map[chat.ChangeKind]string{
+	chat.ChangeEdit: "edit", chat.ChangeDelete: "delete", chat.ChangeReaction: "reaction", chat.ChangeAlias: "alias",
+}
+
+// did counts an op that a node has acknowledged.
+func (w *world) did(op chat.Op) {
+	name, ok := opNames[op.Kind]
+	if op.Kind == chat.OpChange && op.Change != nil {
+		name, ok = changeNames[op.Change.Kind]
+	}
+	if !ok {
+		name = fmt.Sprintf("kind %d", op.Kind)
+	}
+	w.ops[name]++
+}
+
+// checked counts a check of a promise, whatever it finds.
+func (w *world) checked(promise string) { w.checks[promise]++ }
+
+// total adds up what was counted by kind.
+func total(counts map[string]int) int {
+	sum := 0
+	for _, n := range counts {
+		sum += n
+	}
+	return sum
+}
