@@ -1,12 +1,15 @@
 # Meridian. `make help` lists the targets.
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOFLAGS_BUILD := -trimpath -ldflags "-X main.version=$(VERSION)"
-SEEDS ?= 500
+SEEDS ?= 1000
+NIGHTLY_MINUTES ?= 60
+# Each night other worlds: days since 1970, a million seeds each.
+NIGHTLY_FIRST_SEED ?= $(shell expr $$(date +%s) / 86400 \* 1000000)
 GOLANGCI := .cache/bin/golangci-lint
 GOLANGCI_VERSION := v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: help up build web test check lint race sim bench nightly geo proto clean
+.PHONY: help up build web test check lint race sim mutants bench nightly geo proto clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,13 +39,17 @@ race: ## the Go tests under the race detector
 	go test -race -short -p 1 -timeout 30m ./...
 
 sim: build ## the simulation: make sim SEEDS=5000
-	bin/meridian sim --seeds $(SEEDS) --json
+	bin/meridian sim --seeds $(SEEDS) --progress
+
+mutants: ## search anew the worlds that catch each missing mechanism, and record them (minutes)
+	go test ./sim -run '^TestMutants$$' -count 1 -timeout 2h -v -record
 
 bench: build ## messages/s, latencies and bytes per idle connection of one region
 	bin/meridian bench
 
 nightly: build ## what takes hours: many seeds, races, fuzzing, the benchmark
-	bin/meridian sim --seeds 20000 --json
+	bin/meridian sim --minutes $(NIGHTLY_MINUTES) --first-seed $(NIGHTLY_FIRST_SEED) --json
+	$(MAKE) mutants
 	$(MAKE) race lint
 	scripts/fuzz.sh 2m
 	bin/meridian bench

@@ -6,7 +6,7 @@ import "slices"
 // turns, faults, tendencies, regions; each by halves first, then one by one, until nothing more can go or runs are used up.
 func shrink(seed uint64, promise string, plan Plan, full outcome, runs int) Plan {
 	s := &shrinker{seed: seed, promise: promise, best: plan, runs: runs}
-	s.best.Turns, s.best.Faults = full.turns, full.troubles
+	s.best.Turns, s.best.Faults = append([]int{}, full.turns...), append([]int{}, full.troubles...)
 	if !s.fails(s.best) {
 		return plan // it takes what the lists do not hold
 	}
@@ -73,7 +73,7 @@ func (s *shrinker) thin(list func(*Plan) *[]int) {
 		for at := 0; at < len(*list(&s.best)) && s.runs > 0; {
 			p := s.best
 			all := *list(&p)
-			*list(&p) = slices.Concat([]int{}, all[:at], all[min(at+part, len(all)):])
+			*list(&p) = append(append([]int{}, all[:at]...), all[min(at+part, len(all)):]...) // never nil: that would be all
 			if !s.fails(p) {
 				at += part
 			}

@@ -1,22 +1,24 @@
 package sim
 
 import (
+	"reflect"
 	"testing"
 	"time"
 )
 
-// In hundreds of worlds full of faults no promise is broken.
+// In a thousand worlds full of faults no promise is broken.
 func TestPromises(t *testing.T) {
-	seeds := 300
+	seeds := 1000
 	if testing.Short() {
 		seeds = 40
 	}
 	begin := time.Now()
-	res := Run(Options{Seeds: seeds, FirstSeed: 1})
-	t.Logf("%d seeds, %d ops, trace %s, faults %v, %s", res.Seeds, total(res.Ops), res.TraceHash, res.Faults, time.Since(begin).Round(time.Millisecond))
+	res := Run(Options{Seeds: seeds, FirstSeed: 1, ShrinkRuns: 500})
+	t.Logf("%d seeds, trace %s, %s\nfaults %v\nops %v\nchecks %v", res.Seeds, res.TraceHash, time.Since(begin).Round(time.Millisecond),
+		res.Faults, res.Ops, res.Checks)
 	for i, v := range res.Violations {
 		if i < 3 {
-			t.Error(v)
+			t.Errorf("%s\nplan %v", v, v.Plan)
 		}
 	}
 	for _, kind := range []string{
@@ -25,6 +27,14 @@ func TestPromises(t *testing.T) {
 	} {
 		if res.Faults[kind] == 0 {
 			t.Errorf("no world had the fault %q", kind)
+		}
+	}
+	for _, promise := range []string{
+		PromiseDurable, PromiseOnce, PromiseInvented, PromiseOrder, PromiseNoGap, PromiseResidency, PromiseConverge,
+		PromiseLiveness, PromiseProtocol, PromiseNoPanic,
+	} {
+		if res.Checks[promise] == 0 {
+			t.Errorf("no world checked %q", promise)
 		}
 	}
 }
@@ -39,5 +49,37 @@ func TestSameSeedSameTrace(t *testing.T) {
 	}
 	if a, b := trace(7), trace(8); a == b {
 		t.Fatalf("seeds 7 and 8 gave the same trace %s", a)
+	}
+}
+
+// The result does not depend on how many worlds run at once, nor the trace on whether somebody reads it.
+func TestWorkersDoNotMatter(t *testing.T) {
+	run := func(workers int, trace func(string)) Result {
+		return Run(Options{Seeds: 7, FirstSeed: 20, Workers: workers, Trace: trace, Plan: Plan{BusyMS: 5_000}})
+	}
+	lines := 0
+	one, three, read := run(1, nil), run(3, nil), run(1, func(string) { lines++ })
+	if !reflect.DeepEqual(one, three) {
+		t.Errorf("one worker: %+v\nthree: %+v", one, three)
+	}
+	if !reflect.DeepEqual(one, read) || lines == 0 {
+		t.Errorf("nobody reads: %+v\n%d lines read: %+v", one, lines, read)
+	}
+}
+
+// A run that is stopped ends with the worlds that have begun, without a gap.
+func TestStop(t *testing.T) {
+	stop := make(chan struct{})
+	plan := Plan{BusyMS: 1_000}
+	res := Run(Options{FirstSeed: 1, Plan: plan, Stop: stop, Progress: func(p Progress) {
+		if p.Done == 3 {
+			close(stop)
+		}
+	}})
+	if res.Seeds < 3 {
+		t.Fatalf("%d seeds", res.Seeds)
+	}
+	if whole := Run(Options{FirstSeed: 1, Seeds: res.Seeds, Plan: plan}); whole.TraceHash != res.TraceHash {
+		t.Errorf("stopped after %d: trace %s, want %s", res.Seeds, res.TraceHash, whole.TraceHash)
 	}
 }

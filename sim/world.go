@@ -126,9 +126,9 @@ func (w *world) run() {
 	if len(w.violations) > 0 {
 		return
 	}
+	w.check()
 	w.checked(PromiseLiveness)
-	if !rested {
+	if !rested { // last: what the checks say of the same is plainer
 		w.violate(PromiseLiveness, "not at rest %s after healing: %s", w.now-w.busy, w.unrest())
 	}
-	w.check()
 }
