@@ -24,10 +24,11 @@ import (
 // would take minutes.
 type mutantBinary string
 
-// activeMutant is the environment variable that names the mutant; the declaration goes into each package that has some.
+// mutantVariable is the environment variable that names the active mutant; mutantDeclaration goes into each package that has
+// mutants.
 const (
-	activeMutant      = "MERIDIAN_MUTANT"
-	activeDeclaration = "import \"os\"\n\nvar activeMutant = os.Getenv(\"" + activeMutant + "\")\n"
+	mutantVariable    = "MERIDIAN_MUTANT"
+	mutantDeclaration = "import \"os\"\n\nvar activeMutant = os.Getenv(\"" + mutantVariable + "\")\n"
 )
 
 // huntMax bounds a search of one mutant.
@@ -65,7 +66,7 @@ func buildMutants(t *testing.T, list []mutant) mutantBinary {
 		}
 		put(original, woven)
 		if declared := filepath.Join(filepath.Dir(original), "active_mutant.go"); replace[declared] == "" {
-			put(declared, "package "+name+"\n\n"+activeDeclaration)
+			put(declared, "package "+name+"\n\n"+mutantDeclaration)
 		}
 	}
 	overlay, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "sim.test")
@@ -91,7 +92,7 @@ func (b mutantBinary) search(mutant string, o huntOptions) ([]Violation, error) 
 	ctx, cancel := context.WithTimeout(context.Background(), huntMax)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, string(b), "-test.run=^TestHunt$", "-test.timeout=0", "-hunt="+string(options))
-	cmd.Env = append(os.Environ(), activeMutant+"="+mutant, "GOMAXPROCS=1", "GOGC=400")
+	cmd.Env = append(os.Environ(), mutantVariable+"="+mutant, "GOMAXPROCS=1", "GOGC=400")
 	out, err := cmd.CombinedOutput()
 	_, line, ok := strings.Cut(string(out), "\nhunt: ")
 	if !ok || err != nil {
