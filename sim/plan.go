@@ -36,8 +36,8 @@ func ParsePlan(text string) (Plan, error) {
 	if err := decoder.Decode(&p); err != nil {
 		return bad("the plan is not the JSON that sim prints: " + err.Error())
 	}
-	if p.BusyMS < 0 || p.Regions < 0 {
-		return bad("busy_ms and regions of a plan are not negative")
+	if p.BusyMS < 0 || p.Regions < 0 || p.BusyMS > int(BusyMax.Milliseconds()) {
+		return bad(fmt.Sprintf("busy_ms of a plan is at most %d, and neither it nor regions is negative", BusyMax.Milliseconds()))
 	}
 	for _, name := range p.Calm {
 		if _, ok := calms[name]; !ok {
@@ -58,6 +58,9 @@ func (p Plan) String() string {
 
 // busyDefault is how long people write and faults happen.
 const busyDefault = 30 * time.Second
+
+// BusyMax bounds the simulated time of a world.
+const BusyMax = 24 * time.Hour
 
 func (p Plan) busy() time.Duration {
 	if p.BusyMS == 0 {

@@ -74,7 +74,7 @@ func TestParsePlan(t *testing.T) {
 	if err != nil || again.String() != p.String() || again.Turns == nil || again.busy() != 1200*time.Millisecond {
 		t.Errorf("%s became %s (%v)", p, again, err)
 	}
-	for _, text := range []string{"", "x", "[]", `{"turn":[1]}`, `{"busy_ms":-1}`, `{"regions":-3}`, `{"calm":["wind"]}`, `{"turns":["a"]}`} {
+	for _, text := range []string{"", "x", "[]", `{"turn":[1]}`, `{"busy_ms":-1}`, `{"busy_ms":86400001}`, `{"regions":-3}`, `{"calm":["wind"]}`, `{"turns":["a"]}`} {
 		if _, err := ParsePlan(text); chat.CodeOf(err) != chat.CodeInvalid {
 			t.Errorf("ParsePlan(%q): %v, want code %s", text, err, chat.CodeInvalid)
 		}

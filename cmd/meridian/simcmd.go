@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,7 +78,7 @@ func (f *simFlags) options(out io.Writer) (sim.Options, error) {
 	if f.seeds < 1 || f.minutes < 0 || f.busy < 0 || f.shrinkRuns < 0 {
 		return sim.Options{}, &exitError{code: exitUsage, what: "--seeds must be at least 1, --minutes, --busy and --shrink-runs at least 0"}
 	}
-	if f.busy > 0 && f.busy < time.Millisecond || f.busy > 24*time.Hour {
+	if f.busy > 0 && f.busy < time.Millisecond || f.busy > sim.BusyMax {
 		return sim.Options{}, &exitError{code: exitUsage, what: "--busy must be from 1ms to 24h"}
 	}
 	opt := sim.Options{Seeds: f.seeds, FirstSeed: f.firstSeed, ShrinkRuns: f.shrinkRuns}
@@ -104,6 +105,10 @@ func (f *simFlags) options(out io.Writer) (sim.Options, error) {
 	return opt, nil
 }
 
+// simGCPercent lets the heap grow before it is collected: worlds are small and soon gone, and collecting them less often saves
+// a fifth of the time.
+const simGCPercent = 400
+
 // run runs the worlds and prints what they showed.
 func (f *simFlags) run(cmd *cobra.Command, opt sim.Options) error {
 	ctx := cmd.Context()
@@ -115,6 +120,7 @@ func (f *simFlags) run(cmd *cobra.Command, opt sim.Options) error {
 	opt.Stop = ctx.Done()
 	progress := newSimProgress(cmd.ErrOrStderr(), opt.Seeds, f.progress)
 	opt.Progress = progress.tell
+	defer debug.SetGCPercent(debug.SetGCPercent(simGCPercent))
 	started := time.Now()
 	res := sim.Run(opt)
 	progress.end()

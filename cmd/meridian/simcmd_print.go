@@ -17,9 +17,9 @@ import (
 func (r simReport) print(w io.Writer, took time.Duration) {
 	fmt.Fprintf(w, "%d worlds from seed %d in %s (%.0f/s): %d violations, %d ops, trace hash %s\n", r.Seeds, r.FirstSeed,
 		took.Round(100*time.Millisecond), float64(r.Seeds)/max(took.Seconds(), 0.001), r.Violations, r.Ops, r.TraceHash)
-	table(w, "faults", r.Faults)
-	table(w, "ops acknowledged", r.OpsByKind)
-	table(w, "promises checked", r.Checks)
+	counted(w, "faults", r.Faults)
+	counted(w, "ops acknowledged", r.OpsByKind)
+	counted(w, "promises checked", r.Checks)
 	for _, v := range r.Details {
 		fmt.Fprintf(w, "\n%s\n  run it again: meridian sim --seed %d --trace%s\n", v, v.Seed, maskFlag(v.Plan))
 	}
@@ -33,8 +33,8 @@ func maskFlag(p *sim.Plan) string {
 	return " --mask '" + strings.ReplaceAll(p.String(), "'", `'\''`) + "'"
 }
 
-// table prints counts by name.
-func table(w io.Writer, title string, counts map[string]int) {
+// counted prints counts by name.
+func counted(w io.Writer, title string, counts map[string]int) {
 	fmt.Fprintf(w, "\n%s\n", title)
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		fmt.Fprintf(w, "  %-28s %12d\n", name, counts[name])
