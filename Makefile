@@ -9,7 +9,7 @@ GOLANGCI := .cache/bin/golangci-lint
 GOLANGCI_VERSION := v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: help up build web test check lint race sim mutants bench nightly geo proto clean
+.PHONY: help up build web test check lint race sim mutants nemesis bench nightly geo proto clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ sim: build ## the simulation: make sim SEEDS=5000
 
 mutants: ## search anew the worlds that catch each missing mechanism, and record them (minutes)
 	go test ./sim -run '^TestMutants$$' -count 1 -timeout 2h -v -record
+
+nemesis: build ## real processes under every fault, about 20 min; the report lies in .cache/nemesis
+	scripts/nemesis.sh full
 
 bench: build ## messages/s, latencies and bytes per idle connection of one region
 	bin/meridian bench

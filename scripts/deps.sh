@@ -21,6 +21,11 @@ at_least 20.19 "${node_version#v}" || fail "Node ${node_version#v} is too old: 2
 packages=()
 command -v chromium >/dev/null || packages+=(chromium)
 command -v dig >/dev/null || packages+=(bind9-dnsutils)
+# For the nemesis, which needs root and falls back to less without.
+if [ "$(id -u)" = 0 ]; then
+  command -v ip >/dev/null || packages+=(iproute2)
+  command -v nft >/dev/null || packages+=(nftables)
+fi
 if [ "${#packages[@]}" -gt 0 ]; then
   command -v apt-get >/dev/null || fail "missing: ${packages[*]} (names of Debian packages); install them by your package manager"
   [ "$(id -u)" = 0 ] || fail "missing: ${packages[*]}; run: sudo apt-get install -y --no-install-recommends ${packages[*]}"

@@ -11,8 +11,9 @@ stage format 60 scripts/format.sh
 stage vet 600 go vet ./...
 stage "vet process tests" 300 go vet -tags process ./runbooks
 # The process tests start processes for minutes: they have a stage of their own.
-stage "Go tests" 1200 go test -p 1 -timeout 15m $(go list ./... | grep -v /test/process)
+stage "Go tests" 1200 go test -p 1 -timeout 15m $(go list ./... | grep -v -e /test/process -e '/test/nemesis$')
 stage "web tests" 300 npm --prefix web test
 stage "browser tests" 600 npm --prefix web run e2e
 stage "process tests" 900 scripts/process.sh
+stage nemesis 600 scripts/nemesis.sh short
 finished test

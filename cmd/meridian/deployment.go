@@ -40,6 +40,8 @@ type deployment struct {
 	// peers are the backbone addresses; simulate is true under `up` only.
 	peers    map[chat.NodeRef]string
 	simulate bool
+	// clockOffset is added to the clock that stamps ops: a test of the system's own, see nodeCommand.
+	clockOffset time.Duration
 }
 
 // newDeployment loads keys and address data. cfg must be valid and its addresses final.
@@ -156,10 +158,12 @@ func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, store chat.S
 		Config: d.cfg, Region: region, Store: store, Keys: d.secrets.keys.Only(d.zonesOf(region)...), DirectoryKey: d.secrets.directoryKey,
 		AdminToken: d.secrets.adminToken, HTTP: ls.http, Admin: ls.admin, Backbone: ls.backbone,
 		Peers: d.peersOf(ref), Identity: identity, Network: d.network, Route: d.routeHandler, Web: d.web,
-		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, Now: time.Now, Log: log,
+		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, Now: d.now, Log: log,
 		Metrics: metrics, Tracer: tracer,
 	})
 }
+
+func (d *deployment) now() time.Time { return time.Now().Add(d.clockOffset) }
 
 func (d *deployment) zonesOf(region chat.Region) []chat.Zone {
 	var zones []chat.Zone

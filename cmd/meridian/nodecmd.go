@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,22 +19,24 @@ import (
 // nodeCommand runs one region as a process of its own.
 func nodeCommand() *cobra.Command {
 	var file, region, node string
+	var clockOffset time.Duration
 	cmd := &cobra.Command{
 		Use: "node", Short: "Run a node of one region from a configuration file", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ref := chat.NodeRef{Region: chat.Region(region), Node: chat.NodeID(node)}
-			return failed(runNode(cmd.Context(), file, ref, cmd.OutOrStdout(), cmd.ErrOrStderr()))
+			return failed(runNode(cmd.Context(), file, ref, clockOffset, cmd.OutOrStdout(), cmd.ErrOrStderr()))
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file of the deployment")
 	cmd.Flags().StringVar(&region, "region", "", "the region to run")
 	cmd.Flags().StringVar(&node, "node", string(config.OnlyNode), "which of the region's nodes")
+	cmd.Flags().DurationVar(&clockOffset, "clock-offset", 0, "for tests: added to this node's clock, as if the machine's were wrong")
 	_ = cmd.MarkFlagRequired("config") // the flags exist
 	_ = cmd.MarkFlagRequired("region")
 	return cmd
 }
 
-func runNode(ctx context.Context, file string, ref chat.NodeRef, stdout, stderr io.Writer) error {
+func runNode(ctx context.Context, file string, ref chat.NodeRef, clockOffset time.Duration, stdout, stderr io.Writer) error {
 	cfg, err := config.Load(file)
 	if err != nil {
 		return err
@@ -50,6 +53,7 @@ func runNode(ctx context.Context, file string, ref chat.NodeRef, stdout, stderr 
 	if err != nil {
 		return err
 	}
+	d.clockOffset = clockOffset
 	ls, err := rebind(n)
 	if err != nil {
 		return err

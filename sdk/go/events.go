@@ -51,7 +51,8 @@ type Failed struct {
 	Err      *Error
 }
 
-// Aliased: the message known as From is now known as To: two regions took the same send, and another id won.
+// Aliased: the message known as From is now known as To: two regions took the same send, and another id won. A client that
+// resumes for an earlier run also tells of messages that the application may never have seen.
 type Aliased struct {
 	ConversationID string
 	ClientID       string

@@ -60,11 +60,12 @@ func (k *known) note(key sendKey, conversation, id string) (n novelty, was strin
 	return repeat, ""
 }
 
-// alias takes in that from is called to. It says whether the application knows from and has not been told.
-func (k *known) alias(from, to string) (key sendKey, tell bool) {
+// alias takes in that from is called to. It says whether the application may know from and has not been told: what an
+// earlier run of it was given is not remembered here.
+func (k *known) alias(from, to string, earlier bool) (key sendKey, tell bool) {
 	key, ok := k.byID[from]
 	if !ok {
-		return key, false
+		return key, earlier
 	}
 	if _, ok := k.byID[to]; !ok {
 		k.remember(to, key)

@@ -182,3 +182,13 @@ func TestAPI(t *testing.T) {
 		t.Errorf("LogOut: %v", err)
 	}
 }
+
+// Of a message that only an earlier run of the application can know, a client that resumes for it tells the alias; one that
+// began by itself does not, for nobody was given the old id.
+func TestAliasOfAnEarlierRun(t *testing.T) {
+	for _, earlier := range []bool{true, false} {
+		if _, tell := newKnown().alias("from", "to", earlier); tell != earlier {
+			t.Errorf("resumed for an earlier run: %v, told: %v", earlier, tell)
+		}
+	}
+}

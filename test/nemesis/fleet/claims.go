@@ -1,0 +1,95 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"meridian/chat"
+	meridian "meridian/sdk/go"
+	"meridian/test/history"
+)
+
+const (
+	// contestEvery is how often a name is contested; claimTimeout bounds each attempt.
+	contestEvery = 2 * time.Second
+	claimTimeout = 8 * time.Second
+)
+
+// contest lets two people in two regions sign up under one new name at once, again and again, until ctx ends.
+func (f *Fleet) contest(ctx context.Context) {
+	tick := time.NewTicker(contestEvery)
+	defer tick.Stop()
+	var claims sync.WaitGroup
+	defer claims.Wait()
+	regions := f.regions()
+	for i := 0; ; i++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		name := fmt.Sprintf("contested-%d", i)
+		for side := range 2 {
+			claims.Go(func() { f.claim(name, regions[(i+side)%len(regions)]) })
+		}
+	}
+}
+
+func (f *Fleet) regions() []chat.Region {
+	var all []chat.Region
+	for _, ref := range f.world.Nodes() {
+		if len(all) == 0 || all[len(all)-1] != ref.Region {
+			all = append(all, ref.Region)
+		}
+	}
+	return all
+}
+
+// claim tries once, and notes what came of it.
+func (f *Fleet) claim(name string, region chat.Region) {
+	ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
+	defer cancel()
+	c := history.Claim{Kind: history.ClaimName, Name: name, Region: string(region), Invoked: f.now()}
+	account, err := f.api(region).SignUp(ctx, meridian.SignUp{Username: name, Password: Password, Zone: "world"})
+	c.Returned = f.now()
+	switch {
+	case err == nil:
+		c.Outcome, c.User = history.Acked, account.UserID
+	case meridian.CodeOf(err) == meridian.CodeUsernameTaken:
+		c.Outcome = history.Failed
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.claims = append(f.claims, c)
+}
+
+// Claims gives what was claimed, and asks every region in regions who has each of the names now.
+func (f *Fleet) Claims(ctx context.Context, regions []chat.Region) ([]history.Claim, error) {
+	f.mu.Lock()
+	all := append([]history.Claim(nil), f.claims...)
+	f.mu.Unlock()
+	names := map[string]bool{}
+	for _, c := range all {
+		names[c.Name] = true
+	}
+	for _, region := range regions {
+		api := f.api(region)
+		account, err := api.LogIn(ctx, meridian.Credentials{Username: f.People[0].Name, Password: Password, Device: "reader"})
+		if err != nil {
+			return nil, fmt.Errorf("log in at %s: %w", region, err)
+		}
+		api.Token = func(context.Context) (string, error) { return account.Access, nil }
+		for name := range names {
+			look := history.Claim{Kind: history.LookUpName, Name: name, Region: string(region), Invoked: f.now(), Outcome: history.Acked}
+			profile, err := api.User(ctx, name)
+			look.Returned, look.User = f.now(), profile.UserID
+			if err != nil && meridian.CodeOf(err) != meridian.CodeUnknownUser {
+				return nil, fmt.Errorf("look %s up at %s: %w", name, region, err)
+			}
+			all = append(all, look)
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,115 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"meridian/chat"
+	meridian "meridian/sdk/go"
+)
+
+// Crowd is many clients of few people that say nothing: they only want to be served.
+type Crowd struct {
+	fleet   *Fleet
+	clients []*guest
+	stop    context.CancelFunc
+	ended   sync.WaitGroup
+}
+
+// guest is one client of a crowd.
+type guest struct {
+	mu    sync.Mutex
+	url   string
+	since time.Duration
+	links int
+}
+
+// socketsPerPerson is how many clients of a crowd share an account.
+const socketsPerPerson = 20
+
+// Gather signs people up near a region and waits until size clients are served.
+func (f *Fleet) Gather(ctx context.Context, size int, near chat.Region) (*Crowd, error) {
+	c := &Crowd{fleet: f}
+	run, stop := context.WithCancel(context.Background())
+	c.stop = stop
+	for i := 0; len(c.clients) < size; i++ {
+		account, err := f.signUp(ctx, meridian.SignUp{Username: fmt.Sprintf("crowd-%s-%d", near, i), Password: Password, Zone: "world"}, near)
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
+		for range min(socketsPerPerson, size-len(c.clients)) {
+			g := &guest{}
+			client := f.Client(meridian.Options{Tokens: account.Tokens, Handle: func(e meridian.Event) { g.handle(f, e) }}, near)
+			c.clients = append(c.clients, g)
+			c.ended.Go(func() { _ = client.Run(run) }) // it ends with the crowd
+		}
+	}
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if served := c.ServedBy(func(string) bool { return true }); served == size {
+			return c, nil
+		} else if time.Now().After(end) {
+			c.Close()
+			return nil, fmt.Errorf("only %d of a crowd of %d are served", served, size)
+		}
+	}
+}
+
+func (g *guest) handle(f *Fleet, e meridian.Event) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch e := e.(type) {
+	case meridian.Connected:
+		g.url, g.since = e.URL, f.now()
+		g.links++
+	case meridian.Disconnected:
+		g.url = ""
+	}
+}
+
+// ServedBy counts the clients that are served by a URL that fits.
+func (c *Crowd) ServedBy(fits func(url string) bool) int {
+	n := 0
+	for _, g := range c.clients {
+		g.mu.Lock()
+		if g.url != "" && fits(g.url) {
+			n++
+		}
+		g.mu.Unlock()
+	}
+	return n
+}
+
+// Returned gives, sorted, how long after a time each client was served that began to be after it.
+func (c *Crowd) Returned(after time.Duration) []time.Duration {
+	var all []time.Duration
+	for _, g := range c.clients {
+		g.mu.Lock()
+		if g.url != "" && g.since > after {
+			all = append(all, g.since-after)
+		}
+		g.mu.Unlock()
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Links is how often the clients were welcomed in all.
+func (c *Crowd) Links() int {
+	n := 0
+	for _, g := range c.clients {
+		g.mu.Lock()
+		n += g.links
+		g.mu.Unlock()
+	}
+	return n
+}
+
+// Close ends every client.
+func (c *Crowd) Close() {
+	c.stop()
+	c.ended.Wait()
+}

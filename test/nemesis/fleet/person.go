@@ -1,0 +1,315 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"meridian/chat"
+	meridian "meridian/sdk/go"
+	"meridian/test/history"
+)
+
+// Person is one user with one client, and what it did and was shown.
+type Person struct {
+	Name string
+	ID   string
+	Zone chat.Zone
+	Near chat.Region
+
+	fleet *Fleet
+	peers []*Person
+	// writing is held while something is handed to the client, and while one client takes over from another.
+	writing sync.Mutex
+
+	mu       sync.Mutex
+	client   *meridian.Client
+	tokens   meridian.Tokens
+	stop     context.CancelFunc
+	ended    chan struct{}    // closed when client has ended
+	gone     bool             // for good
+	told     map[string]bool  // what client has shown: it must not show it twice
+	sends    map[string]*Send // by client id
+	seq      map[string]int   // by recipient
+	view     map[string]bool
+	repeats  []string
+	newest   map[string]meridian.Message // from each sender
+	marks    map[markKey]string          // the furthest that was shown
+	url      string                      // that serves now; empty: none
+	since    time.Duration               // when it began to
+	Resets   int
+	Connects int
+	Refusals []error
+}
+
+// Send is one send with its times, counted from the fleet's beginning; 0: it did not happen.
+type Send struct {
+	history.Send
+	Invoked, AtRegion, AtLast, Shown time.Duration
+	// From and To are where its sender and its recipient are at home in the world.
+	From, To chat.Region
+}
+
+// join signs a person up near a region and starts the client. The links between the regions may be new: a sign-up that finds
+// no majority is tried again.
+func (f *Fleet) join(ctx context.Context, name string, zone chat.Zone, near chat.Region) (*Person, error) {
+	p := &Person{
+		Name: name, Zone: zone, Near: near, fleet: f, sends: map[string]*Send{}, seq: map[string]int{},
+		view: map[string]bool{}, newest: map[string]meridian.Message{}, marks: map[markKey]string{},
+	}
+	account, err := f.signUp(ctx, meridian.SignUp{Username: name, Password: Password, Zone: string(zone)}, near)
+	if err != nil {
+		return nil, fmt.Errorf("sign up %s: %w", name, err)
+	}
+	p.ID, p.tokens = account.UserID, account.Tokens
+	p.start(meridian.Options{})
+	return p, nil
+}
+
+// start runs a client that goes on where o says.
+func (p *Person) start(o meridian.Options) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o.Tokens, o.Handle = p.tokens, p.handle
+	client, ended := p.fleet.Client(o, p.Near), make(chan struct{})
+	ctx, stop := context.WithCancel(context.Background())
+	p.client, p.stop, p.ended, p.told = client, stop, ended, map[string]bool{}
+	go func() {
+		defer close(ended)
+		if err := client.Run(ctx); err != nil && ctx.Err() == nil {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.Refusals = append(p.Refusals, fmt.Errorf("the client ended: %w", err))
+		}
+	}()
+}
+
+// GoHome lets a person whom another region serves begin anew at the near one, as a device does that was switched off: with
+// the cursor and the sends that it kept.
+func (p *Person) GoHome() {
+	p.mu.Lock()
+	near := p.fleet.regionOf(p.url) == p.Near
+	client, stop, ended := p.client, p.stop, p.ended
+	p.mu.Unlock()
+	if near || p.Gone() {
+		return
+	}
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	stop()
+	<-ended
+	p.mu.Lock()
+	p.url = ""
+	p.mu.Unlock()
+	p.start(meridian.Options{Resume: client.Cursor(), Outbox: client.Pending()})
+}
+
+// Client makes a client of somebody near a region, which knows every node, the near ones first.
+func (f *Fleet) Client(o meridian.Options, near chat.Region) *meridian.Client {
+	var first, then []meridian.Endpoint
+	for _, ref := range f.world.Nodes() {
+		e := meridian.Endpoint{Region: string(ref.Region), URL: f.world.URL(ref)}
+		if ref.Region == near {
+			first = append(first, e)
+		} else {
+			then = append(then, e)
+		}
+	}
+	rand.Shuffle(len(first), func(i, j int) { first[i], first[j] = first[j], first[i] })
+	o.Endpoints, o.Header, o.ResetMessages = append(first, then...), header(near), 1<<20
+	return meridian.New(o)
+}
+
+// addresses stand for where people are: the router's data knows them.
+var addresses = map[chat.Region]string{"us-east": "8.8.8.8", "eu-west": "81.2.69.142", "ap-south": "49.36.0.1"}
+
+func header(near chat.Region) http.Header { return http.Header{"X-Forwarded-For": {addresses[near]}} }
+
+func (p *Person) handle(e meridian.Event) {
+	now := p.fleet.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch e := e.(type) {
+	case meridian.Connected:
+		p.url, p.since = e.URL, now
+		p.Connects++
+	case meridian.Disconnected:
+		p.url = ""
+	case meridian.Received:
+		p.received(e.Message, now)
+	case meridian.Acked:
+		p.view[e.MessageID], p.told[e.MessageID] = true, true
+		if s := p.sends[e.ClientID]; s != nil {
+			if s.Outcome != history.Acked {
+				s.AtRegion = now
+				p.fleet.Acks.Add(1)
+			}
+			s.Outcome, s.AckedID = history.Acked, e.MessageID
+			if e.Final {
+				s.AtLast = now
+			}
+		}
+	case meridian.Aliased:
+		if p.view[e.From] {
+			delete(p.view, e.From)
+			p.view[e.To], p.told[e.To] = true, true
+		}
+		if s := p.sends[e.ClientID]; s != nil {
+			s.AckedID = e.To
+		}
+	case meridian.Receipt:
+		p.receipt(e)
+	case meridian.Failed:
+		if s := p.sends[e.ClientID]; s != nil {
+			s.Outcome = history.Failed
+		}
+		p.Refusals = append(p.Refusals, e.Err)
+	case meridian.Reset:
+		p.Resets++
+		p.view, p.told = map[string]bool{}, map[string]bool{}
+	case meridian.TokensChanged:
+		p.tokens = e.Tokens
+	case meridian.Refused:
+		p.Refusals = append(p.Refusals, e.Err)
+	}
+}
+
+// received notes a message; called with mu held.
+func (p *Person) received(m meridian.Message, now time.Duration) {
+	if p.told[m.ID] {
+		p.repeats = append(p.repeats, m.ID)
+	}
+	p.view[m.ID], p.told[m.ID] = true, true
+	if old := p.newest[m.Sender.ID]; meridian.CompareMessageIDs(old.ID, m.ID) < 0 {
+		p.newest[m.Sender.ID] = m
+	}
+	if m.Sender.ID != p.ID {
+		p.fleet.shown(m.ClientID, now)
+	}
+}
+
+// markKey names a mark that the person sees.
+type markKey struct {
+	conversation string
+	kind         history.MarkKind
+}
+
+// receipt notes how far a mark has come; called with mu held.
+func (p *Person) receipt(e meridian.Receipt) {
+	key := markKey{e.ConversationID, history.PeerDelivered}
+	switch {
+	case e.Kind == "read" && e.User == p.ID:
+		key.kind = history.OwnRead
+	case e.Kind == "read":
+		key.kind = history.PeerRead
+	case e.User == p.ID:
+		return // the own delivered mark is nobody's business but the peer's
+	}
+	if meridian.CompareMessageIDs(p.marks[key], e.MessageID) < 0 {
+		p.marks[key] = e.MessageID
+	}
+}
+
+// write sends one message to somebody, now and then as an answer to the newest one from there, and reads what has come.
+func (p *Person) write(random *rand.Rand) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	to := p.peers[random.IntN(len(p.peers))]
+	p.mu.Lock()
+	last := p.newest[to.ID]
+	number := p.seq[to.ID] + 1
+	p.mu.Unlock()
+	parent := meridian.Message{}
+	if last.ID != "" && random.IntN(10) == 0 {
+		parent = last
+	}
+	if last.ID != "" && random.IntN(4) == 0 {
+		p.device().MarkRead(last.ConversationID, last.ID)
+	}
+	return p.send(to, fmt.Sprintf("%s → %s #%d %s", p.Name, to.Name, number, strings.Repeat("ж", random.IntN(60))), parent)
+}
+
+// send notes a message, then hands it to the client. One goroutine at a time writes for a person.
+func (p *Person) send(to *Person, text string, parent meridian.Message) error {
+	s := &Send{
+		Send: history.Send{ClientID: meridian.NewClientID(), Sender: p.ID, Recipient: to.ID, Text: text, ReplyTo: parent.ClientID},
+		From: p.Near, To: to.Near, Invoked: p.fleet.now(),
+	}
+	p.mu.Lock()
+	p.seq[to.ID]++
+	s.Seq = p.seq[to.ID]
+	p.sends[s.ClientID] = s
+	p.mu.Unlock()
+	p.fleet.note(s)
+	_, err := p.device().Send(meridian.Outgoing{ClientID: s.ClientID, ToUser: to.Name, Text: text, ReplyTo: parent.ID})
+	if err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		s.Outcome = history.Failed
+	}
+	return err
+}
+
+// Served gives the URL that serves the person, "" for none, and since when.
+func (p *Person) Served() (url string, since time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.url, p.since
+}
+
+func (p *Person) device() *meridian.Client {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.client
+}
+
+// Pending is how many sends are not acknowledged for good.
+func (p *Person) Pending() int { return len(p.device().Pending()) }
+
+// Leave ends the client for good, as a device does that is lost. It can send nothing again, so what it knew to be in one
+// region only, and waited for more, is unknown.
+func (p *Person) Leave() {
+	p.mu.Lock()
+	p.gone = true
+	stop, ended := p.stop, p.ended
+	p.mu.Unlock()
+	stop()
+	<-ended
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.sends {
+		if s.Outcome == history.Acked && s.AtLast == 0 {
+			s.Outcome = history.Unknown
+		}
+	}
+}
+
+// Gone says whether the client has ended for good.
+func (p *Person) Gone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gone
+}
+
+// view gives what the client shows in the end.
+func (p *Person) viewed() history.View {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v := history.View{Owner: p.ID, Repeats: slices.Clone(p.repeats)}
+	for id := range p.view {
+		v.IDs = append(v.IDs, id)
+	}
+	return v
+}
+
+// errRetry says that the same call may succeed later.
+func errRetry(err error) bool {
+	var e *meridian.Error
+	return errors.As(err, &e) && e.Retryable
+}

@@ -1,0 +1,158 @@
+package nemesis
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"meridian/chat"
+	"meridian/test/nemesis/fleet"
+	"meridian/test/nemesis/report"
+	"meridian/test/nemesis/world"
+)
+
+// stormClients is how many clients lose their region at once.
+const stormClients = 1000
+
+// A thousand clients that lose their region at once are served by the others within the bound, spread out by their jitter: no
+// hundredth of the time sees a large part of them.
+func TestReconnectStorm(t *testing.T) {
+	play(t, Plan{
+		Name: "reconnect-storm", What: fmt.Sprintf("%d clients of one region lose it at once", stormClients),
+		Size: fleet.Size{World: 3, PerSecond: 10}, Warm: time.Second, World: world.Plan{Nodes: 1, Ack: chat.AckZone},
+	}, func(s *Scenario) error {
+		crowd, err := s.Fleet.Gather(t.Context(), stormClients, "eu-west")
+		if err != nil {
+			return err
+		}
+		defer crowd.Close()
+		before := s.Fleet.Now()
+		var back []time.Duration
+		fault := kill("storm", "kill -9 of every process of eu-west under the crowd", regionBound, 15*time.Second, region("eu-west"))
+		mend := fault.Mend
+		fault.Mend = func(s *Scenario) error {
+			back = crowd.Returned(before)
+			return mend(s)
+		}
+		if err := s.Strike(t.Context(), fault); err != nil {
+			return err
+		}
+		s.storm(back, time.Duration(s.Report.Faults[0].Began)-before)
+		return nil
+	})
+}
+
+// storm prints and checks how a crowd came back; began is when its region went, on the clock of back.
+func (s *Scenario) storm(back []time.Duration, began time.Duration) {
+	perTenth := map[int]int{}
+	for i := range back {
+		back[i] -= began
+		perTenth[int(back[i]/(100*time.Millisecond))]++
+	}
+	peak, at := 0, 0
+	for tenth, n := range perTenth {
+		if n > peak {
+			peak, at = n, tenth
+		}
+	}
+	p99 := report.Percentile(back, 0.99)
+	s.figure("storm: %d of %d clients served elsewhere, p50 %s, p99 %s; accept peak %d in 0.1 s, %.1f s after the loss",
+		len(back), stormClients, report.Percentile(back, 0.5), p99, peak, float64(at)/10)
+	if len(back) < stormClients*99/100 || time.Duration(p99) > regionBound {
+		s.problem("storm: %d of %d clients are served elsewhere, p99 %s; promised are all but one in a hundred within %v", len(back), stormClients, p99, regionBound)
+	}
+	if peak > stormClients/4 {
+		s.problem("storm: %d of %d clients came within a tenth of a second: that is a herd, not jitter", peak, stormClients)
+	}
+}
+
+// destroy kills a region in the midst of the writing and removes all that it had on disk, for good. With takeClients the
+// clients that it served go with it.
+func (s *Scenario) destroy(t *testing.T, r chat.Region, takeClients bool) error {
+	pause(t.Context(), 8*time.Second)
+	victims := s.servedBy(s.World.NodesOf(r))
+	hits := region(r)(s)
+	fault := Fault{
+		Name: "destroy-region", What: fmt.Sprintf("%s is killed and its directory removed for ever", r), Lasts: 8 * time.Second,
+		Hits: region(r), Bound: regionBound,
+		Strike: func(s *Scenario) error {
+			for _, ref := range hits {
+				s.World.Kill(ref)
+			}
+			if takeClients {
+				for _, p := range victims {
+					p.Leave()
+				}
+			}
+			s.lost = append(s.lost, r)
+			return s.World.Destroy(r)
+		},
+		Mend: func(*Scenario) error { return nil },
+	}
+	if takeClients {
+		fault.What += ", and its people's devices with it"
+		fault.Hits = nil
+	}
+	return s.Strike(t.Context(), fault)
+}
+
+// With ack: zone what was acknowledged outlives a region's disk, also where the devices that wrote it are gone too.
+func TestDestroyedRegionWithAckZone(t *testing.T) {
+	play(t, Plan{
+		Name: "destroyed-ack-zone", What: "ack: zone; a region's directory and its people's devices are destroyed in the midst of the writing",
+		Size: fleet.Size{World: 6, PerSecond: 60}, World: world.Plan{Nodes: 1, Ack: chat.AckZone},
+	}, func(s *Scenario) error { return s.destroy(t, "us-east", true) })
+}
+
+// With ack: region what was acknowledged by a region alone is sent again by the devices that live, and nothing is lost.
+func TestDestroyedRegionWithAckRegion(t *testing.T) {
+	play(t, Plan{
+		Name: "destroyed-ack-region", What: "ack: region; a region's directory is destroyed in the midst of the writing, the devices live",
+		Size: fleet.Size{World: 6, PerSecond: 60}, World: world.Plan{Nodes: 1, Ack: chat.AckRegion},
+	}, func(s *Scenario) error { return s.destroy(t, "us-east", false) })
+}
+
+// oldCommit is the build that this one is rolled out over: the last that speaks version 1 of the backbone's protocol.
+const oldCommit = "dc8214c33aa34193551ac2aec30058839b96b451"
+
+// oldBuild builds the program as it was at oldCommit, which a shallow clone fetches first.
+func oldBuild(t *testing.T) string {
+	t.Helper()
+	if tool("git", "cat-file", "-e", oldCommit+"^{commit}") != nil {
+		git(t, "fetch", "--depth", "1", "origin", oldCommit)
+	}
+	dir, bin := filepath.Join(t.TempDir(), "old"), filepath.Join(t.TempDir(), "meridian-old")
+	git(t, "worktree", "add", "--detach", dir, oldCommit)
+	t.Cleanup(func() { git(t, "worktree", "remove", "--force", dir) })
+	build(t, dir, bin)
+	return bin
+}
+
+// While people write, one region after the other is restarted from an old build to this one, which takes over its data: the
+// builds understand each other in every mix, and nothing is lost.
+func TestRollingRestartBetweenBuilds(t *testing.T) {
+	old := oldBuild(t)
+	play(t, Plan{
+		Name: "rolling-upgrade", What: "one node in each region, restarted one by one from the build of " + oldCommit[:10] + " to this one",
+		Size: fleet.Size{World: 5, Pinned: 2, PerSecond: 40}, Warm: 3 * time.Second,
+		World: world.Plan{Binary: old, Nodes: 1, Ack: chat.AckZone},
+	}, func(s *Scenario) error {
+		for _, ref := range s.World.Nodes() {
+			if err := s.Strike(t.Context(), upgrade(ref, world.Launch{Binary: binary}, "to this build")); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// upgrade ends a node cleanly and starts it with another build.
+func upgrade(ref chat.NodeRef, l world.Launch, to string) Fault {
+	return Fault{
+		Name: "upgrade-" + string(ref.Region), What: fmt.Sprintf("%s is restarted %s", ref, to), Hits: nodes(ref), Bound: regionBound,
+		Lasts:  3 * time.Second,
+		Strike: func(s *Scenario) error { s.World.Stop(ref); return nil },
+		Mend:   func(s *Scenario) error { return s.restart([]chat.NodeRef{ref}, l) },
+	}
+}

@@ -1,0 +1,167 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"meridian/chat"
+	"meridian/test/nemesis/fleet"
+	"meridian/test/nemesis/report"
+	"meridian/test/nemesis/world"
+)
+
+// Fault is one thing to do.
+type Fault struct {
+	Name, What string
+	// Lasts is from Strike to Mend.
+	Lasts time.Duration
+	// Strike does it, Mend undoes it. An error that is world.ErrNotHere leaves the fault out.
+	Strike, Mend func(*Scenario) error
+	// Hits lists the nodes that serve nobody while it lasts; Bound is what the p99 of being served by others may be.
+	Hits  func(*Scenario) []chat.NodeRef
+	Bound time.Duration
+	// Exits: a process may end by itself; Mend starts it again.
+	Exits bool
+}
+
+// Bounds of promise 5. A client notices a node that is gone at once, by its broken connection, and one that is silent after
+// 6 s.
+const (
+	regionBound = 10 * time.Second
+	nodeBound   = 5 * time.Second
+)
+
+const (
+	// recoverTimeout bounds the wait for messages to flow again.
+	recoverTimeout = 90 * time.Second
+	// between is the quiet time after each fault.
+	between = 3 * time.Second
+)
+
+// Strike does one fault, from the first blow until everything works again, and notes what it cost.
+func (s *Scenario) Strike(ctx context.Context, f Fault) error {
+	out := report.Fault{Name: f.Name, What: f.What, Began: report.Seconds(s.Fleet.Now()), Bound: report.Seconds(f.Bound)}
+	var hits []chat.NodeRef
+	if f.Hits != nil {
+		hits = f.Hits(s)
+	}
+	victims := s.servedBy(hits)
+	s.log("%s: %s (%d people hit, %d sends acknowledged so far)", f.Name, f.What, len(victims), s.Fleet.Acks.Load())
+	began := s.Fleet.Now()
+	err := f.Strike(s)
+	if errors.Is(err, world.ErrNotHere) {
+		out.Skipped = err.Error()
+		s.Report.Faults = append(s.Report.Faults, out)
+		s.log("%s: not done: %v", f.Name, err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Name, err)
+	}
+	s.watch(ctx, victims, hits, began, f, &out)
+	pause(ctx, began+f.Lasts-s.Fleet.Now())
+	mended := s.Fleet.Now()
+	if err := f.Mend(s); err != nil {
+		return fmt.Errorf("mend %s: %w", f.Name, err)
+	}
+	if f.Exits {
+		s.World.Exits()
+	}
+	out.Mended = report.Seconds(mended)
+	s.recovery(ctx, mended, &out)
+	s.Report.Faults = append(s.Report.Faults, out)
+	if len(s.lost) == 0 {
+		s.Fleet.GoHome()
+	}
+	pause(ctx, between)
+	return nil
+}
+
+// servedBy gives the people that the nodes serve and that others may serve too.
+func (s *Scenario) servedBy(nodes []chat.NodeRef) []*fleet.Person {
+	var all []*fleet.Person
+	for _, p := range s.Fleet.People {
+		url, _ := p.Served()
+		if ref, ok := s.World.NodeAt(url); ok && slices.Contains(nodes, ref) && s.hasOther(p, nodes) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// hasOther says whether a node that is not hit may serve the person.
+func (s *Scenario) hasOther(p *fleet.Person, hits []chat.NodeRef) bool {
+	zone, _ := s.World.Config.Topology().Zone(p.Zone)
+	return slices.ContainsFunc(s.World.Nodes(), func(ref chat.NodeRef) bool {
+		return zone.Has(ref.Region) && !slices.Contains(hits, ref)
+	})
+}
+
+// watch waits until everybody who was hit is served by another node, and notes how long that took.
+func (s *Scenario) watch(ctx context.Context, victims []*fleet.Person, hits []chat.NodeRef, began time.Duration, f Fault, out *report.Fault) {
+	out.Hit = len(victims)
+	if len(victims) == 0 {
+		return
+	}
+	limit := max(f.Bound*3, f.Lasts)
+	took := map[*fleet.Person]time.Duration{}
+	for len(took) < len(victims) && s.Fleet.Now()-began < limit && ctx.Err() == nil {
+		for _, p := range victims {
+			url, since := p.Served()
+			ref, ok := s.World.NodeAt(url)
+			if _, done := took[p]; !done && ok && !slices.Contains(hits, ref) && since > began {
+				took[p] = since - began
+			}
+		}
+		pause(ctx, 10*time.Millisecond)
+	}
+	var all []time.Duration
+	for _, p := range victims {
+		d, ok := took[p]
+		if !ok {
+			d = limit
+			out.Problem = fmt.Sprintf("%s is not served by another node after %v", p.Name, limit)
+		}
+		all = append(all, d)
+	}
+	slices.Sort(all)
+	out.P50, out.P99, out.Max = report.Percentile(all, 0.5), report.Percentile(all, 0.99), report.Seconds(all[len(all)-1])
+	s.log("%s: %d people are served elsewhere, p50 %s, p99 %s, the last after %s", f.Name, len(took), out.P50, out.P99, out.Max)
+	if f.Bound > 0 && time.Duration(out.P99) > f.Bound && out.Problem == "" {
+		out.Problem = fmt.Sprintf("p99 is %s, promised are %v", out.P99, f.Bound)
+	}
+}
+
+// recovery waits until every node serves and something written after the mending has been shown between every two regions.
+func (s *Scenario) recovery(ctx context.Context, mended time.Duration, out *report.Fault) {
+	pairs := len(s.surviving()) * len(s.surviving())
+	for s.Fleet.Now()-mended < recoverTimeout && ctx.Err() == nil {
+		first := s.Fleet.Paths(mended)
+		for pair := range first {
+			if slices.Contains(s.lost, pair[0]) || slices.Contains(s.lost, pair[1]) {
+				delete(first, pair)
+			}
+		}
+		if len(first) == pairs && s.allReady() {
+			for _, at := range first {
+				out.Recovered = max(out.Recovered, report.Seconds(at-mended))
+			}
+			s.log("%s: messages flow everywhere again after %s", out.Name, out.Recovered)
+			return
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+	out.Recovered = report.Seconds(recoverTimeout)
+	if out.Problem == "" {
+		out.Problem = fmt.Sprintf("not everything works again %v after the mending: shown between %d of %d pairs of regions", recoverTimeout, len(s.Fleet.Paths(mended)), pairs)
+	}
+}
+
+func (s *Scenario) allReady() bool {
+	return !slices.ContainsFunc(s.World.Nodes(), func(ref chat.NodeRef) bool {
+		return !slices.Contains(s.lost, ref.Region) && !s.World.Ready(ref)
+	})
+}

@@ -1,0 +1,174 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"meridian/chat"
+)
+
+// process is one child. ended is closed when it is gone.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+	told  bool // to end; guarded by World.mu
+}
+
+// Launch says how a process differs from the plan.
+type Launch struct {
+	// Binary is another build; empty: the plan's.
+	Binary string
+	// ClockOffset is added to the node's clock.
+	ClockOffset time.Duration
+}
+
+// Launch starts a node's process; its words go to a file.
+func (w *World) Launch(ref chat.NodeRef, l Launch) error {
+	binary := w.plan.Binary
+	if l.Binary != "" {
+		binary = l.Binary
+	}
+	args := []string{"node", "--config", w.file, "--region", string(ref.Region)}
+	if w.plan.Nodes > 1 {
+		args = append(args, "--node", string(ref.Node))
+	}
+	if l.ClockOffset != 0 {
+		args = append(args, "--clock-offset", l.ClockOffset.String())
+	}
+	log, err := os.OpenFile(w.logPath(ref), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the child has its own
+	line := w.hosts[ref].Command(binary, args...)
+	p := &process{cmd: exec.Command(line[0], line[1:]...), ended: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	if err := p.cmd.Start(); err != nil {
+		return fmt.Errorf("%s does not start: %w", ref, err)
+	}
+	go func() {
+		err := p.cmd.Wait()
+		w.mu.Lock()
+		if !p.told {
+			w.exits = append(w.exits, fmt.Sprintf("%s ended by itself: %v", ref, err))
+		}
+		w.mu.Unlock()
+		close(p.ended)
+	}()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.processes[ref] = p
+	return nil
+}
+
+func (w *World) process(ref chat.NodeRef, toEnd bool) *process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.processes[ref]
+	if p != nil && toEnd {
+		p.told = true
+	}
+	return p
+}
+
+// Kill ends a node at once, as kill -9 does, and returns when it is gone.
+func (w *World) Kill(ref chat.NodeRef) {
+	if p := w.process(ref, true); p != nil {
+		_ = p.cmd.Process.Kill() // one that is gone needs no signal
+		<-p.ended
+	}
+}
+
+// Stop ends a node cleanly, and by force when that takes long.
+func (w *World) Stop(ref chat.NodeRef) {
+	p := w.process(ref, true)
+	if p == nil {
+		return
+	}
+	_ = p.cmd.Process.Signal(os.Interrupt) // as in Kill
+	select {
+	case <-p.ended:
+	case <-time.After(stopTimeout):
+		w.Kill(ref)
+	}
+}
+
+const stopTimeout = 10 * time.Second
+
+// Running says whether a node's process is there.
+func (w *World) Running(ref chat.NodeRef) bool {
+	p := w.process(ref, false)
+	if p == nil {
+		return false
+	}
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// Freeze stops a node's process without its knowing (SIGSTOP); Thaw lets it go on.
+func (w *World) Freeze(ref chat.NodeRef) error { return w.signal(ref, syscall.SIGSTOP) }
+
+// Thaw undoes Freeze.
+func (w *World) Thaw(ref chat.NodeRef) error { return w.signal(ref, syscall.SIGCONT) }
+
+func (w *World) signal(ref chat.NodeRef, s syscall.Signal) error {
+	if p := w.process(ref, false); p != nil {
+		return p.cmd.Process.Signal(s)
+	}
+	return errors.New(ref.String() + " does not run")
+}
+
+// Exits gives the processes that ended without having been told to, and forgets them.
+func (w *World) Exits() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	exits := w.exits
+	w.exits = nil
+	return exits
+}
+
+func (w *World) logPath(ref chat.NodeRef) string {
+	return filepath.Join(w.dir, fmt.Sprintf("%s-%s.log", ref.Region, ref.Node))
+}
+
+// logTail is how much of each log a failed test shows, in bytes.
+const logTail = 3000
+
+// Logs gives the end of every node's log.
+func (w *World) Logs() string {
+	var out strings.Builder
+	for _, ref := range w.Nodes() {
+		b, _ := os.ReadFile(w.logPath(ref)) // no log is no words
+		fmt.Fprintf(&out, "--- %s\n%s\n", ref, b[max(0, len(b)-logTail):])
+	}
+	return out.String()
+}
+
+// PeakBytes gives the largest memory that a node's process has had, as Linux counts it; 0 when it is not known.
+func (w *World) PeakBytes(ref chat.NodeRef) int64 {
+	p := w.process(ref, false)
+	if p == nil {
+		return 0
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
+			return kib << 10
+		}
+	}
+	return 0
+}
