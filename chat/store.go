@@ -42,7 +42,8 @@ type Nodes interface {
 	// Renew says that this life of this node works until the given time, and that it will stamp nothing at or below low any more.
 	// The error has CodeVersionConflict when the life was adopted: it is over.
 	Renew(ctx context.Context, until, low HLC) error
-	// Nodes gives the latest life of every node, and each earlier one whose op log is not swept yet, sorted by stream.
+	// Nodes gives the latest life of every node, and of the earlier ones those that nobody has adopted and those whose op log is
+	// not swept yet, sorted by stream.
 	Nodes(ctx context.Context) ([]NodeRow, error)
 	// Adopt makes this node answerable for a life whose lease has ended before now, and gives it as it stands; it succeeds
 	// again for who has adopted it already. The error has CodeVersionConflict while the life's lease, or that of another node

@@ -104,7 +104,7 @@ func defaultTiming() Timing {
 		MaxDrift: 500 * time.Millisecond, Watermark: 200 * time.Millisecond, Resend: time.Second,
 		HelloTimeout: 10 * time.Second, Heartbeat: 25 * time.Second, WriteTimeout: 10 * time.Second,
 		RereadInbox: 15 * time.Second, DeliveredDelay: 100 * time.Millisecond, PresenceLease: time.Minute,
-		ClaimTimeout: 5 * time.Second, LinkDead: 3 * time.Second,
+		ClaimTimeout: 5 * time.Second, LinkDead: 3 * time.Second, NodeLease: 2 * time.Second, AdoptWait: 1500 * time.Millisecond,
 	}
 }
 

@@ -91,6 +91,7 @@ func relayMetrics() []Metric {
 		{Name: "relay_parked", Kind: Gauge, Help: "Ops that wait for a clock or a schema."},
 		{Name: "stable_time_age_seconds", Kind: Gauge, Help: "How far behind the applied watermark of an origin is.", Labels: []string{"origin"}},
 		{Name: "link_up", Kind: Gauge, Help: "1 while the link to a node works; the peer is given as region/node.", Labels: []string{"peer"}},
+		{Name: "op_logs_adopted_total", Kind: Counter, Help: "Op logs of lives that have ended, adopted by this node."},
 		{Name: "pool_member", Kind: Gauge, Help: "1 while the region's gossip pool sees another node of it. A hint, nothing more.", Labels: []string{"member"}},
 		{Name: "link_rtt_seconds", Kind: Gauge, Help: "Round trip to a node over the backbone.", Labels: []string{"peer"}},
 		{Name: "link_connected_total", Kind: Counter, Help: "Links to a node that came up.", Labels: []string{"peer"}},

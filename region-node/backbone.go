@@ -2,11 +2,11 @@ package regionnode
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"meridian/chat"
 	"meridian/region-node/edge"
+	"meridian/region-node/messages"
 	"meridian/replication"
 	"meridian/replication/link"
 )
@@ -17,25 +17,9 @@ type backbone struct {
 	built chan struct{} // closed when mesh is set
 }
 
-// SendRelay sends to the first of the region's nodes that is up.
-func (b *backbone) SendRelay(peer chat.Region, f replication.Frame) bool {
+func (b *backbone) SendRelay(peer chat.NodeRef, f replication.Frame) bool {
 	<-b.built
-	if nodes := b.up(peer); len(nodes) > 0 {
-		return b.mesh.SendRelay(nodes[0], f)
-	}
-	return false
-}
-
-// up gives the nodes of a region that are linked, sorted; without this one.
-func (b *backbone) up(region chat.Region) []chat.NodeRef {
-	var nodes []chat.NodeRef
-	for ref, p := range b.mesh.Peers() {
-		if ref.Region == region && p.Up {
-			nodes = append(nodes, ref)
-		}
-	}
-	slices.SortFunc(nodes, chat.NodeRef.Compare)
-	return nodes
+	return b.mesh.SendRelay(peer, f)
 }
 
 // Tell tells every node of a region; of the own region the others.
@@ -79,7 +63,7 @@ func (n *Node) joinBackbone() error {
 		Region: o.Region, Node: n.identity.Node, Incarnation: n.identity.Incarnation, Identity: o.Identity, Listener: o.Backbone,
 		Peers: o.Peers, Network: o.Network, DeadAfter: o.Config.Timing.LinkDead, Log: o.Log, Metrics: o.Metrics, Now: o.Now,
 		Handlers: link.Handlers{
-			OnUp: n.onUp, OnDown: n.onDown, OnRelay: n.onRelay, OnTell: n.presence.OnTell,
+			OnUp: n.onUp, OnDown: n.onDown, OnRelay: n.onRelay, OnTell: n.onTell,
 			OnRequest: n.onRequest, OnStream: n.onStream,
 		},
 	})
@@ -99,6 +83,17 @@ func (n *Node) onRequest(ctx context.Context, peer chat.NodeRef, method string, 
 	return n.auth.HandleRequest(ctx, peer.Region, method, payload)
 }
 
+// onTell takes a hint of another node.
+func (n *Node) onTell(peer chat.NodeRef, kind string, payload []byte) {
+	if kind == messages.TellWake {
+		if peer.Region == n.opt.Region {
+			n.messages.OnWake(payload)
+		}
+		return
+	}
+	n.presence.OnTell(peer, kind, payload)
+}
+
 func (n *Node) onStream(peer chat.NodeRef, stream link.Stream, kind string, header []byte) {
 	if kind != edge.StreamClient {
 		stream.CloseWithCode(1002, "unknown kind of stream")
@@ -108,17 +103,13 @@ func (n *Node) onStream(peer chat.NodeRef, stream link.Stream, kind string, head
 }
 
 func (n *Node) onUp(peer link.Remote) {
-	if peer.Region != n.opt.Region {
-		n.messages.Up(peer.Region)
-	}
+	n.messages.Up(peer.NodeRef, peer.Protocol)
 	n.presence.Sync(peer.NodeRef)
 	n.opt.Metrics.Set("link_up", 1, peer.NodeRef.String())
 }
 
 func (n *Node) onDown(peer link.Remote) {
-	if peer.Region != n.opt.Region && len(n.backbone.up(peer.Region)) == 0 {
-		n.messages.Down(peer.Region)
-	}
+	n.messages.Down(peer.NodeRef)
 	n.opt.Metrics.Set("link_up", 0, peer.NodeRef.String())
 }
 
@@ -134,5 +125,5 @@ func (n *Node) Vanished(node chat.NodeID) {
 }
 
 func (n *Node) onRelay(peer link.Remote, f replication.Frame) {
-	n.messages.Receive(peer.Region, f)
+	n.messages.Receive(peer.NodeRef, f)
 }

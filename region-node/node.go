@@ -79,6 +79,7 @@ type Node struct {
 	presence *presence.Service
 	backbone *backbone
 	identity chat.Identity
+	over     chan struct{}
 	rest     http.Handler
 
 	servers []*http.Server
@@ -96,18 +97,21 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		opt: opt, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(),
+		opt: opt, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(), over: make(chan struct{}),
 		identity: identity, backbone: &backbone{built: make(chan struct{})},
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.messages, err = messages.New(ctx, messages.Options{
-		Core: n.coreConfig(identity), Store: opt.Store, Link: n.backbone, Now: opt.Now, Log: opt.Log, Metrics: opt.Metrics, Tracer: opt.Tracer,
+		Core: n.coreConfig(identity), Store: opt.Store, Link: n.backbone, Now: opt.Now, LifeOver: n.lifeOver, Log: opt.Log, Metrics: opt.Metrics, Tracer: opt.Tracer,
 	})
 	if err != nil {
 		return nil, err
 	}
+	if n.identity, err = opt.Store.Identity(ctx); err != nil { // the life may be a new one
+		return nil, err
+	}
 	n.buildPeople()
-	n.buildEdge(identity)
+	n.buildEdge(n.identity)
 	return n, nil
 }
 
@@ -118,8 +122,22 @@ func (n *Node) coreConfig(identity chat.Identity) replication.Config {
 		MaxDrift: t.MaxDrift, Watermark: t.Watermark, Resend: t.Resend,
 		WindowOps: l.RelayWindowOps, WindowBytes: l.RelayWindowBytes, TailOps: l.RelayTailOps,
 		BatchOps: relayBatchOps, BatchBytes: relayBatchBytes, InFlight: l.InFlightOps,
+		Lease: n.lease(), AdoptWait: t.AdoptWait,
 	}
 }
+
+// lease is how long a node's lease runs; 0 in a region of one node, which has its store alone.
+func (n *Node) lease() time.Duration {
+	if r, _ := n.opt.Config.Region(n.opt.Region); len(r.NodeList()) > 1 {
+		return n.opt.Config.Timing.NodeLease
+	}
+	return 0
+}
+
+// Over is closed when this life of the node has ended: close the node and make it anew.
+func (n *Node) Over() <-chan struct{} { return n.over }
+
+func (n *Node) lifeOver(string) { close(n.over) }
 
 const (
 	// relayBatchOps and relayBatchBytes bound one relay frame; a frame of the link holds at most 4 MiB.

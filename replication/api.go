@@ -29,6 +29,12 @@ type Config struct {
 	BatchOps, BatchBytes int
 	// InFlight bounds local writes under way; beyond it Submit is refused with CodeBusy.
 	InFlight int
+	// Lease is how long a renewal lasts that a node holds while it shares its store with others; 0: it has the store alone, and
+	// none of what follows applies. The node renews it four times in that time, and is over when it could not.
+	Lease time.Duration
+	// AdoptWait is how long after the end of its lease another node's life is left alone: the drift between two clocks, and
+	// the time that a write may be under way.
+	AdoptWait time.Duration
 }
 
 // Restored is what the store knew when the node started.
@@ -36,9 +42,12 @@ type Restored struct {
 	Identity  chat.Identity
 	Positions map[chat.Region]uint64
 	Applied   []chat.AppliedRow
+	// Lives are the store's nodes, this one's life among them.
+	Lives []chat.NodeRow
 }
 
-// Input is one thing that happened. The set is closed: Submit, Written, PeerUp, PeerDown, Received, LogRead, Tick.
+// Input is one thing that happened. The set is closed: Submit, Written, PeerUp, PeerDown, Received, LogRead,
+// AppliedRead, Renewed, Adopted, Reviewed, Tick.
 type Input interface{ input() }
 
 // Submit asks to originate op here. The core fills ID, Time, Stream, Seq and To; Kind, Author, Owners, Client and the
@@ -63,40 +72,80 @@ type Written struct {
 	Err   error
 }
 
-// PeerUp and PeerDown report the link to a region.
-type (
-	PeerUp   struct{ Peer chat.Region }
-	PeerDown struct{ Peer chat.Region }
-)
+// PeerUp reports that the link to a node works, of another region or of the own one, and which protocol version both speak.
+type PeerUp struct {
+	Peer     chat.NodeRef
+	Protocol int
+}
 
-// Received brings a frame from the region that the link proved to be Peer. Known holds, for each message op of the frame
+// PeerDown reports that it does not work any more.
+type PeerDown struct{ Peer chat.NodeRef }
+
+// Received brings a frame from Peer, whose region the link has proved. Known holds, for each message op of the frame
 // by its index, the stored retry rows of its (author, client).
 type Received struct {
-	Peer  chat.Region
+	Peer  chat.NodeRef
 	Frame Frame
 	Known map[int][]chat.RetryRow
 }
 
-// LogRead answers ReadLog. Ops are those of (After, UpTo] for Peer, ascending; when Limit cut them off, UpTo is the last op's Seq.
+// LogRead answers ReadLog. Ops are those of (After, UpTo], ascending; when Limit cut them off, UpTo is the last op's Seq.
 type LogRead struct {
-	Peer        chat.Region
+	Stream      chat.StreamID
+	To          chat.Region
 	After, UpTo uint64
 	Ops         []chat.Op
 	Err         error
 }
 
+// AppliedRead answers ReadApplied; Row is zero when the stream is not known.
+type AppliedRead struct {
+	Peer   chat.NodeRef
+	Stream chat.StreamID
+	Row    chat.AppliedRow
+	Err    error
+}
+
+// Renewed answers Renew with what Store.Nodes gave right after it. Err with CodeVersionConflict: the life is over.
+type Renewed struct {
+	Nodes []chat.NodeRow
+	Err   error
+}
+
+// Adopted answers Adopt: Row is the life as it stands, Positions what the regions have acknowledged of it, and Tail its ops
+// that were logged after Row.Low, ascending. All were read after the adoption.
+type Adopted struct {
+	Life      chat.StreamID
+	Row       chat.NodeRow
+	Positions map[chat.Region]uint64
+	Tail      []chat.Op
+	Err       error
+}
+
+// Reviewed answers Review. Sends holds the stored retry rows of each of Review.Sends, by index.
+type Reviewed struct {
+	Review uint64
+	Sends  [][]chat.RetryRow
+	Err    error
+}
+
 // Tick tells that time passed; give one every 50 ms or so.
 type Tick struct{}
 
-func (Submit) input()   {}
-func (Written) input()  {}
-func (PeerUp) input()   {}
-func (PeerDown) input() {}
-func (Received) input() {}
-func (LogRead) input()  {}
-func (Tick) input()     {}
+func (Submit) input()      {}
+func (Written) input()     {}
+func (PeerUp) input()      {}
+func (PeerDown) input()    {}
+func (Received) input()    {}
+func (LogRead) input()     {}
+func (AppliedRead) input() {}
+func (Renewed) input()     {}
+func (Adopted) input()     {}
+func (Reviewed) input()    {}
+func (Tick) input()        {}
 
-// Output is one thing to do. The set is closed: Write, Send, ReadLog, Submitted, ZoneAcked, Visible, Alarm.
+// Output is one thing to do. The set is closed: Write, Send, ReadLog, ReadApplied, Renew, Adopt, LifeOver, Review,
+// Submitted, ZoneAcked, Visible, Alarm.
 type Output interface{ output() }
 
 // Write asks to make Batch durable; writes may be under way together. Answer with Written.
@@ -107,15 +156,39 @@ type Write struct {
 
 // Send asks to send a frame; if that is not possible drop it: the core sends again.
 type Send struct {
-	Peer  chat.Region
+	Peer  chat.NodeRef
 	Frame Frame
 }
 
-// ReadLog asks for ops of the own stream for Peer with After < Seq <= UpTo, at most Limit. Answer with LogRead.
+// ReadLog asks for ops of Stream for region To ("" for any) with After < Seq <= UpTo, at most Limit. Answer with LogRead.
 type ReadLog struct {
-	Peer        chat.Region
+	Stream      chat.StreamID
+	To          chat.Region
 	After, UpTo uint64
 	Limit       int
+}
+
+// ReadApplied asks how far the region has applied Stream, by the store's word. Answer with AppliedRead.
+type ReadApplied struct {
+	Peer   chat.NodeRef
+	Stream chat.StreamID
+}
+
+// Renew asks for Store.Renew and, whatever it answers, Store.Nodes. Answer with Renewed.
+type Renew struct{ Until, Low chat.HLC }
+
+// Adopt asks for Store.Adopt, then for what Adopted tells. Answer with Adopted.
+type Adopt struct{ Life chat.StreamID }
+
+// LifeOver says that this node's life has ended: another node has adopted it, or may have. The core does nothing any more; the
+// store gives a new incarnation (Store.NewIncarnation), and a core is made anew.
+type LifeOver struct{ Reason string }
+
+// Review asks to read, now that a write is durable, what another writer may have written at the same time: of two that each
+// write and then read, at least one sees both. Answer with Reviewed.
+type Review struct {
+	ID    uint64
+	Sends []SendKey
 }
 
 // Submitted answers Submit: Op is durable here (ack level region), or Err says why not. Known: a retry; Op.ID is the id that
@@ -149,17 +222,23 @@ type Alarm struct {
 	Detail string
 }
 
-func (Write) output()     {}
-func (Send) output()      {}
-func (ReadLog) output()   {}
-func (Submitted) output() {}
-func (ZoneAcked) output() {}
-func (Visible) output()   {}
-func (Alarm) output()     {}
+func (Write) output()       {}
+func (Send) output()        {}
+func (ReadLog) output()     {}
+func (ReadApplied) output() {}
+func (Renew) output()       {}
+func (Adopt) output()       {}
+func (Review) output()      {}
+func (LifeOver) output()    {}
+func (Submitted) output()   {}
+func (ZoneAcked) output()   {}
+func (Visible) output()     {}
+func (Alarm) output()       {}
 
 // Marks are the two positions of a resume cursor.
 type Marks struct {
-	// Local: every inbox entry of this region with Arrival at or before it is durable and readable, and none will be added.
+	// Local: every inbox entry of this region, whichever of its nodes made it, with Arrival at or before it is durable and
+	// readable, and none will be added.
 	Local chat.HLC
 	// Global: every op that concerns this region and was originated anywhere at or before it is visible here by Local.
 	Global chat.HLC

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"meridian/chat"
 )
@@ -55,6 +56,10 @@ type applier struct {
 	// next stamps a further inbox entry; each entry of an owner has an arrival of its own, or a page that ends between two
 	// of one arrival would lose the second.
 	next func() chat.HLC
+}
+
+func (c *Core) applier(now time.Time, batch *chat.Batch) *applier {
+	return &applier{self: c.cfg.Self, topology: c.cfg.Topology, batch: batch, next: func() chat.HLC { return c.clock.Next(now) }}
 }
 
 // apply adds the rows of op, which becomes visible at arrival. known are the retry rows of its send.
@@ -143,13 +148,18 @@ func (a *applier) message(op *chat.Op, arrival chat.HLC, known []chat.RetryRow) 
 		if winner == op.ID || i > 0 {
 			at = a.next()
 		}
-		for _, owner := range owners {
-			a.batch.Messages = append(a.batch.Messages, chat.MessageRow{
-				Owner: owner.ID, OwnerZone: owner.Zone, Conversation: op.Conversation, ID: loser, Sender: op.Author.ID,
-				Client: op.Client, AliasOf: winner,
-			})
-			a.inbox(owner, at, op, chat.InboxRow{Kind: chat.InboxAlias, Op: loser, Conversation: op.Conversation, Ref: winner})
-		}
+		a.alias(op, owners, loser, winner, at)
+	}
+}
+
+// alias writes that the id loser of op's send is an alias of winner.
+func (a *applier) alias(op *chat.Op, owners []chat.Owner, loser, winner chat.MessageID, at chat.HLC) {
+	for _, owner := range owners {
+		a.batch.Messages = append(a.batch.Messages, chat.MessageRow{
+			Owner: owner.ID, OwnerZone: owner.Zone, Conversation: op.Conversation, ID: loser, Sender: op.Author.ID,
+			Client: op.Client, AliasOf: winner,
+		})
+		a.inbox(owner, at, op, chat.InboxRow{Kind: chat.InboxAlias, Op: loser, Conversation: op.Conversation, Ref: winner})
 	}
 }
 

@@ -46,44 +46,63 @@ type Core struct {
 	again     []*write // of unknown outcome, waiting to be given again
 	flight    []*write // with stamps in them, oldest stamp first; the first one holds Marks().Local down
 
-	own   ownLog
-	sends sends
-	peers map[chat.Region]*peer
-	order []chat.Region // of peers, sorted
-	// global is the largest Global given: what was true stays true.
-	global    chat.HLC
-	needsLife bool
-	zoneWait  map[chat.Zone][]zoneToken
+	own    *ownLog
+	logs   map[chat.StreamID]*ownLog // own, and those of lives that have ended and that this node is answerable for
+	sends  sends
+	relogs []chat.Op // wait to be brought anew into the own stream
+	peers  map[chat.Region]*peer
+	order  []chat.Region // of peers, sorted
+
+	lease          lease
+	siblings       map[chat.StreamID]*sibling
+	linkedSiblings map[chat.NodeID]bool
+	reviews        map[uint64]*review
+	lastReview     uint64
+	recentWrites   []reviewItem
+	tellMarks      bool // something that siblings wait for has moved
+	over           bool // this life has ended
+
+	global, local chat.HLC // the largest given: what was true stays true
+	needsLife     bool
+	zoneWait      map[waitKey][]zoneToken
 }
 
 // New makes the core of a node that restarts, or starts, with what its store knew.
 func New(cfg Config, restored Restored) *Core {
 	id := restored.Identity
+	stream := chat.StreamID{Region: cfg.Self, Node: cfg.Node, Incarnation: id.Incarnation}
 	c := &Core{
 		cfg:      cfg,
-		stream:   chat.StreamID{Region: cfg.Self, Node: cfg.Node, Incarnation: id.Incarnation},
+		stream:   stream,
 		clock:    chat.HLCClock{MaxDrift: cfg.MaxDrift},
 		reserved: id.HighWater,
 		writes:   map[uint64]*write{},
-		own:      ownLog{last: id.LastSeq, settled: id.LastSeq, tailFrom: id.LastSeq},
-		sends:    sends{keys: map[sendKey]*keyState{}},
+		own:      &ownLog{stream: stream, last: id.LastSeq, settled: id.LastSeq, tailFrom: id.LastSeq},
+		logs:     map[chat.StreamID]*ownLog{},
+		sends:    sends{keys: map[SendKey]*keyState{}},
 		peers:    map[chat.Region]*peer{},
-		zoneWait: map[chat.Zone][]zoneToken{},
+		zoneWait: map[waitKey][]zoneToken{},
+		siblings: map[chat.StreamID]*sibling{}, linkedSiblings: map[chat.NodeID]bool{},
+		reviews: map[uint64]*review{},
 	}
+	c.logs[stream] = c.own
 	c.clock.Restore(id.HighWater)
 	for _, r := range cfg.Topology.Regions {
 		if r == cfg.Self {
 			continue
 		}
-		acked := restored.Positions[r]
-		c.peers[r] = &peer{region: r, acked: acked, persisted: acked, streams: map[chat.StreamID]*inStream{}}
+		c.peers[r] = &peer{
+			region: r, links: map[chat.NodeID]int{}, out: map[chat.StreamID]*outbound{}, streams: map[chat.StreamID]*inStream{},
+		}
 		c.order = append(c.order, r)
 	}
 	slices.Sort(c.order)
+	c.relay(c.own, restored.Positions)
+	c.meet(restored.Lives)
 	for _, row := range restored.Applied {
 		if p, ok := c.peers[row.Stream.Region]; ok {
 			s := p.inbound(row.Stream)
-			s.accepted, s.durable, s.watermark = row.Seq, row.Seq, row.Watermark
+			s.accepted, s.durable, s.watermark, s.stored = row.Seq, row.Seq, row.Watermark, true
 		}
 	}
 	return c
@@ -93,25 +112,35 @@ func New(cfg Config, restored Restored) *Core {
 // to belong to the caller; ops in them are shared and must not be changed.
 func (c *Core) Step(now time.Time, in Input) []Output {
 	c.out = nil
+	if c.over {
+		return c.out
+	}
 	switch in := in.(type) {
 	case Submit:
 		c.submit(now, in)
 	case Written:
 		c.written(now, in)
 	case PeerUp:
-		c.peerUp(now, in.Peer)
+		c.peerUp(in)
 	case PeerDown:
-		if p, ok := c.peers[in.Peer]; ok {
-			p.up = false
-		}
+		c.peerDown(in.Peer)
 	case Received:
 		c.received(now, in)
 	case LogRead:
 		c.logRead(now, in)
+	case AppliedRead:
+		c.appliedRead(now, in)
+	case Renewed:
+		c.renewed(now, in)
+	case Adopted:
+		c.adopted(now, in)
+	case Reviewed:
+		c.reviewed(now, in)
 	case Tick:
 		c.tick(now)
 	}
 	c.runReady(now)
+	c.tellSiblings(now)
 	return c.out
 }
 
@@ -124,30 +153,24 @@ func (c *Core) alarm(a Alarm) { c.emit(a) }
 // incarnation (Store.NewIncarnation) and the core is made anew.
 func (c *Core) NeedsNewIncarnation() bool { return c.needsLife }
 
-// peerUp starts a link anew: the receiver of each direction states its position first.
-func (c *Core) peerUp(now time.Time, region chat.Region) {
-	p, ok := c.peers[region]
-	if !ok {
-		return
-	}
-	p.up, p.ready = true, false
-	p.forgetWindow()
-	p.reading = false
-	c.ask(now, p, "")
-}
-
 // tick does what time asks for.
 func (c *Core) tick(now time.Time) {
+	c.renew(now)
 	c.giveAgain(now)
 	c.sends.expire(c.oldestWaiting(now))
 	c.readyClockHeld(now)
+	c.runRelogs(now)
+	c.tickReviews(now)
 	for _, r := range c.order {
 		p := c.peers[r]
 		c.drainPeer(now, p)
 		c.tickReceiver(now, p)
-		c.tickSender(now, p)
+		for _, o := range p.outbounds() {
+			c.tickSender(now, p, o)
+		}
 	}
 	c.housekeep(now)
+	c.tellMarks = true
 }
 
 // housekeep renews the reservation and persists positions, in one write at a time.
@@ -160,14 +183,7 @@ func (c *Core) housekeep(now time.Time) {
 	if !due && !(low && c.reserved <= c.clock.Last()) {
 		return
 	}
-	var rows []chat.PositionRow
-	upTo := map[chat.Region]uint64{}
-	for _, r := range c.order {
-		if p := c.peers[r]; p.acked > p.persisted {
-			rows = append(rows, chat.PositionRow{Stream: c.stream, To: r, Seq: p.acked})
-			upTo[r] = p.acked
-		}
-	}
+	rows := c.unstoredPositions()
 	if len(rows) == 0 && !low {
 		return
 	}
@@ -181,9 +197,24 @@ func (c *Core) housekeep(now time.Time) {
 				c.keepAfter = now.Add(pause)
 				return
 			}
-			for _, r := range c.order {
-				c.peers[r].persisted = max(c.peers[r].persisted, upTo[r])
+			for _, row := range rows {
+				if o := c.peers[row.To].out[row.Stream]; o != nil {
+					o.persisted = max(o.persisted, row.Seq)
+				}
 			}
 		},
 	})
+}
+
+// unstoredPositions gives what regions have acknowledged and the store does not know yet.
+func (c *Core) unstoredPositions() []chat.PositionRow {
+	var rows []chat.PositionRow
+	for _, r := range c.order {
+		for _, o := range c.peers[r].outbounds() {
+			if o.acked > o.persisted {
+				rows = append(rows, chat.PositionRow{Stream: o.log.stream, To: r, Seq: o.acked})
+			}
+		}
+	}
+	return rows
 }

@@ -183,7 +183,7 @@ func TestForgedOps(t *testing.T) {
 	} {
 		r := newRig(t, "eu", Restored{})
 		next := testMessage("us", 2, at+1, 2, "y")
-		outs := r.settle(r.step(Received{Peer: "us", Frame: Frame{Kind: FrameBatch, Stream: good.Stream, UpTo: 2, Watermark: at + 1, Ops: []chat.Op{op, next}}}))
+		outs := r.settle(r.step(Received{Peer: chat.NodeRef{Region: "us", Node: "n1"}, Frame: Frame{Kind: FrameBatch, Stream: good.Stream, UpTo: 2, Watermark: at + 1, Ops: []chat.Op{op, next}}}))
 		if len(only[Alarm](outs)) != 1 {
 			t.Errorf("%s: alarms %+v", name, only[Alarm](outs))
 		}
@@ -202,7 +202,7 @@ func TestForgedOps(t *testing.T) {
 func TestAheadOfTheClockWaits(t *testing.T) {
 	r := newRig(t, "eu", Restored{})
 	op := testMessage("us", 1, chat.HLCFromTime(testStart.Add(2*time.Second)), 1, "x")
-	outs := r.step(Received{Peer: "us", Frame: Frame{Kind: FrameBatch, Stream: op.Stream, UpTo: 1, Watermark: op.Time, Ops: []chat.Op{op}}})
+	outs := r.step(Received{Peer: chat.NodeRef{Region: "us", Node: "n1"}, Frame: Frame{Kind: FrameBatch, Stream: op.Stream, UpTo: 1, Watermark: op.Time, Ops: []chat.Op{op}}})
 	if len(only[Write](outs)) != 0 || len(only[Alarm](outs)) != 1 {
 		t.Fatalf("ahead of the clock: %+v", outs)
 	}
@@ -222,8 +222,8 @@ func TestAheadOfTheClockWaits(t *testing.T) {
 // A peer that knows more of our stream than we do shows that our store is an old copy: no sequence is used again.
 func TestOldCopyStops(t *testing.T) {
 	r := newRig(t, "eu", Restored{Identity: chat.Identity{LastSeq: 10}})
-	r.step(PeerUp{Peer: "us"})
-	outs := r.step(Received{Peer: "us", Frame: Frame{Kind: FramePosition, Stream: r.core.Stream(), UpTo: 11}})
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "us", Node: "n1"}, Protocol: 1})
+	outs := r.step(Received{Peer: chat.NodeRef{Region: "us", Node: "n1"}, Frame: Frame{Kind: FramePosition, Stream: r.core.Stream(), UpTo: 11}})
 	if len(only[Alarm](outs)) != 1 || !r.core.NeedsNewIncarnation() {
 		t.Fatalf("outputs %+v", outs)
 	}

@@ -3,13 +3,15 @@ package replication
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"slices"
 
 	"meridian/chat"
 )
 
 // Cursor is how far a client has read, in words that every region understands.
 //
-// In the region that gave it, Local counts: arrival times of that region's inbox log. In another region, Global counts:
+// In the region that gave it, Local counts, at whatever node and in whatever life of it: arrival times of that region's inbox
+// log, which its nodes share, and no life stamps below what an earlier one gave out. In another region, Global counts:
 // the client has seen every op originated anywhere at or before it, and since applying an op pushes a region's clock past
 // the op's time, all that it has not seen has a later arrival in every region's log. So reading the other region's log after
 // Global misses nothing, and brings a few events again, which the client drops by id.
@@ -97,7 +99,7 @@ func NewReader(self chat.Identity, m Marks) *Reader {
 // starts at m: the client reads its conversations anew.
 func Resume(c Cursor, self chat.Identity, m Marks, floor chat.HLC) (r *Reader, reset bool) {
 	from := c.Global
-	if c.Region == self.Region && c.Incarnation == self.Incarnation {
+	if c.Region == self.Region {
 		from = c.Local
 	}
 	if from < floor {
@@ -119,10 +121,20 @@ func (r *Reader) Query(m Marks) (after, upTo chat.HLC, ok bool) {
 // Page takes the rows read for the last Query, ascending; complete says that they are all there were, and not cut off by a
 // limit. An event in the middle of a read carries its own arrival and the old global time: its own region may resume right
 // after it, while another region cannot know which of the rest were seen. Only the last one of a complete read moves both.
+// Two nodes of a region may give one arrival twice: only the last entry of it moves the arrival, and a read that was cut off
+// in its midst leaves it to the next one. So a limit must be larger than the number of a region's nodes.
 func (r *Reader) Page(rows []chat.InboxRow, complete bool) []Entry {
+	if n := len(rows); !complete && n > 0 {
+		whole := slices.IndexFunc(rows, func(row chat.InboxRow) bool { return row.Arrival == rows[n-1].Arrival })
+		if whole > 0 {
+			rows = rows[:whole]
+		}
+	}
 	entries := make([]Entry, 0, len(rows))
 	for i := range rows {
-		r.after = max(r.after, rows[i].Arrival)
+		if i == len(rows)-1 || rows[i+1].Arrival != rows[i].Arrival {
+			r.after = max(r.after, rows[i].Arrival)
+		}
 		if complete && i == len(rows)-1 {
 			r.finish()
 		}

@@ -56,7 +56,7 @@ func TestResume(t *testing.T) {
 		reset  bool
 	}{
 		{"same region", Cursor{"eu-west", 2, 500, 400}, 100, 500, false},
-		{"same region, earlier life", Cursor{"eu-west", 1, 500, 400}, 100, 400, false},
+		{"same region, earlier life", Cursor{"eu-west", 1, 500, 400}, 100, 500, false},
 		{"another region", Cursor{"us-east", 2, 500, 400}, 100, 400, false},
 		{"older than the log", Cursor{"us-east", 2, 500, 400}, 450, 900, true},
 		{"local mark within the log, global not", Cursor{"eu-west", 2, 500, 400}, 450, 500, false},
@@ -85,7 +85,7 @@ func TestPageCursors(t *testing.T) {
 			t.Errorf("cursor (%d, %d), want (%d, %d)", e.Cursor.Local, e.Cursor.Global, local, global)
 		}
 	}
-	for _, e := range r.Page([]chat.InboxRow{{Arrival: 120}, {Arrival: 130}}, false) {
+	for _, e := range r.Page([]chat.InboxRow{{Arrival: 120}, {Arrival: 130}, {Arrival: 131}}, false) {
 		want(e, e.Row.Arrival, 95)
 	}
 	if after, _, _ = r.Query(Marks{Local: 210, Global: 160}); after != 130 {
@@ -94,4 +94,22 @@ func TestPageCursors(t *testing.T) {
 	page := r.Page([]chat.InboxRow{{Arrival: 140}, {Arrival: 190}}, true)
 	want(page[0], 140, 95)
 	want(page[1], 210, 160)
+}
+
+// Entries of one arrival, which two nodes of a region may give, are never torn: neither by a page's end nor by a cursor.
+func TestOneArrivalOfTwoNodes(t *testing.T) {
+	r := NewReader(chat.Identity{Region: "eu-west"}, Marks{Local: 100, Global: 90})
+	r.Query(Marks{Local: 200, Global: 150})
+	page := r.Page([]chat.InboxRow{{Arrival: 120}, {Arrival: 130}, {Arrival: 130}}, false)
+	if len(page) != 1 || r.after != 120 {
+		t.Fatalf("a page cut off in the midst of one arrival has %d entries and ends at %d", len(page), r.after)
+	}
+	r.Query(Marks{Local: 200, Global: 150})
+	page = r.Page([]chat.InboxRow{{Arrival: 130}, {Arrival: 130}}, true)
+	if first := page[0].Cursor.Local; first != 120 {
+		t.Errorf("who has the first of two entries of one arrival resumes after %d, and misses the other", first)
+	}
+	if last := page[1].Cursor.Local; last != 200 {
+		t.Errorf("the last entry's cursor is at %d", last)
+	}
 }

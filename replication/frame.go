@@ -21,8 +21,9 @@ const (
 	FrameAck FrameKind = 3
 	// FrameOpen, sender → receiver: I will bring you Stream; state your position.
 	FrameOpen FrameKind = 4
-	// FrameLives tells which streams of the sender's region count: Lives, the latest of each of its nodes. It comes before every
-	// watermark that relies on it: what a new life originates lies above every watermark told by those that do not know it.
+	// FrameLives tells which streams of the sender's region count: Lives, those of each of its nodes that are not known to be
+	// applied to their end. It comes before every watermark that relies on it: what a new life originates lies above every
+	// watermark told by those that do not know it.
 	FrameLives FrameKind = 5
 	// FrameMarks, between nodes of one region: the life Stream stamps nothing at or below Low any more; of other regions'
 	// streams it has applied Applied, all of it visible by Low; Positions are what other regions have acknowledged to it.

@@ -7,10 +7,10 @@ import (
 	"meridian/chat"
 )
 
-// sendKey names a send as its author's client does.
-type sendKey struct {
-	author chat.UserID
-	client chat.ClientID
+// SendKey names a send as its author's client does.
+type SendKey struct {
+	Author chat.UserID
+	Client chat.ClientID
 }
 
 // keyState is what is known in memory of a send: who works on it, and what was written lately.
@@ -27,8 +27,8 @@ type keyState struct {
 
 // sends are the sends under way or written lately.
 type sends struct {
-	keys   map[sendKey]*keyState
-	recent []sendKey // in the order in which they became free
+	keys   map[SendKey]*keyState
+	recent []SendKey // in the order in which they became free
 	ready  []*held   // submits whose reason to wait is gone
 	clock  []*held   // submits that wait for the clock
 	active int       // submits not yet answered
@@ -37,12 +37,12 @@ type sends struct {
 // held is a submit on its way to its write.
 type held struct {
 	in    Submit
-	key   sendKey
+	key   SendKey
 	claim bool // it is the one that works on key
 	since time.Time
 }
 
-func (s *sends) state(k sendKey) *keyState {
+func (s *sends) state(k SendKey) *keyState {
 	st, ok := s.keys[k]
 	if !ok {
 		st = &keyState{}
@@ -51,22 +51,22 @@ func (s *sends) state(k sendKey) *keyState {
 	return st
 }
 
-func (s *sends) busy(k sendKey) bool {
+func (s *sends) busy(k SendKey) bool {
 	st, ok := s.keys[k]
 	return ok && st.busy
 }
 
 // claim makes the caller the one that works on k.
-func (s *sends) claim(k sendKey) { s.state(k).busy = true }
+func (s *sends) claim(k SendKey) { s.state(k).busy = true }
 
 // wait has h looked at again when k is free.
-func (s *sends) wait(k sendKey, h *held) {
+func (s *sends) wait(k SendKey, h *held) {
 	st := s.state(k)
 	st.waiting = append(st.waiting, h)
 }
 
 // release ends the work on k; rows are what it made durable.
-func (s *sends) release(now time.Time, k sendKey, rows []chat.RetryRow) {
+func (s *sends) release(now time.Time, k SendKey, rows []chat.RetryRow) {
 	st := s.state(k)
 	st.busy = false
 	st.rows = append(st.rows, rows...)
@@ -77,7 +77,7 @@ func (s *sends) release(now time.Time, k sendKey, rows []chat.RetryRow) {
 }
 
 // known joins stored rows with those written lately, each id once, ascending.
-func (s *sends) known(k sendKey, stored []chat.RetryRow) []chat.RetryRow {
+func (s *sends) known(k SendKey, stored []chat.RetryRow) []chat.RetryRow {
 	rows := slices.Clone(stored)
 	if st, ok := s.keys[k]; ok {
 		rows = append(rows, st.rows...)
@@ -121,7 +121,7 @@ func (c *Core) oldestWaiting(now time.Time) time.Time {
 
 // readyClockHeld wakes the submits that waited for the clock once it has caught up.
 func (c *Core) readyClockHeld(now time.Time) {
-	if len(c.sends.clock) > 0 && !c.ahead(now) {
+	if len(c.sends.clock) > 0 && !c.ahead(now) && c.mayStamp(now) {
 		c.sends.ready = append(c.sends.ready, c.sends.clock...)
 		c.sends.clock = nil
 	}

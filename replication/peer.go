@@ -2,77 +2,57 @@ package replication
 
 import (
 	"cmp"
+	"hash/fnv"
 	"slices"
-	"time"
 
 	"meridian/chat"
 )
 
 // peer is the state towards one region, in both directions.
 type peer struct {
-	region chat.Region
-	up     bool
-
-	// Sending. The receiver states its position on every new link (ready); what it must have lies in (acked, settled].
-	ready     bool
-	acked     uint64 // durable there
-	persisted uint64 // of acked, what the store knows
-	sent      uint64 // frames cover everything up to here
-	scanned   uint64 // sent, and further where no op concerns the peer
-	window    []sentFrame
-	ops       int       // in window
-	bytes     int       // in window
-	progress  time.Time // last time the window was empty or moved
-	sentAt    time.Time
-	reading   bool // a ReadLog is under way, from readFrom
-	readFrom  uint64
-	readAfter time.Time // no ReadLog before it
-
-	// Receiving.
+	region  chat.Region
+	links   map[chat.NodeID]int // nodes that are linked, with the protocol version agreed
+	out     map[chat.StreamID]*outbound
 	streams map[chat.StreamID]*inStream
-	heardAt time.Time
-	askedAt time.Time
-	askWhy  chat.Code
-	askDue  bool
 }
 
-// sentFrame is a frame that is not acknowledged.
-type sentFrame struct {
-	upTo       uint64
-	ops, bytes int
+// up says that some node of the region is linked.
+func (p *peer) up() bool { return len(p.links) > 0 }
+
+// linked says whether node is linked, speaking at least version.
+func (p *peer) linked(node chat.NodeID, version int) bool {
+	v, ok := p.links[node]
+	return ok && v >= version
 }
 
-// inStream is how far one foreign stream is here.
-type inStream struct {
-	id       chat.StreamID
-	accepted uint64 // taken in, perhaps not written
-	durable  uint64
-	// watermark: every op of the stream for this region at or before it is durable and covered by Marks().Local. next
-	// becomes watermark when the last apply write has passed.
-	watermark, next chat.HLC
-	queue           []inFrame
-	queued          int // ops in queue
-	applying        bool
-	unpassed        int  // apply writes that have not passed
-	warned          bool // the alarm about an op ahead of the clock was given for the head of the queue
+// choose gives the linked node that a stream is brought to: spread over them, and always the same one.
+func (p *peer) choose(stream chat.StreamID) chat.NodeID {
+	var best chat.NodeID
+	var highest uint64
+	for _, node := range sortedKeys(p.links) {
+		h := fnv.New64a()
+		for _, text := range []string{string(stream.Region), string(stream.Node), string(p.region), string(node)} {
+			_, _ = h.Write([]byte(text)) // never fails
+			_, _ = h.Write([]byte{0})
+		}
+		if score := h.Sum64(); best == "" || score > highest {
+			best, highest = node, score
+		}
+	}
+	return best
 }
 
-// inFrame is an accepted frame, or what is left of it.
-type inFrame struct {
-	items     []inOp
-	upTo      uint64
-	watermark chat.HLC
-	since     time.Time
+// outbounds gives the relays to the region, by stream.
+func (p *peer) outbounds() []*outbound {
+	list := make([]*outbound, 0, len(p.out))
+	for _, o := range p.out {
+		list = append(list, o)
+	}
+	slices.SortFunc(list, func(a, b *outbound) int { return compareStreams(a.log.stream, b.log.stream) })
+	return list
 }
 
-// inOp is a received op with its stored retry rows; refused says why it must not be applied.
-type inOp struct {
-	op      chat.Op
-	known   []chat.RetryRow
-	refused *chat.Error
-}
-
-// inbound gives the state of a stream, made at its first frame.
+// inbound gives the state of a stream, made when it is first heard of.
 func (p *peer) inbound(id chat.StreamID) *inStream {
 	s, ok := p.streams[id]
 	if !ok {
@@ -82,19 +62,17 @@ func (p *peer) inbound(id chat.StreamID) *inStream {
 	return s
 }
 
-// known gives the peer's streams, sorted.
+// known gives the region's streams, sorted.
 func (p *peer) known() []*inStream {
 	list := make([]*inStream, 0, len(p.streams))
 	for _, s := range p.streams {
 		list = append(list, s)
 	}
-	slices.SortFunc(list, func(a, b *inStream) int {
-		return cmp.Or(cmp.Compare(a.id.Node, b.id.Node), cmp.Compare(a.id.Incarnation, b.id.Incarnation))
-	})
+	slices.SortFunc(list, func(a, b *inStream) int { return compareStreams(a.id, b.id) })
 	return list
 }
 
-// latest gives the stream of the latest incarnation of each of the peer's nodes.
+// latest gives the stream of the latest life of each of the region's nodes.
 func (p *peer) latest() []*inStream {
 	var list []*inStream
 	for _, s := range p.known() {
@@ -107,10 +85,63 @@ func (p *peer) latest() []*inStream {
 	return list
 }
 
-func (p *peer) forgetWindow() { p.window, p.ops, p.bytes = nil, 0, 0 }
+func compareStreams(a, b chat.StreamID) int {
+	return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Incarnation, b.Incarnation))
+}
 
-// rewind has everything after seq sent again.
-func (p *peer) rewind(now time.Time, seq uint64) {
-	p.forgetWindow()
-	p.sent, p.scanned, p.progress, p.reading = seq, seq, now, false
+// peerUp notes a link. A node of the own region hears the marks from the next tick on; another region is told which streams
+// count before anything else, and the relays that have nowhere to go open here.
+func (c *Core) peerUp(in PeerUp) {
+	if in.Peer.Region == c.cfg.Self {
+		c.linkedSiblings[in.Peer.Node] = true
+		c.tellMarks = true
+		return
+	}
+	p, ok := c.peers[in.Peer.Region]
+	if !ok {
+		return
+	}
+	p.links[in.Peer.Node] = max(1, in.Protocol)
+	if in.Protocol < ProtocolNodes {
+		c.greetOld(p, in.Peer.Node)
+	} else {
+		c.tellLivesTo(p, in.Peer.Node)
+	}
+	for _, o := range p.outbounds() {
+		if o.via == "" || o.via == in.Peer.Node {
+			c.open(p, o)
+		}
+	}
+}
+
+// greetOld opens a link to a node of version 1: each side states its positions unasked.
+func (c *Core) greetOld(p *peer, node chat.NodeID) {
+	to := chat.NodeRef{Region: p.region, Node: node}
+	latest := p.latest()
+	if len(latest) == 0 {
+		c.emit(Send{Peer: to, Frame: Frame{Kind: FramePosition, Stream: chat.StreamID{Region: p.region}}})
+	}
+	for _, s := range latest {
+		s.link = to
+		c.emit(Send{Peer: to, Frame: Frame{Kind: FramePosition, Stream: s.id, UpTo: s.durable}})
+	}
+}
+
+// peerDown forgets a link; the relays that used it look for another node of the region.
+func (c *Core) peerDown(ref chat.NodeRef) {
+	if ref.Region == c.cfg.Self {
+		delete(c.linkedSiblings, ref.Node)
+		return
+	}
+	p, ok := c.peers[ref.Region]
+	if !ok {
+		return
+	}
+	delete(p.links, ref.Node)
+	for _, o := range p.outbounds() {
+		if o.via == ref.Node {
+			o.via, o.ready = "", false
+			c.open(p, o)
+		}
+	}
 }

@@ -12,47 +12,106 @@ import (
 
 // received takes a frame from the region that the link proved.
 func (c *Core) received(now time.Time, in Received) {
-	p, ok := c.peers[in.Peer]
+	if in.Peer.Region == c.cfg.Self {
+		c.marksTold(now, in)
+		return
+	}
+	p, ok := c.peers[in.Peer.Region]
 	if !ok {
-		c.alarm(Alarm{Code: chat.CodeDenied, Peer: in.Peer, Detail: "a frame from a region that the topology does not know"})
+		c.alarm(Alarm{Code: chat.CodeDenied, Peer: in.Peer.Region, Detail: "a frame from a region that the topology does not know"})
 		return
 	}
 	switch f := &in.Frame; f.Kind {
 	case FrameBatch:
 		c.batch(now, p, in)
 	case FramePosition:
-		c.position(now, p, f)
+		c.position(now, p, in.Peer, f)
 	case FrameAck:
 		c.acked(now, p, f)
+	case FrameOpen:
+		c.opened(now, p, &in)
+	case FrameLives:
+		c.livesTold(p, f)
 	default:
 		c.alarm(Alarm{Code: chat.CodeUnknownFrame, Peer: p.region, Stream: f.Stream, Detail: fmt.Sprintf("frame of kind %d", f.Kind)})
 	}
 }
 
-// ask tells the peer where we are, so that it goes on from there.
-func (c *Core) ask(now time.Time, p *peer, why chat.Code) {
-	p.askedAt, p.askDue = now, false
-	latest := p.latest()
-	if len(latest) == 0 {
-		c.emit(Send{Peer: p.region, Frame: Frame{Kind: FramePosition, Stream: chat.StreamID{Region: p.region}, Reason: why}})
+// ask tells who brings the stream where we are, so that it goes on from there.
+func (c *Core) ask(now time.Time, s *inStream, why chat.Code) {
+	s.askedAt, s.askDue = now, false
+	c.emit(Send{Peer: s.link, Frame: Frame{Kind: FramePosition, Stream: s.id, UpTo: s.durable, Reason: why}})
+}
+
+// opened answers a node that will bring a stream. Where other nodes share the store, one of them may have applied more of it
+// than this node knows: the store is asked.
+func (c *Core) opened(now time.Time, p *peer, in *Received) {
+	stream := in.Frame.Stream
+	if stream.Region != p.region {
+		c.alarm(Alarm{Code: chat.CodeBadFrame, Peer: p.region, Stream: stream, Detail: "a stream that is not the peer's"})
 		return
 	}
-	for _, s := range latest {
-		c.emit(Send{Peer: p.region, Frame: Frame{Kind: FramePosition, Stream: s.id, UpTo: s.durable, Reason: why}})
+	s := p.inbound(stream)
+	s.link, s.heardAt = in.Peer, now
+	if c.cfg.Lease == 0 {
+		c.ask(now, s, "")
+		return
+	}
+	s.opening = true
+	c.emit(ReadApplied{Peer: in.Peer, Stream: stream})
+}
+
+// appliedRead takes the store's word on a stream that was opened.
+func (c *Core) appliedRead(now time.Time, in AppliedRead) {
+	p, ok := c.peers[in.Peer.Region]
+	if !ok || in.Err != nil {
+		return // whoever opened it does so again
+	}
+	s := p.inbound(in.Stream)
+	if s.applying || s.link != in.Peer || !s.opening {
+		return // the write under way answers, or another node has opened it meanwhile
+	}
+	if in.Row.Seq > s.durable {
+		s.durable = in.Row.Seq
+		s.forgetQueue()
+	}
+	s.opening = false
+	c.ask(now, s, "")
+}
+
+// livesTold notes which of the peer's streams count. The store will know with the next batch that comes from the region: none
+// of its watermarks is stored before.
+func (c *Core) livesTold(p *peer, f *Frame) {
+	if len(f.Lives) > maxLives {
+		c.alarm(Alarm{Code: chat.CodeBadFrame, Peer: p.region, Stream: f.Stream, Detail: fmt.Sprintf("%d lives; at most %d", len(f.Lives), maxLives)})
+		return
+	}
+	for _, id := range f.Lives {
+		if id.Region != p.region {
+			continue
+		}
+		p.inbound(id)
+		for _, s := range p.known() {
+			if s.id.Node == id.Node && s.id.Incarnation < id.Incarnation && !slices.Contains(f.Lives, s.id) {
+				s.end() // who knows the later life would name the earlier one if anything of it were missing here
+			}
+		}
 	}
 }
 
-// askSoon asks after a pause, once: frames that were on their way meanwhile would each ask again.
-func (p *peer) askSoon(why chat.Code) { p.askDue, p.askWhy = true, why }
+// maxLives bounds the nodes of a region.
+const maxLives = 128
 
 // tickReceiver asks when it is due, or when nothing was heard for so long that the last question may be lost.
 func (c *Core) tickReceiver(now time.Time, p *peer) {
-	if !p.up {
-		return
-	}
-	quiet := now.Sub(p.heardAt) >= c.cfg.Resend && now.Sub(p.askedAt) >= c.cfg.Resend
-	if p.askDue && now.Sub(p.askedAt) >= 2*pause || quiet {
-		c.ask(now, p, p.askWhy)
+	for _, s := range p.known() {
+		if !p.linked(s.link.Node, 0) || s.opening {
+			continue
+		}
+		quiet := now.Sub(s.heardAt) >= c.cfg.Resend && now.Sub(s.askedAt) >= c.cfg.Resend
+		if s.askDue && now.Sub(s.askedAt) >= 2*pause || quiet {
+			c.ask(now, s, s.askWhy)
+		}
 	}
 }
 
@@ -64,13 +123,13 @@ func (c *Core) batch(now time.Time, p *peer, in Received) {
 		return
 	}
 	s := p.inbound(f.Stream)
-	p.heardAt = now
+	s.link, s.heardAt = in.Peer, now
 	switch {
 	case f.After > s.accepted:
-		p.askSoon(chat.CodeNotFound)
+		s.askSoon(chat.CodeNotFound)
 		return
 	case s.queued > 0 && s.queued+len(f.Ops) > 2*c.cfg.WindowOps:
-		p.askSoon(chat.CodeBusy)
+		s.askSoon(chat.CodeBusy)
 		return
 	}
 	fr := inFrame{upTo: max(f.UpTo, s.accepted), watermark: f.Watermark, since: now}
@@ -87,25 +146,14 @@ func (c *Core) batch(now time.Time, p *peer, in Received) {
 		}
 	}
 	if fr.upTo > s.accepted {
-		p.askDue = false // what was missing came
+		s.askDue = false // what was missing came
 	}
 	s.accepted = fr.upTo
 	s.enqueue(fr)
 	if f.UpTo > f.After && f.UpTo <= s.durable {
-		c.ack(p, s) // its ack may be lost
+		c.ack(s) // its ack may be lost
 	}
 	c.drain(now, p, s)
-}
-
-// enqueue takes a frame in. One that brings no op is joined to the last, so that a stream that waits does not grow.
-func (s *inStream) enqueue(fr inFrame) {
-	s.queued += len(fr.items)
-	if n := len(s.queue); n > 0 && len(fr.items) == 0 {
-		last := &s.queue[n-1]
-		last.upTo, last.watermark = max(last.upTo, fr.upTo), max(last.watermark, fr.watermark)
-		return
-	}
-	s.queue = append(s.queue, fr)
 }
 
 // inspect says why op must never be applied here. It is asked of every op, whatever the sender asked: a region that lies can
@@ -136,8 +184,8 @@ func (c *Core) inspect(p *peer, f *Frame, op *chat.Op, last uint64) *chat.Error 
 	return nil
 }
 
-func (c *Core) ack(p *peer, s *inStream) {
-	c.emit(Send{Peer: p.region, Frame: Frame{Kind: FrameAck, Stream: s.id, UpTo: s.durable}})
+func (c *Core) ack(s *inStream) {
+	c.emit(Send{Peer: s.link, Frame: Frame{Kind: FrameAck, Stream: s.id, UpTo: s.durable}})
 }
 
 // drainPeer goes on with each of the peer's streams.
@@ -152,9 +200,10 @@ type draft struct {
 	batch     *chat.Batch
 	upTo      uint64
 	watermark chat.HLC
-	keys      []sendKey
+	keys      []SendKey
 	rows      []chat.RetryRow // of keys
 	ops       []chat.Op
+	messages  []reviewItem
 	low       chat.HLC
 	taken     int
 }
@@ -163,17 +212,17 @@ type draft struct {
 // the same batch as the ops, and must not become durable before an earlier batch. What piles up meanwhile makes the next
 // batch bigger.
 func (c *Core) drain(now time.Time, p *peer, s *inStream) {
-	if s.applying || len(s.queue) == 0 {
+	if s.applying || len(s.queue) == 0 || !c.mayStamp(now) {
 		return
 	}
 	d := &draft{batch: &chat.Batch{}, upTo: s.durable}
 	for len(s.queue) > 0 && c.take(now, p, s, d) {
 	}
 	if d.taken == 0 {
-		c.settleEmpty(p, s, d)
+		c.settleEmpty(s, d)
 		return
 	}
-	d.batch.Applied = []chat.AppliedRow{{Stream: s.id, Seq: d.upTo, Watermark: max(s.watermark, s.next, d.watermark)}}
+	d.batch.Applied = append(p.unstored(s), chat.AppliedRow{Stream: s.id, Seq: d.upTo, Watermark: max(s.watermark, s.next, d.watermark)})
 	if d.low == 0 {
 		d.low = c.clock.Next(now) // only dead letters
 	}
@@ -223,7 +272,7 @@ func (c *Core) may(now time.Time, p *peer, s *inStream, it *inOp) bool {
 		return false
 	}
 	s.warned = false
-	return it.op.Kind != chat.OpMessage || !c.sends.busy(sendKey{it.op.Author.ID, it.op.Client})
+	return it.op.Kind != chat.OpMessage || !c.sends.busy(SendKey{it.op.Author.ID, it.op.Client})
 }
 
 // applyOne adds an op to the draft. The clock is pushed past the op's time before the arrival is stamped: so everything
@@ -237,13 +286,14 @@ func (c *Core) applyOne(now time.Time, it *inOp, d *draft) {
 	}
 	var known []chat.RetryRow
 	if it.op.Kind == chat.OpMessage {
-		key := sendKey{it.op.Author.ID, it.op.Client}
+		key := SendKey{it.op.Author.ID, it.op.Client}
 		known = c.sends.known(key, it.known)
 		c.sends.claim(key)
 		d.keys = append(d.keys, key)
 		d.rows = append(d.rows, retryRow(&it.op))
+		d.messages = append(d.messages, reviewItem{op: it.op, known: known})
 	}
-	a := applier{self: c.cfg.Self, topology: c.cfg.Topology, batch: d.batch, next: func() chat.HLC { return c.clock.Next(now) }}
+	a := c.applier(now, d.batch)
 	a.apply(&it.op, arrival, known)
 	d.ops = append(d.ops, it.op)
 }
@@ -258,7 +308,7 @@ func (c *Core) bury(now time.Time, p *peer, s *inStream, it *inOp, d *draft) {
 
 // settleEmpty deals with frames that brought no op: nothing has to be written for them. Losing such a position costs the
 // sender nothing but saying so again.
-func (c *Core) settleEmpty(p *peer, s *inStream, d *draft) {
+func (c *Core) settleEmpty(s *inStream, d *draft) {
 	moved := d.upTo > s.durable
 	s.durable = max(s.durable, d.upTo)
 	s.next = max(s.next, d.watermark)
@@ -266,13 +316,23 @@ func (c *Core) settleEmpty(p *peer, s *inStream, d *draft) {
 		s.watermark = max(s.watermark, s.next)
 	}
 	if moved {
-		c.ack(p, s)
+		c.ack(s)
 	}
 }
 
-// applied settles an apply write.
-func (c *Core) applied(now time.Time, p *peer, s *inStream, d *draft, err error) {
-	s.applying = false
+// unstored gives rows for the streams of the region, besides s, that the store does not know.
+func (p *peer) unstored(s *inStream) []chat.AppliedRow {
+	var rows []chat.AppliedRow
+	for _, other := range p.known() {
+		if other != s && !other.stored {
+			rows = append(rows, chat.AppliedRow{Stream: other.id, Seq: other.durable, Watermark: other.watermark})
+		}
+	}
+	return rows
+}
+
+// releaseKeys ends the work on the sends of an apply write.
+func (c *Core) releaseKeys(now time.Time, d *draft, err error) {
 	for i, key := range d.keys {
 		var rows []chat.RetryRow
 		if err == nil {
@@ -280,23 +340,31 @@ func (c *Core) applied(now time.Time, p *peer, s *inStream, d *draft, err error)
 		}
 		c.sends.release(now, key, rows)
 	}
+}
+
+// applied settles an apply write.
+func (c *Core) applied(now time.Time, p *peer, s *inStream, d *draft, err error) {
+	s.applying = false
+	c.releaseKeys(now, d, err)
 	if err != nil {
 		s.pass()
-		s.queue, s.queued, s.accepted = nil, 0, s.durable
-		p.askedAt = now
-		p.askSoon(chat.CodeOf(err))
+		s.forgetQueue()
+		s.opening = false
+		s.askedAt = now
+		s.askSoon(chat.CodeOf(err))
 		c.alarm(Alarm{Code: chat.CodeOf(err), Peer: p.region, Stream: s.id, Detail: "cannot apply: " + err.Error()})
 		return
 	}
 	s.durable = max(s.durable, d.upTo)
 	s.next = max(s.next, d.watermark)
-	c.ack(p, s)
-}
-
-// pass tells that an apply write failed, or that it and everything older is covered by Marks().Local.
-func (s *inStream) pass() {
-	s.unpassed--
-	if s.unpassed == 0 {
-		s.watermark = max(s.watermark, s.next)
+	c.review(now, d.messages, func(time.Time, []chat.MessageID) {})
+	for _, row := range d.batch.Applied {
+		p.inbound(row.Stream).stored = true
 	}
+	if s.opening {
+		s.opening = false
+		c.ask(now, s, "")
+		return
+	}
+	c.ack(s)
 }

@@ -8,59 +8,75 @@ import (
 )
 
 // position is the receiver's word on where to go on, on a new link or after it lost something. It counts as an ack too.
-func (c *Core) position(now time.Time, p *peer, f *Frame) {
-	upTo := f.UpTo
-	switch {
-	case f.Stream == c.stream:
-		if !c.plausible(p, f) {
-			return
-		}
-	case f.Stream.Region != c.cfg.Self:
+func (c *Core) position(now time.Time, p *peer, from chat.NodeRef, f *Frame) {
+	if f.Stream.Region != c.cfg.Self {
 		c.alarm(Alarm{Code: chat.CodeBadFrame, Peer: p.region, Stream: f.Stream, Detail: "a position in a stream that is not ours"})
 		return
+	}
+	o, upTo := p.out[f.Stream], f.UpTo
+	if o == nil && p.links[from.Node] < ProtocolNodes {
+		o, upTo = c.positionOfOld(p, f)
+	}
+	if o == nil || o.via != "" && o.via != from.Node || !c.plausible(p, o, f) {
+		return
+	}
+	upTo = min(upTo, o.log.settled)
+	o.via, o.ready = from.Node, true
+	o.rewind(now, upTo)
+	o.sentAt = time.Time{}
+	c.advanceAck(p, o, upTo)
+	c.pump(now, p, o)
+}
+
+// positionOfOld finds what a region of version 1 means that names a stream we do not relay: it states all the lives that it
+// knows, and where it knows none of ours, none at all. What it does not know begins at its beginning.
+func (c *Core) positionOfOld(p *peer, f *Frame) (*outbound, uint64) {
+	o := p.out[c.stream]
+	switch {
 	case f.Stream.Node == c.cfg.Node && f.Stream.Incarnation > c.stream.Incarnation:
 		c.needLife(p, f)
-		return
-	case p.ready:
-		return // of an earlier life, beside the one that counts
-	default:
-		upTo = 0 // it does not know this life
+		return nil, 0
+	case o.ready:
+		return nil, 0 // of an earlier life, beside the one that counts
 	}
-	p.ready = true
-	p.rewind(now, upTo)
-	p.sentAt = time.Time{}
-	c.advanceAck(p, upTo)
-	c.pump(now, p)
+	f.UpTo = 0
+	return o, 0
 }
 
 // acked is the receiver's word that it is durable up to f.UpTo.
 func (c *Core) acked(now time.Time, p *peer, f *Frame) {
-	if f.Stream != c.stream || !c.plausible(p, f) || f.UpTo <= p.acked {
+	o := p.out[f.Stream]
+	if o == nil || f.UpTo <= o.acked || !c.plausible(p, o, f) {
 		return
 	}
-	p.progress = now
+	upTo := min(f.UpTo, o.log.settled)
+	o.progress = now
 	n := 0
-	for n < len(p.window) && p.window[n].upTo <= f.UpTo {
-		p.ops -= p.window[n].ops
-		p.bytes -= p.window[n].bytes
+	for n < len(o.window) && o.window[n].upTo <= upTo {
+		o.ops -= o.window[n].ops
+		o.bytes -= o.window[n].bytes
 		n++
 	}
-	p.window = p.window[n:]
-	p.sent = max(p.sent, f.UpTo)
-	p.scanned = max(p.scanned, p.sent)
-	c.advanceAck(p, f.UpTo)
-	c.pump(now, p)
+	o.window = o.window[n:]
+	o.sent = max(o.sent, upTo)
+	o.scanned = max(o.scanned, o.sent)
+	c.advanceAck(p, o, upTo)
+	c.pump(now, p, o)
 }
 
-func (c *Core) advanceAck(p *peer, upTo uint64) {
-	p.acked = max(p.acked, upTo)
-	c.zoneAcked(p.region, p.acked)
+func (c *Core) advanceAck(p *peer, o *outbound, upTo uint64) {
+	if upTo <= o.acked {
+		return
+	}
+	o.acked = upTo
+	c.tellMarks = true
+	c.zoneAcked(o.log.stream, p.region, o.acked)
 }
 
 // plausible says whether the peer can know what it claims. It cannot know what this node never had durable, unless this
-// node's store is an old copy of itself.
-func (c *Core) plausible(p *peer, f *Frame) bool {
-	if f.UpTo <= c.own.settled {
+// node's store is an old copy of itself. A life that has ended may have been known better by others.
+func (c *Core) plausible(p *peer, o *outbound, f *Frame) bool {
+	if f.UpTo <= o.log.settled || o.log.closed {
 		return true
 	}
 	c.needLife(p, f)
@@ -79,88 +95,106 @@ func (c *Core) needLife(p *peer, f *Frame) {
 }
 
 // pump sends what waits, as far as the window allows: from the tail, or from the log where the tail does not reach back.
-func (c *Core) pump(now time.Time, p *peer) {
-	for p.up && p.ready && !p.reading && p.scanned < c.own.settled && c.room(p) {
-		if p.scanned < c.own.tailFrom {
-			c.readBack(now, p)
+func (c *Core) pump(now time.Time, p *peer, o *outbound) {
+	for o.via != "" && o.ready && !o.reading && o.scanned < o.log.settled && c.room(o) {
+		if o.scanned < o.log.tailFrom {
+			c.readBack(now, p, o)
 			return
 		}
-		ops, upTo := c.collect(p)
-		p.scanned = upTo
+		ops, upTo := c.collect(p, o)
+		o.scanned = upTo
 		if len(ops) == 0 {
 			return // a watermark will tell, when it is due
 		}
 		mark := ops[len(ops)-1].Logged
-		if upTo == c.own.settled {
-			mark = max(mark, c.watermark(now))
+		if upTo == o.log.settled {
+			mark = max(mark, c.watermark(now, o.log))
 		}
-		c.send(now, p, upTo, mark, ops)
+		c.send(now, p, o, upTo, mark, ops)
 	}
 }
 
-func (c *Core) room(p *peer) bool { return p.ops < c.cfg.WindowOps && p.bytes < c.cfg.WindowBytes }
+func (c *Core) room(o *outbound) bool {
+	return o.ops < c.cfg.WindowOps && o.bytes < c.cfg.WindowBytes
+}
 
 // collect takes the next frame's ops from the tail; upTo is where it ends.
-func (c *Core) collect(p *peer) (ops []chat.Op, upTo uint64) {
+func (c *Core) collect(p *peer, o *outbound) (ops []chat.Op, upTo uint64) {
 	bytes := 0
-	tail := c.own.after(p.scanned)
+	tail := o.log.after(o.scanned)
 	for i := range tail {
 		op := &tail[i]
 		if !concerns(op, p.region) {
 			continue
 		}
-		full := len(ops) >= c.cfg.BatchOps || p.ops+len(ops) >= c.cfg.WindowOps || bytes+size(op) > c.cfg.BatchBytes
+		full := len(ops) >= c.cfg.BatchOps || o.ops+len(ops) >= c.cfg.WindowOps || bytes+size(op) > c.cfg.BatchBytes
 		if full && len(ops) > 0 {
 			return ops, ops[len(ops)-1].Seq
 		}
 		ops = append(ops, *op)
 		bytes += size(op)
 	}
-	return ops, c.own.settled
+	return ops, o.log.settled
 }
 
-func (c *Core) send(now time.Time, p *peer, upTo uint64, mark chat.HLC, ops []chat.Op) {
-	after := p.sent
-	p.sent, p.sentAt = upTo, now
-	p.scanned = max(p.scanned, upTo)
+func (c *Core) send(now time.Time, p *peer, o *outbound, upTo uint64, mark chat.HLC, ops []chat.Op) {
+	after := o.sent
+	o.sent, o.sentAt = upTo, now
+	o.scanned = max(o.scanned, upTo)
 	if upTo > after {
-		if len(p.window) == 0 {
-			p.progress = now
+		if len(o.window) == 0 {
+			o.progress = now
 		}
 		fr := sentFrame{upTo: upTo, ops: len(ops)}
 		for i := range ops {
 			fr.bytes += size(&ops[i])
 		}
-		p.window = append(p.window, fr)
-		p.ops += fr.ops
-		p.bytes += fr.bytes
+		o.window = append(o.window, fr)
+		o.ops += fr.ops
+		o.bytes += fr.bytes
 	}
-	c.emit(Send{Peer: p.region, Frame: Frame{Kind: FrameBatch, Stream: c.stream, After: after, UpTo: upTo, Watermark: mark, Ops: ops}})
+	c.emit(Send{
+		Peer:  chat.NodeRef{Region: p.region, Node: o.via},
+		Frame: Frame{Kind: FrameBatch, Stream: o.log.stream, After: after, UpTo: upTo, Watermark: mark, Ops: ops},
+	})
 }
 
 // readBack asks for ops that are no longer in memory.
-func (c *Core) readBack(now time.Time, p *peer) {
-	if now.Before(p.readAfter) {
+func (c *Core) readBack(now time.Time, p *peer, o *outbound) {
+	if now.Before(o.readAfter) {
 		return
 	}
-	p.reading, p.readFrom = true, p.scanned
-	c.emit(ReadLog{Peer: p.region, After: p.scanned, UpTo: min(c.own.settled, c.own.tailFrom), Limit: max(1, c.cfg.BatchOps)})
+	o.reading, o.readFrom = true, o.scanned
+	c.emit(ReadLog{
+		Stream: o.log.stream, To: p.region, After: o.scanned, UpTo: min(o.log.settled, o.log.tailFrom), Limit: max(1, c.cfg.BatchOps),
+	})
 }
 
-// logRead sends what was read, unless the peer went back meanwhile.
+// logRead takes what was read of an op log: for a region that is behind, or of a life that has ended.
 func (c *Core) logRead(now time.Time, in LogRead) {
-	p, ok := c.peers[in.Peer]
-	if !ok || !p.reading || in.After != p.readFrom {
+	if in.To == "" {
+		c.tailRead(now, in)
 		return
 	}
-	p.reading = false
+	p, ok := c.peers[in.To]
+	if !ok {
+		return
+	}
+	if o := p.out[in.Stream]; o != nil && o.reading && in.After == o.readFrom {
+		c.sendRead(now, p, o, in)
+	}
+}
+
+// sendRead sends what was read.
+func (c *Core) sendRead(now time.Time, p *peer, o *outbound, in LogRead) {
+	o.reading = false
 	if in.Err != nil {
-		p.readAfter = now.Add(pause)
-		c.alarm(Alarm{Code: chat.CodeOf(in.Err), Peer: p.region, Stream: c.stream, Detail: "cannot read the op log: " + in.Err.Error()})
+		o.readAfter = now.Add(pause)
+		c.alarm(Alarm{Code: chat.CodeOf(in.Err), Peer: p.region, Stream: in.Stream, Detail: "cannot read the op log: " + in.Err.Error()})
 		return
 	}
 	ops := in.Ops
-	for len(ops) > 0 && ops[0].Seq <= p.sent {
+	for len(ops) > 0 && ops[0].Seq <= o.sent {
 		ops = ops[1:] // acknowledged meanwhile
 	}
 	for len(ops) > 0 {
@@ -169,23 +203,33 @@ func (c *Core) logRead(now time.Time, in LogRead) {
 			bytes += size(&ops[n])
 			n++
 		}
-		c.send(now, p, ops[n-1].Seq, ops[n-1].Logged, ops[:n:n])
+		c.send(now, p, o, ops[n-1].Seq, ops[n-1].Logged, ops[:n:n])
 		ops = ops[n:]
 	}
-	p.scanned = max(p.scanned, in.UpTo)
-	c.pump(now, p)
+	o.scanned = max(o.scanned, in.UpTo)
+	c.pump(now, p, o)
 }
 
-// tickSender sends again what got no ack, and tells the watermark of a stream that has nothing else to say.
-func (c *Core) tickSender(now time.Time, p *peer) {
-	if !p.up || !p.ready {
+// tickSender opens again what got no position, sends again what got no ack, and tells the watermark of a stream that has
+// nothing else to say.
+func (c *Core) tickSender(now time.Time, p *peer, o *outbound) {
+	if !p.linked(o.via, 0) {
 		return
 	}
-	if len(p.window) > 0 && now.Sub(p.progress) >= c.cfg.Resend {
-		p.rewind(now, p.acked)
+	if !o.ready {
+		if o.openedAt.IsZero() {
+			o.openedAt = now
+		}
+		if now.Sub(o.openedAt) >= c.cfg.Resend {
+			c.open(p, o)
+		}
+		return
 	}
-	c.pump(now, p)
-	if !p.reading && p.scanned == c.own.settled && now.Sub(p.sentAt) >= c.cfg.Watermark {
-		c.send(now, p, p.scanned, c.watermark(now), nil)
+	if len(o.window) > 0 && now.Sub(o.progress) >= c.cfg.Resend {
+		o.rewind(now, o.acked)
+	}
+	c.pump(now, p, o)
+	if !o.reading && o.scanned == o.log.settled && now.Sub(o.sentAt) >= c.cfg.Watermark {
+		c.send(now, p, o, o.scanned, c.watermark(now, o.log), nil)
 	}
 }

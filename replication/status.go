@@ -6,14 +6,14 @@ import (
 	"meridian/chat"
 )
 
-// PeerStatus is how the relay to one region stands.
+// PeerStatus is how the relays to one region stand.
 type PeerStatus struct {
 	Region chat.Region
 	Up     bool
-	// Ready: the region has stated its position on this link.
+	// Ready: the region has stated its position in every op log that is relayed from here.
 	Ready bool
-	// Acked is durable there; Last is the largest durable sequence here. Backlog counts the sequences between, also those
-	// that do not concern the region.
+	// Acked is durable there of the own op log; Last is the largest durable sequence here. Backlog counts the sequences between,
+	// also those that do not concern the region, and those of adopted op logs.
 	Acked, Last, Backlog uint64
 	// WindowOps and WindowBytes are sent and not acknowledged.
 	WindowOps, WindowBytes int
@@ -35,10 +35,17 @@ func (c *Core) Peers() []PeerStatus {
 	list := make([]PeerStatus, 0, len(c.order))
 	for _, r := range c.order {
 		p := c.peers[r]
-		list = append(list, PeerStatus{
-			Region: r, Up: p.up, Ready: p.up && p.ready, Acked: p.acked, Last: c.own.settled, Backlog: c.own.settled - min(p.acked, c.own.settled),
-			WindowOps: p.ops, WindowBytes: p.bytes,
-		})
+		st := PeerStatus{Region: r, Up: p.up(), Ready: true, Last: c.own.settled}
+		for _, o := range p.outbounds() {
+			st.Ready = st.Ready && o.via != "" && o.ready
+			st.Backlog += o.log.settled - min(o.acked, o.log.settled)
+			st.WindowOps += o.ops
+			st.WindowBytes += o.bytes
+			if o.log == c.own {
+				st.Acked = o.acked
+			}
+		}
+		list = append(list, st)
 	}
 	return list
 }
@@ -47,7 +54,10 @@ func (c *Core) Peers() []PeerStatus {
 func (c *Core) Origins(now time.Time) []OriginStatus {
 	var list []OriginStatus
 	for _, r := range c.order {
-		for _, s := range c.peers[r].latest() {
+		for _, s := range c.peers[r].known() {
+			if s.watermark == endOfStream {
+				continue
+			}
 			list = append(list, OriginStatus{
 				Stream: s.id, Seq: s.durable, Watermark: s.watermark, Age: max(0, now.Sub(s.watermark.Time())), Queued: s.queued,
 			})

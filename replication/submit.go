@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
-	"sort"
 	"time"
 
 	"meridian/chat"
@@ -13,7 +12,7 @@ import (
 
 // submit takes an op in, or answers why not.
 func (c *Core) submit(now time.Time, in Submit) {
-	h := &held{in: in, key: sendKey{in.Op.Author.ID, in.Op.Client}, since: now}
+	h := &held{in: in, key: SendKey{in.Op.Author.ID, in.Op.Client}, since: now}
 	h.in.Op = prepare(in.Op)
 	c.sends.active++
 	if err := c.refuse(&h.in); err != nil {
@@ -89,13 +88,19 @@ func (c *Core) admit(now time.Time, h *held) {
 		h.claim = true
 	}
 	if h.in.Previous != chat.NoClient {
-		previous := sendKey{h.key.author, h.in.Previous}
+		previous := SendKey{h.key.Author, h.in.Previous}
 		if c.sends.busy(previous) {
 			c.sends.wait(previous, h)
 			return
 		}
-		if len(c.sends.known(previous, h.in.PreviousKnown)) == 0 {
+		rows := c.sends.known(previous, h.in.PreviousKnown)
+		if len(rows) == 0 {
 			c.answer(now, h, Submitted{Err: &chat.Error{Code: chat.CodeAfterUnknown, Op: "replication.Submit", Message: "the send before this one is not durable here"}})
+			return
+		}
+		// Another node of this region may have stamped it, by another clock.
+		if err := c.clock.Observe(now, rows[0].ID.Time()); err != nil {
+			c.answer(now, h, Submitted{Err: err})
 			return
 		}
 	}
@@ -105,7 +110,7 @@ func (c *Core) admit(now time.Time, h *held) {
 			return
 		}
 	}
-	if c.ahead(now) {
+	if c.ahead(now) || !c.mayStamp(now) {
 		c.sends.clock = append(c.sends.clock, h)
 		return
 	}
@@ -124,7 +129,7 @@ func (c *Core) repeat(now time.Time, h *held, rows []chat.RetryRow) {
 	op.ID, op.Time, op.Logged, op.Stream, op.Seq = row.ID, row.ID.Time(), row.ID.Time(), row.Stream, row.Seq
 	// An op of another region was durable there before it came here, and that region is in the author's zone, or it could
 	// not have spoken for it; so is this one.
-	zoned := row.Stream.Region != c.cfg.Self || row.Stream == c.stream && c.zoneHas(op.Author.Zone, row.Seq)
+	zoned := row.Stream.Region != c.cfg.Self || c.zoneHas(row.Stream, op.Author.Zone, row.Seq)
 	c.answer(now, h, Submitted{Op: op, Known: true, ZoneDurable: zoned})
 }
 
@@ -132,14 +137,37 @@ func (c *Core) repeat(now time.Time, h *held, rows []chat.RetryRow) {
 func (c *Core) originate(now time.Time, h *held) {
 	op := h.in.Op
 	op.Time = c.clock.Next(now)
-	op.Logged = op.Time
 	op.ID = chat.NewMessageID(op.Time, op.Author.ID, op.Client)
-	c.own.last++
-	op.Stream, op.Seq = c.stream, c.own.last
 	op.To = residency.Destinations(c.cfg.Topology, &op, c.cfg.Self)
 	date(&op)
+	op.Logged = op.Time
+	c.enter(now, op, func(now time.Time, entered chat.Op, err error) {
+		if err != nil {
+			c.answer(now, h, Submitted{Err: err})
+			return
+		}
+		c.entered(now, h, entered)
+	})
+}
+
+// entered answers a submit that is durable here; a message once it is known under which id it stands.
+func (c *Core) entered(now time.Time, h *held, op chat.Op) {
+	if op.Kind != chat.OpMessage {
+		c.answer(now, h, Submitted{Op: op})
+		return
+	}
+	c.review(now, []reviewItem{{op: op}}, func(now time.Time, winners []chat.MessageID) {
+		op.ID = winners[0]
+		c.answer(now, h, Submitted{Op: op})
+	})
+}
+
+// enter gives op, which is stamped, the next place in the own stream, and writes it with everything that it changes here.
+func (c *Core) enter(now time.Time, op chat.Op, done func(now time.Time, entered chat.Op, err error)) {
+	c.own.last++
+	op.Stream, op.Seq = c.stream, c.own.last
 	batch := &chat.Batch{Log: []chat.LogRow{{Op: op}}}
-	a := applier{self: c.cfg.Self, topology: c.cfg.Topology, batch: batch, next: func() chat.HLC { return c.clock.Next(now) }}
+	a := c.applier(now, batch)
 	a.apply(&op, op.Logged, nil)
 	own := c.own.start(op)
 	c.issue(now, &write{
@@ -148,11 +176,7 @@ func (c *Core) originate(now time.Time, h *held) {
 		settle: func(now time.Time, err error) {
 			own.settled, own.failed = true, err != nil
 			c.own.advance(c.cfg.TailOps)
-			if err != nil {
-				c.answer(now, h, Submitted{Err: err})
-				return
-			}
-			c.answer(now, h, Submitted{Op: op})
+			done(now, op, err)
 		},
 		passed: func(time.Time) { c.visible(batch.Inbox, []chat.Op{op}) },
 	})
@@ -169,8 +193,8 @@ func (c *Core) answer(now time.Time, h *held, s Submitted) {
 		}
 		c.sends.release(now, h.key, rows)
 	}
-	if s.Err == nil && !s.ZoneDurable && s.Op.Kind == chat.OpMessage && s.Op.Stream == c.stream {
-		c.awaitZone(s.Op.Author.Zone, s.Op.Seq, s.Token)
+	if s.Err == nil && !s.ZoneDurable && s.Op.Kind == chat.OpMessage && s.Op.Stream.Region == c.cfg.Self {
+		c.awaitZone(waitKey{s.Op.Stream, s.Op.Author.Zone}, s.Op.Seq, s.Token)
 	}
 	c.emit(s)
 }
@@ -185,52 +209,6 @@ func (c *Core) visible(rows []chat.InboxRow, ops []chat.Op) {
 	}
 	if len(owners) > 0 {
 		c.emit(Visible{Owners: owners, Rows: rows, Ops: ops})
-	}
-}
-
-// zoneToken is a submit that waits until its op is durable in one more region of its zone.
-type zoneToken struct{ seq, token uint64 }
-
-// awaitZone remembers token, in the order of sequences, when the zone has a second region.
-func (c *Core) awaitZone(zone chat.Zone, seq, token uint64) {
-	if spec, ok := c.cfg.Topology.Zone(zone); !ok || spec.MaxLevel() != chat.AckZone {
-		return
-	}
-	list := c.zoneWait[zone]
-	i := sort.Search(len(list), func(i int) bool { return list[i].seq > seq })
-	list = slices.Insert(list, i, zoneToken{seq, token})
-	if len(list) > zoneWaiting {
-		list = list[1:]
-	}
-	c.zoneWait[zone] = list
-}
-
-// zoneHas says whether another region of zone has acknowledged seq of the own stream.
-func (c *Core) zoneHas(zone chat.Zone, seq uint64) bool {
-	for _, r := range c.order {
-		if c.cfg.Topology.InZone(r, zone) && c.peers[r].acked >= seq {
-			return true
-		}
-	}
-	return false
-}
-
-// zoneAcked answers who waited for a region to have acknowledged upTo.
-func (c *Core) zoneAcked(region chat.Region, upTo uint64) {
-	var tokens []uint64
-	for _, zone := range sortedKeys(c.zoneWait) {
-		if !c.cfg.Topology.InZone(region, zone) {
-			continue
-		}
-		list := c.zoneWait[zone]
-		n := sort.Search(len(list), func(i int) bool { return list[i].seq > upTo })
-		for _, w := range list[:n] {
-			tokens = append(tokens, w.token)
-		}
-		c.zoneWait[zone] = list[n:]
-	}
-	if len(tokens) > 0 {
-		c.emit(ZoneAcked{Tokens: tokens})
 	}
 }
 

@@ -63,8 +63,11 @@ func (c *Core) written(now time.Time, in Written) {
 	w.settle(now, in.Err)
 	c.pass(now)
 	for _, r := range c.order {
-		c.drainPeer(now, c.peers[r])
-		c.pump(now, c.peers[r])
+		p := c.peers[r]
+		c.drainPeer(now, p)
+		for _, o := range p.outbounds() {
+			c.pump(now, p, o)
+		}
 	}
 }
 

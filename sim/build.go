@@ -47,19 +47,17 @@ func (w *world) build() {
 		"deny":  {Name: "deny", Regions: regions[n-1:], Policy: chat.PolicyDeny, Transit: chat.TransitDeny, Ack: chat.AckRegion},
 	}}
 	for i, r := range regions {
-		nd := &node{w: w, index: i, region: r, tables: memstore.New(r, "n1")}
-		w.roll("clock", nd.name(), 0)
-		nd.skew = w.newSkew()
-		w.nodes = append(w.nodes, nd)
+		w.addSite(i, r)
 	}
 	for i, a := range w.nodes {
 		for _, b := range w.nodes[i+1:] {
-			delay := time.Duration(roundTrips[a.index][b.index] / 2 * float64(time.Millisecond))
-			l := &link{w: w, ends: [2]*node{a, b}, delay: delay}
-			w.links = append(w.links, l)
+			delay := time.Duration(roundTrips[a.site.index][b.site.index] / 2 * float64(time.Millisecond))
+			if a.site == b.site {
+				delay = time.Millisecond
+			}
+			w.links = append(w.links, &link{w: w, ends: [2]*node{a, b}, delay: delay})
 		}
 	}
-	w.roll("people", "", 0)
 	people := 8 + w.rng.IntN(9)
 	for i := range people {
 		w.roll("person", "", i)
@@ -96,10 +94,23 @@ func (w *world) newSkew() time.Duration {
 	return w.between(-w.mood.skew, w.mood.skew)
 }
 
-func (w *world) node(r chat.Region) *node {
-	for _, n := range w.nodes {
-		if n.region == r {
-			return n
+// addSite makes a region with one to three nodes.
+func (w *world) addSite(index int, r chat.Region) {
+	s := &site{region: r, index: index, tables: memstore.New(r, "n1"), toldWatermark: map[chat.StreamID]chat.HLC{}}
+	w.sites = append(w.sites, s)
+	for i := range 1 + w.rng.IntN(w.mood.nodesMax) {
+		n := &node{w: w, site: s, region: r, tables: s.tables, ref: chat.NodeRef{Region: r, Node: chat.NodeID(fmt.Sprintf("n%d", i+1))}}
+		n.skew = w.newSkew()
+		s.nodes = append(s.nodes, n)
+		w.nodes = append(w.nodes, n)
+	}
+}
+
+// nodesOf gives the nodes of a region.
+func (w *world) nodesOf(r chat.Region) []*node {
+	for _, s := range w.sites {
+		if s.region == r {
+			return s.nodes
 		}
 	}
 	return nil

@@ -16,14 +16,14 @@ func (w *world) unrest() string {
 	for _, n := range w.nodes {
 		for _, p := range n.core.Peers() {
 			if !p.Ready || p.Backlog > 0 || p.WindowOps > 0 {
-				return fmt.Sprintf("%s has not brought everything to %s: %+v", n.region, p.Region, p)
+				return fmt.Sprintf("%s has not brought everything to %s: %+v", n.name(), p.Region, p)
 			}
 		}
 		if k := n.core.Submits(); k > 0 {
-			return fmt.Sprintf("%s has %d submits not answered", n.region, k)
+			return fmt.Sprintf("%s has %d submits not answered", n.name(), k)
 		}
 		if m := n.core.Marks(n.clock()); m.Global <= healedAt.Add(2*w.mood.skew) {
-			return fmt.Sprintf("global time of %s stands at %s", n.region, m.Global.Time())
+			return fmt.Sprintf("global time of %s stands at %s", n.name(), m.Global.Time())
 		}
 	}
 	for _, c := range w.clients {
@@ -77,7 +77,7 @@ func (w *world) check() {
 // checkMailboxes: every acknowledged send once in every mailbox that must have it, under one id; nothing else.
 func (w *world) checkMailboxes() map[*send]chat.MessageID {
 	final := map[*send]chat.MessageID{}
-	for _, n := range w.nodes {
+	for _, n := range w.sites {
 		seen := map[*send]map[chat.UserID]int{}
 		for _, row := range n.tables.AllMessages() {
 			w.checked(PromiseInvented)
@@ -121,7 +121,7 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 func (w *world) checkOrder(final map[*send]chat.MessageID) {
 	last := map[*client]*send{}
 	aliasOf := map[chat.MessageID]chat.MessageID{}
-	for _, n := range w.nodes {
+	for _, n := range w.sites {
 		for _, row := range n.tables.AllMessages() {
 			if row.AliasOf != chat.NoMessage {
 				aliasOf[row.ID] = row.AliasOf
@@ -164,8 +164,8 @@ func (w *world) checkViews() {
 // checkAlike: the regions of a zone hold the same about its people.
 func (w *world) checkAlike() {
 	for _, u := range w.users {
-		var first *node
-		for _, n := range w.nodes {
+		var first *site
+		for _, n := range w.sites {
 			if !w.topology.InZone(n.region, u.zone) {
 				continue
 			}
@@ -181,8 +181,8 @@ func (w *world) checkAlike() {
 	}
 }
 
-// about gathers what a node holds of a person and what does not depend on arrival.
-func (n *node) about(u *user) []any {
+// about gathers what a region holds of a person and what does not depend on arrival.
+func (n *site) about(u *user) []any {
 	t := n.tables
 	list := []any{t.Contacts(u.id, chat.NoUser, everything), t.Blocks(u.id), t.Conversations(u.id, chat.NoMessage, everything), t.AccountOf(u.id)}
 	for _, conv := range t.Conversations(u.id, chat.NoMessage, everything) {
@@ -193,7 +193,7 @@ func (n *node) about(u *user) []any {
 
 // checkResidency: nothing kept for, or written by, people of a deny zone lies outside it.
 func (w *world) checkResidency() {
-	for _, n := range w.nodes {
+	for _, n := range w.sites {
 		for _, u := range w.users {
 			w.checked(PromiseResidency)
 			inside := w.topology.InZone(n.region, u.zone)

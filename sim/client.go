@@ -63,7 +63,7 @@ func (w *world) addClient(u *user) {
 		aliases: map[chat.MessageID]chat.MessageID{}, newest: map[chat.ConversationID]chat.MessageID{},
 	}
 	for _, r := range w.topology.Zones[u.zone].Regions {
-		c.endpoints = append(c.endpoints, w.node(r))
+		c.endpoints = append(c.endpoints, w.nodesOf(r)...)
 	}
 	w.roll("device", c.name, 0)
 	c.at = w.rng.IntN(len(c.endpoints))
@@ -75,7 +75,7 @@ func (w *world) addClient(u *user) {
 
 // wire is the one-way delay between the device and a node.
 func (c *client) wire(n *node) time.Duration {
-	return 10*time.Millisecond + 25*time.Millisecond*time.Duration((n.index+len(c.name)+c.endpoints[0].index)%4)
+	return 10*time.Millisecond + 25*time.Millisecond*time.Duration((n.site.index+len(c.name)+c.endpoints[0].site.index)%4)
 }
 
 // connect tries the endpoint in use; without a welcome in time it is the next one's turn.

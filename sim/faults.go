@@ -14,7 +14,7 @@ func (w *world) fault() {
 		w.crashFor(n, w.between(200*time.Millisecond, 8*time.Second))
 	case 2:
 		w.faults["connection lost"]++
-		w.note("world", "connection lost: %s~%s", l.ends[0].region, l.ends[1].region)
+		w.note("world", "connection lost: %s~%s", l.ends[0].name(), l.ends[1].name())
 		l.lose()
 	case 3, 4:
 		w.cutFor(l, true, w.between(500*time.Millisecond, 12*time.Second))
@@ -40,12 +40,12 @@ const clockBack = 1500 * time.Millisecond
 func (w *world) stall(n *node, d time.Duration) {
 	w.faults["disk stall"]++
 	w.note("world", "disk of %s stalls for %s", n.region, d)
-	n.stalled = w.now + d
+	n.site.stalled = w.now + d
 	if w.chance(0.5) {
 		w.after(w.between(d/2, d), func() {
 			if !w.healed {
 				w.crashFor(n, w.between(10*time.Millisecond, 60*time.Millisecond))
-				n.stalled = 0
+				n.site.stalled = 0
 				n.skew = -clockBack
 				w.after(w.between(time.Second, 2*time.Second), func() { n.skew = w.newSkew() })
 			}
@@ -74,7 +74,7 @@ func (w *world) cutFor(l *link, both bool, d time.Duration) {
 	} else {
 		w.faults["cut one way"]++
 	}
-	w.note("world", "cut %s~%s, both %v, for %s", l.ends[0].region, l.ends[1].region, both, d)
+	w.note("world", "cut %s~%s, both %v, for %s", l.ends[0].name(), l.ends[1].name(), both, d)
 	set := func(cut bool) {
 		l.block(dir, cut)
 		if both {

@@ -31,7 +31,7 @@ type history struct{ rows []chat.MessageRow }
 // hello opens a session on the node, where a client resumes from its cursor.
 func (n *node) hello(c *client, gen int) {
 	s := &session{node: n, client: c, gen: gen, open: true}
-	id := n.tables.Identity()
+	id := n.tables.IdentityOf(n.ref.Node)
 	m := n.marks()
 	fresh := true
 	if c.cursor != "" {
@@ -60,6 +60,16 @@ func (s *session) polling() {
 	s.node.w.roll("poll", s.client.name, s.gen<<16|s.polls)
 	s.node.later(s.node.w.between(500*time.Millisecond, 1500*time.Millisecond), s.polling)
 	s.read()
+}
+
+// hear tells the node what another of its region, or itself, has made visible; between nodes the word may get lost.
+func (n *node) hear(from *node, owners []chat.UserID) {
+	switch {
+	case from == n:
+		n.poke(owners)
+	case n.up && !n.w.chance(0.1):
+		n.later(time.Millisecond, func() { n.poke(owners) })
+	}
 }
 
 // poke has the sessions of these owners read.

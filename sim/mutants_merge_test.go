@@ -19,6 +19,6 @@ var mergeMutants = []mutant{
 	}},
 	{"the retry row is one cell", 43, "sim/memstore/tables.go", []string{"insert(t.retries[k], row, compareRetry)", "[]chat.RetryRow{row}"}},
 	{"aliases are not told", 3, "replication/apply.go", []string{
-		"			a.inbox(owner, at, op, chat.InboxRow{Kind: chat.InboxAlias, Op: loser, Conversation: op.Conversation, Ref: winner})\n", "			_ = at\n",
+		"		a.inbox(owner, at, op, chat.InboxRow{Kind: chat.InboxAlias, Op: loser, Conversation: op.Conversation, Ref: winner})\n", "		_ = at\n",
 	}},
 }

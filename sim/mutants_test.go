@@ -18,7 +18,7 @@ type mutant struct {
 
 // Each concern has its table, in a file of its own.
 var mutants = slices.Concat(
-	coreMutants, mergeMutants,
+	coreMutants, mergeMutants, nodeMutants,
 )
 
 // huntSeeds is how many seeds a mutant may survive.

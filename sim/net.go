@@ -36,10 +36,10 @@ func (l *link) dial() {
 		l.last = [2]time.Duration{}
 		l.up = [2]bool{true, true}
 		for i, end := range l.ends {
-			peer := l.ends[1-i].region
+			peer := l.ends[1-i].ref
 			end.later(0, func() {
 				if l.gen == gen && l.up[i] {
-					end.step(replication.PeerUp{Peer: peer})
+					end.step(replication.PeerUp{Peer: peer, Protocol: replication.ProtocolNodes})
 				}
 			})
 		}
@@ -53,7 +53,7 @@ func (l *link) down(i int) {
 		return
 	}
 	l.up[i] = false
-	end, peer := l.ends[i], l.ends[1-i].region
+	end, peer := l.ends[i], l.ends[1-i].ref
 	end.later(0, func() { end.step(replication.PeerDown{Peer: peer}) })
 }
 
@@ -106,7 +106,7 @@ func (l *link) block(i int, cut bool) {
 func (w *world) sendFrame(from *node, out replication.Send) {
 	for _, l := range w.links {
 		for i, end := range l.ends {
-			if end == from && l.ends[1-i].region == out.Peer {
+			if end == from && l.ends[1-i].ref == out.Peer {
 				l.transmit(i, out.Frame)
 				return
 			}
@@ -120,7 +120,7 @@ func (l *link) transmit(i int, f replication.Frame) {
 		return
 	}
 	gen := l.gen
-	to, from := l.ends[1-i], l.ends[i].region
+	to, from := l.ends[1-i], l.ends[i].ref
 	carry := func() {
 		at := max(l.last[i], l.w.now+l.delay+l.w.between(0, 1+l.delay/4))
 		if l.w.chance(0.01) {

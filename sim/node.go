@@ -9,27 +9,25 @@ import (
 	"meridian/sim/memstore"
 )
 
-// node is one region's process: the real core, a store, and the shells around them.
+// node is one process of a region: the real core, the region's store, and the shells around them.
 type node struct {
 	w      *world
-	index  int
+	site   *site
+	ref    chat.NodeRef
 	region chat.Region
-	tables *memstore.Tables // what is durable
+	tables *memstore.Tables // the site's
 	core   *replication.Core
 
-	up      bool
-	life    int // counts boots
-	ticks   int
-	skew    time.Duration
-	paused  time.Duration // until then nothing of the process runs
-	stalled time.Duration // until then the disk syncs nothing
-	// Marks and watermarks ever given out, in whatever life: nothing may be stamped at or below them.
-	givenLocal, toldWatermark chat.HLC
-	unsynced                  []*commit
-	sessions                  []*session
-	tokens                    map[uint64]func(replication.Submitted)
-	zoned                     map[uint64]func()
-	token                     uint64
+	up       bool
+	life     int // counts boots
+	ticks    int
+	skew     time.Duration
+	paused   time.Duration // until then nothing of the process runs
+	unsynced []*commit
+	sessions []*session
+	tokens   map[uint64]func(replication.Submitted)
+	zoned    map[uint64]func()
+	token    uint64
 	// lastWrite is the latest write of this life.
 	lastWrite uint64
 }
@@ -40,7 +38,12 @@ type commit struct {
 	gone  bool
 }
 
-func (n *node) name() string { return string(n.region) }
+func (n *node) name() string {
+	if !n.site.shared() {
+		return string(n.region)
+	}
+	return n.ref.String()
+}
 
 // clock is the node's own reading of the time.
 func (n *node) clock() time.Time { return start.Add(n.w.now + n.skew) }
@@ -51,14 +54,20 @@ func (n *node) boot() {
 	n.up = true
 	n.sessions, n.unsynced, n.lastWrite = nil, nil, 0
 	n.tokens, n.zoned = map[uint64]func(replication.Submitted){}, map[uint64]func(){}
-	id := n.tables.Identity()
-	n.core = replication.New(replication.Config{
-		Self: n.region, Node: "n1", Topology: n.w.topology, MaxDrift: 500 * time.Millisecond, Watermark: 250 * time.Millisecond,
+	id := n.tables.IdentityOf(n.ref.Node)
+	if replication.LifeEnded(id, n.tables.Nodes()) {
+		id = n.tables.NewIncarnationOf(n.ref.Node)
+	}
+	cfg := replication.Config{
+		Self: n.region, Node: n.ref.Node, Topology: n.w.topology, MaxDrift: 500 * time.Millisecond, Watermark: 250 * time.Millisecond,
 		Resend: 3 * time.Second, WindowOps: 24, WindowBytes: 64 << 10, TailOps: 30, BatchOps: 6, BatchBytes: 4 << 10, InFlight: 200,
-	}, replication.Restored{
-		Identity:  id,
+	}
+	if n.site.shared() {
+		cfg.Lease, cfg.AdoptWait = leaseFor, adoptWait
+	}
+	n.core = replication.New(cfg, replication.Restored{
+		Identity: id, Applied: n.tables.Applied(), Lives: n.tables.Nodes(),
 		Positions: n.tables.Positions(chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation}),
-		Applied:   n.tables.Applied(),
 	})
 	n.w.note(n.name(), "boot, last seq %d", id.LastSeq)
 	n.later(0, n.ticking)
@@ -93,7 +102,7 @@ func (n *node) crash() {
 	kept := 0
 	for _, c := range n.unsynced {
 		if !c.gone && n.w.chance(n.w.mood.partialLoss) {
-			n.tables.Apply(c.batch)
+			n.tables.ApplyOf(n.ref.Node, c.batch)
 			kept++
 		}
 		c.gone = true
@@ -116,10 +125,23 @@ func (n *node) step(in replication.Input) {
 		case replication.Write:
 			n.commit(out)
 		case replication.Send:
-			n.toldWatermark = max(n.toldWatermark, out.Frame.Watermark)
+			if f := &out.Frame; f.Kind == replication.FrameBatch {
+				n.site.toldWatermark[f.Stream] = max(n.site.toldWatermark[f.Stream], f.Watermark)
+			}
 			n.w.sendFrame(n, out)
 		case replication.ReadLog:
 			n.readLog(out)
+		case replication.ReadApplied:
+			n.readApplied(out)
+		case replication.Renew:
+			n.renew(out)
+		case replication.Adopt:
+			n.adopt(out)
+		case replication.Review:
+			n.review(out)
+		case replication.LifeOver:
+			n.lifeOver(out.Reason)
+			return
 		case replication.Submitted:
 			done := n.tokens[out.Token]
 			delete(n.tokens, out.Token)
@@ -137,7 +159,9 @@ func (n *node) step(in replication.Input) {
 				}
 			}
 		case replication.Visible:
-			n.poke(out.Owners)
+			for _, sibling := range n.site.nodes {
+				sibling.hear(n, out.Owners)
+			}
 		case replication.Alarm:
 			n.w.note(n.name(), "alarm %s from %s: %s", out.Code, out.Peer, out.Detail)
 			if n.unexpected(out.Code) {
@@ -162,11 +186,11 @@ func (n *node) commit(out replication.Write) {
 	if w.chance(w.mood.slowWrites) {
 		took = w.between(50*time.Millisecond, w.mood.slowest)
 	}
-	took += max(0, n.stalled-w.now)
+	took += max(0, n.site.stalled-w.now)
 	apply := func() {
 		if !c.gone {
 			c.gone = true
-			n.tables.Apply(out.Batch)
+			n.tables.ApplyOf(n.ref.Node, out.Batch)
 			n.sweepUnsynced()
 		}
 	}
@@ -219,13 +243,14 @@ func (n *node) proveNew(out replication.Write) {
 	n.lastWrite = out.ID
 	n.w.checked(PromiseNoGap)
 	for i := range out.Batch.Inbox {
-		if at := out.Batch.Inbox[i].Arrival; at <= n.givenLocal {
-			n.w.violate(PromiseNoGap, "%s stamps an arrival %s below a local mark it gave", n.region, n.givenLocal.Time().Sub(at.Time()))
+		if at := out.Batch.Inbox[i].Arrival; at <= n.site.givenLocal {
+			n.w.violate(PromiseNoGap, "%s stamps an arrival %s below a local mark that its region gave", n.name(), n.site.givenLocal.Time().Sub(at.Time()))
 		}
 	}
 	for i := range out.Batch.Log {
-		if at := out.Batch.Log[i].Op.Time; at <= n.toldWatermark {
-			n.w.violate(PromiseNoGap, "%s stamps an op %s below a watermark it told", n.region, n.toldWatermark.Time().Sub(at.Time()))
+		op := &out.Batch.Log[i].Op
+		if told := n.site.toldWatermark[op.Stream]; op.Logged <= told {
+			n.w.violate(PromiseNoGap, "%s stamps an op %s below a watermark that was told", n.name(), told.Time().Sub(op.Logged.Time()))
 		}
 	}
 }
@@ -233,7 +258,7 @@ func (n *node) proveNew(out replication.Write) {
 // marks takes the core's marks, and remembers that they were given out.
 func (n *node) marks() replication.Marks {
 	m := n.core.Marks(n.clock())
-	n.givenLocal = max(n.givenLocal, m.Local)
+	n.site.givenLocal = max(n.site.givenLocal, m.Local)
 	return m
 }
 
@@ -244,19 +269,18 @@ func (n *node) sweepUnsynced() {
 }
 
 func (n *node) readLog(out replication.ReadLog) {
-	stream := n.core.Stream()
 	n.later(n.w.between(time.Millisecond, 8*time.Millisecond), func() {
-		ops := n.tables.ReadLog(stream, out.After, out.UpTo, out.Peer, out.Limit)
+		ops := n.tables.ReadLog(out.Stream, out.After, out.UpTo, out.To, out.Limit)
 		upTo := out.UpTo
 		if len(ops) == out.Limit {
 			upTo = ops[len(ops)-1].Seq
 		}
-		n.step(replication.LogRead{Peer: out.Peer, After: out.After, UpTo: upTo, Ops: ops})
+		n.step(replication.LogRead{Stream: out.Stream, To: out.To, After: out.After, UpTo: upTo, Ops: ops})
 	})
 }
 
 // received brings a frame: the stored retry rows are read first, and may be a little old when the core sees them.
-func (n *node) received(peer chat.Region, f replication.Frame) {
+func (n *node) received(peer chat.NodeRef, f replication.Frame) {
 	known := map[int][]chat.RetryRow{}
 	for i := range f.Ops {
 		if f.Ops[i].Kind == chat.OpMessage {
@@ -282,7 +306,7 @@ func (n *node) submit(in replication.Submit, done func(replication.Submitted), z
 // durableIn counts the regions of zone where the send is durable as owner's message, or as an alias of it.
 func (w *world) durableIn(zone chat.Zone, s *send) int {
 	count := 0
-	for _, n := range w.nodes {
+	for _, n := range w.sites {
 		if w.topology.InZone(n.region, zone) && len(n.tables.Retries(s.from.user.id, s.client)) > 0 {
 			count++
 		}

@@ -26,7 +26,8 @@ type world struct {
 	events eventHeap
 
 	topology chat.Topology
-	nodes    []*node
+	sites    []*site
+	nodes    []*node // of all sites
 	links    []*link
 	users    []*user
 	clients  []*client
@@ -46,6 +47,7 @@ type world struct {
 
 // mood is what a seed's world is prone to.
 type mood struct {
+	nodesMax    int     // nodes of a region
 	slowWrites  float64 // share of commits that take 50 ms to slowest
 	slowest     time.Duration
 	badWrites   float64 // share that fail, or whose outcome stays unknown
@@ -62,6 +64,7 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	w.ops, w.faults, w.checks, w.byClient = map[string]int{}, map[string]int{}, map[string]int{}, map[chat.ClientID]*send{}
 	w.roll("mood", "", 0)
 	w.mood = mood{
+		nodesMax:    pick(w.rng, 1, 2, 3),
 		slowWrites:  pick(w.rng, 0, 0.03, 0.2),
 		slowest:     pick(w.rng, 600*time.Millisecond, 600*time.Millisecond, 3*time.Second),
 		badWrites:   pick(w.rng, 0, 0.01, 0.05),

@@ -10,7 +10,7 @@ import (
 
 // loop takes what waits, steps the core for each, and publishes the marks before anybody is woken.
 func (s *Service) loop(ctx context.Context) {
-	ticker := time.NewTicker(tickEvery)
+	ticker := time.NewTicker(s.tickEvery())
 	defer ticker.Stop()
 	defer s.answerRest()
 	var batch []item
@@ -24,7 +24,9 @@ func (s *Service) loop(ctx context.Context) {
 		case <-s.inputs.wake:
 			batch = s.inputs.take(batch)
 			for i := range batch {
-				if input, ok := s.inputOf(ctx, batch[i]); ok {
+				if w := batch[i].wake; w != nil {
+					s.wakeAt(w.at, w.owners)
+				} else if input, ok := s.inputOf(ctx, batch[i]); ok {
 					s.step(ctx, input)
 				}
 				batch[i] = item{}
@@ -92,6 +94,7 @@ func (s *Service) step(ctx context.Context, in replication.Input) {
 		}
 	}
 	s.publish()
+	s.wakeDue()
 	for _, out := range outputs {
 		s.carryOut(ctx, out)
 	}
@@ -116,10 +119,18 @@ func (s *Service) carryOut(ctx context.Context, out replication.Output) {
 			}
 		}
 	case replication.Visible:
-		for _, owner := range out.Owners {
-			s.hub.Wake(owner)
-		}
+		s.wake(out)
 		s.observeArrivals(out.Ops)
+	case replication.ReadApplied:
+		s.readApplied(ctx, out)
+	case replication.Renew:
+		s.renew(ctx, out)
+	case replication.Adopt:
+		s.adopt(ctx, out)
+	case replication.Review:
+		s.review(ctx, out)
+	case replication.LifeOver:
+		s.lifeOver(out.Reason)
 	case replication.Alarm:
 		s.alarm(out)
 	}
@@ -155,14 +166,13 @@ func (s *Service) write(out replication.Write) {
 
 // readLog reads beside the loop: it may touch the disk.
 func (s *Service) readLog(ctx context.Context, out replication.ReadLog) {
-	stream := s.stream
 	s.done.Go(func() {
-		ops, err := s.opt.Store.ReadLog(ctx, stream, out.After, out.UpTo, out.Peer, out.Limit)
+		ops, err := s.opt.Store.ReadLog(ctx, out.Stream, out.After, out.UpTo, out.To, out.Limit)
 		upTo := out.UpTo
 		if err == nil && len(ops) == out.Limit {
 			upTo = ops[len(ops)-1].Seq
 		}
-		s.inputs.put(item{input: replication.LogRead{Peer: out.Peer, After: out.After, UpTo: upTo, Ops: ops, Err: err}})
+		s.inputs.put(item{input: replication.LogRead{Stream: out.Stream, To: out.To, After: out.After, UpTo: upTo, Ops: ops, Err: err}})
 	})
 }
 

@@ -17,9 +17,11 @@ import (
 // tickEvery is how often the loop steps the core without other input.
 const tickEvery = 50 * time.Millisecond
 
-// Link sends frames to other regions. SendRelay must not block; false means not sent, and the core sends again.
+// Link sends frames to other nodes. SendRelay must not block; false means not sent, and the core sends again.
 type Link interface {
-	SendRelay(peer chat.Region, f replication.Frame) bool
+	SendRelay(peer chat.NodeRef, f replication.Frame) bool
+	// Tell sends a hint, which may get lost, to every node of a region; of the own region to the others.
+	Tell(region chat.Region, kind string, payload []byte)
 }
 
 // Metrics counts by names of observe's list.
@@ -36,6 +38,9 @@ type Options struct {
 	Link  Link
 	Now   func() time.Time
 	Log   *slog.Logger
+	// LifeOver, if set, is told once when this life of the node has ended: another node is answerable for its op log. The
+	// service does nothing any more; whoever made it makes the node anew. It must not block.
+	LifeOver func(reason string)
 	// Metrics and Tracer may not be nil.
 	Metrics Metrics
 	Tracer  Tracer
@@ -60,6 +65,8 @@ type Service struct {
 	nextToken uint64             // the loop's alone
 	pending   map[uint64]*submit // by token, until durable; the loop's alone
 	zone      map[uint64]*submit // by token, until zone-durable; the loop's alone
+	wakes     wakes
+	joined    atomic.Bool
 	lags      map[chat.Region]*lagMeter
 	gathered  time.Time
 
@@ -72,10 +79,11 @@ type item struct {
 	input  replication.Input
 	submit *submit
 	frame  *received
+	wake   *wake
 }
 
 type received struct {
-	peer  chat.Region
+	peer  chat.NodeRef
 	frame replication.Frame
 }
 
@@ -92,7 +100,7 @@ type submit struct {
 
 // New restores the core from the store. Run starts it.
 func New(ctx context.Context, opt Options) (*Service, error) {
-	identity, err := opt.Store.Identity(ctx)
+	identity, lives, err := begin(ctx, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -105,14 +113,35 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	core := replication.New(opt.Core, replication.Restored{Identity: identity, Positions: positions, Applied: applied})
+	core := replication.New(opt.Core, replication.Restored{Identity: identity, Positions: positions, Applied: applied, Lives: lives})
 	s := &Service{
-		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater, false), inputs: newMailbox(),
+		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater, opt.Core.Lease > 0), inputs: newMailbox(),
 		pending: make(map[uint64]*submit), zone: make(map[uint64]*submit), lags: make(map[chat.Region]*lagMeter),
 	}
+	s.joined.Store(core.Joined(opt.Now()))
 	s.publish()
 	return s, nil
 }
+
+// begin gives the life that the node starts with. Where nodes share the store each start is a new one.
+func begin(ctx context.Context, opt Options) (chat.Identity, []chat.NodeRow, error) {
+	identity, err := opt.Store.Identity(ctx)
+	if err != nil {
+		return identity, nil, err
+	}
+	lives, err := opt.Store.Nodes(ctx)
+	if err != nil || !replication.LifeEnded(identity, lives) {
+		return identity, lives, err
+	}
+	if identity, err = opt.Store.NewIncarnation(ctx); err != nil {
+		return identity, nil, err
+	}
+	lives, err = opt.Store.Nodes(ctx)
+	return identity, lives, err
+}
+
+// Identity gives the life that the service runs as.
+func (s *Service) Identity() chat.StreamID { return s.stream }
 
 // Hub gives the wake-up hub of this node's sockets.
 func (s *Service) Hub() *Hub { return s.hub }
@@ -123,6 +152,9 @@ func (s *Service) Marks() replication.Marks { return *s.marks.Load() }
 // Ready says why this node cannot take what must last, nil when it can. An idle node writes every second, so the answer is
 // never old. Errors: CodeStoreFull and CodeRegionDegraded.
 func (s *Service) Ready() error {
+	if !s.joined.Load() {
+		return &chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Ready", Message: "the node is joining the others of its region"}
+	}
 	if e := s.sick.Load(); e != nil {
 		return e
 	}
@@ -185,13 +217,17 @@ func (s *Service) SubmitAfter(ctx context.Context, op chat.Op, after ...chat.Mes
 	}
 }
 
-// Up tells that the link to peer works.
-func (s *Service) Up(peer chat.Region) { s.inputs.put(item{input: replication.PeerUp{Peer: peer}}) }
+// Up tells that the link to peer works, and which protocol version it speaks.
+func (s *Service) Up(peer chat.NodeRef, protocol int) {
+	s.inputs.put(item{input: replication.PeerUp{Peer: peer, Protocol: protocol}})
+}
 
 // Down tells that it does not.
-func (s *Service) Down(peer chat.Region) { s.inputs.put(item{input: replication.PeerDown{Peer: peer}}) }
+func (s *Service) Down(peer chat.NodeRef) {
+	s.inputs.put(item{input: replication.PeerDown{Peer: peer}})
+}
 
 // Receive brings a frame of peer.
-func (s *Service) Receive(peer chat.Region, f replication.Frame) {
+func (s *Service) Receive(peer chat.NodeRef, f replication.Frame) {
 	s.inputs.put(item{frame: &received{peer: peer, frame: f}})
 }

@@ -74,6 +74,7 @@ func (s *Service) publishStatus() {
 		return
 	}
 	s.gathered = now
+	s.joined.Store(s.core.Joined(now))
 	if s.core.NeedsNewIncarnation() {
 		s.wrote(&chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Service", Message: "the store is an old copy of itself: other regions know more of its op log"})
 	}

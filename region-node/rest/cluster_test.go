@@ -78,7 +78,7 @@ func newCluster(t *testing.T, change func(*config.Config)) *cluster {
 		for _, a := range topology.Regions {
 			for _, b := range topology.Regions {
 				if a != b {
-					c.regions[a].step(replication.PeerUp{Peer: b})
+					c.regions[a].step(replication.PeerUp{Peer: only(b), Protocol: replication.ProtocolNodes})
 				}
 			}
 		}
@@ -164,15 +164,18 @@ func (c *cluster) setCut(name chat.Region, cut bool) {
 		}
 		c.do(func() {
 			if cut {
-				c.regions[name].step(replication.PeerDown{Peer: other})
-				c.regions[other].step(replication.PeerDown{Peer: name})
+				c.regions[name].step(replication.PeerDown{Peer: only(other)})
+				c.regions[other].step(replication.PeerDown{Peer: only(name)})
 				return
 			}
-			c.regions[name].step(replication.PeerUp{Peer: other})
-			c.regions[other].step(replication.PeerUp{Peer: name})
+			c.regions[name].step(replication.PeerUp{Peer: only(other), Protocol: replication.ProtocolNodes})
+			c.regions[other].step(replication.PeerUp{Peer: only(name), Protocol: replication.ProtocolNodes})
 		})
 	}
 }
+
+// only names a region's one node.
+func only(r chat.Region) chat.NodeRef { return chat.NodeRef{Region: r, Node: "n1"} }
 
 // step gives the core one input; c.mu is held.
 func (r *region) step(in replication.Input) {
@@ -185,16 +188,16 @@ func (r *region) step(in replication.Input) {
 			err := <-done
 			c.queue = append(c.queue, func() { r.step(replication.Written{Write: out.ID, Err: err}) })
 		case replication.Send:
-			peer := c.regions[out.Peer]
+			peer := c.regions[out.Peer.Region]
 			c.queue = append(c.queue, func() {
 				if !r.cut && !peer.cut {
-					peer.step(replication.Received{Peer: r.name, Frame: out.Frame})
+					peer.step(replication.Received{Peer: only(r.name), Frame: out.Frame})
 				}
 			})
 		case replication.ReadLog:
-			ops, err := r.store.ReadLog(c.t.Context(), r.core.Stream(), out.After, out.UpTo, out.Peer, out.Limit)
+			ops, err := r.store.ReadLog(c.t.Context(), out.Stream, out.After, out.UpTo, out.To, out.Limit)
 			c.queue = append(c.queue, func() {
-				r.step(replication.LogRead{Peer: out.Peer, After: out.After, UpTo: out.UpTo, Ops: ops, Err: err})
+				r.step(replication.LogRead{Stream: out.Stream, To: out.To, After: out.After, UpTo: out.UpTo, Ops: ops, Err: err})
 			})
 		case replication.Submitted:
 			r.answers[out.Token] = out

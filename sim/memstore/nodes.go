@@ -75,7 +75,7 @@ func (t *Tables) Renew(node chat.NodeID, until, low chat.HLC) error {
 func (t *Tables) Nodes() []chat.NodeRow {
 	rows := make([]chat.NodeRow, 0, len(t.lives))
 	for _, row := range t.lives {
-		if row.Stream == t.life(row.Stream.Node).Stream || len(t.log[row.Stream]) > 0 {
+		if row.Stream == t.life(row.Stream.Node).Stream || row.AdoptedBy == "" || len(t.log[row.Stream]) > 0 {
 			rows = append(rows, row)
 		}
 	}

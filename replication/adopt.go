@@ -1,0 +1,150 @@
+package replication
+
+import (
+	"time"
+
+	"meridian/chat"
+)
+
+// lateFor is how long after an adoption rows are looked for that reached the op log of the dead after it was closed, and
+// lateEvery how often.
+const (
+	lateFor   = time.Minute
+	lateEvery = time.Second
+)
+
+// lateRows is the search for them.
+type lateRows struct {
+	reading bool
+	readAt  time.Time
+	upTo    uint64
+}
+
+// adoptEnded adopts the lives whose lease has ended and that nobody who lives is answerable for.
+func (c *Core) adoptEnded(now time.Time) {
+	if !c.mayStamp(now) {
+		return
+	}
+	for _, s := range c.kin() {
+		if !s.adopting && c.logs[s.row.Stream] == nil && c.orphaned(now, s) {
+			s.adopting = true
+			c.emit(Adopt{Life: s.row.Stream})
+		}
+		c.recover(now, s)
+		c.lookForLate(now, s)
+	}
+}
+
+// orphaned says that nobody who lives is answerable for the life's op log.
+func (c *Core) orphaned(now time.Time, s *sibling) bool {
+	row := &s.row
+	switch {
+	case row.AdoptedBy == c.cfg.Node || c.cfg.Lease == 0 && row.Stream.Node == c.cfg.Node:
+		return true
+	case row.AdoptedBy != "":
+		for _, other := range c.kin() {
+			if other.row.Stream.Node == row.AdoptedBy && c.isLatest(other) {
+				return c.leaseOver(now, &other.row)
+			}
+		}
+		return false
+	}
+	return row.Until != 0 && c.leaseOver(now, row)
+}
+
+func (c *Core) leaseOver(now time.Time, row *chat.NodeRow) bool {
+	return row.Until.Add(c.cfg.AdoptWait) < chat.HLCFromTime(now)
+}
+
+// adopted makes this node answerable for a life that has ended: its op log is closed at the last row there is and relayed
+// from here. What the life may have left half done is applied anew first; until then its low mark holds the region's down.
+func (c *Core) adopted(now time.Time, in Adopted) {
+	s := c.sibling(in.Life)
+	s.adopting = false
+	if in.Err != nil || c.logs[in.Life] != nil {
+		return // another node was faster, or the store does not answer: the next renewal tells
+	}
+	s.row = in.Row
+	c.reviewRecent()
+	log := &ownLog{stream: in.Life, closed: true, last: in.Row.LastSeq, settled: in.Row.LastSeq, tailFrom: in.Row.LastSeq}
+	c.logs[in.Life] = log
+	c.relay(log, in.Positions)
+	s.tail, s.since = in.Tail, now
+	s.late = lateRows{upTo: in.Row.LastSeq, readAt: now}
+	if len(s.tail) == 0 {
+		s.finished = true
+	}
+	c.recover(now, s)
+	c.tellMarks = true
+}
+
+// recover applies the ops that the dead may have left half done, idempotently and with new arrivals.
+func (c *Core) recover(now time.Time, s *sibling) {
+	if len(s.tail) == 0 || !c.mayStamp(now) {
+		return
+	}
+	tail := s.tail
+	s.tail = nil
+	c.applyAnew(now, tail, func(err error) {
+		if err != nil {
+			s.tail = tail // the next tick tries again
+			return
+		}
+		s.finished = true
+		c.tellMarks = true
+	})
+}
+
+// applyAnew writes what ops change here once more, visible from now on. done is told when that is covered by the low mark.
+// No other write has to wait for it: the rows merge, and an alias that is there already stays one.
+func (c *Core) applyAnew(now time.Time, ops []chat.Op, done func(error)) {
+	batch := &chat.Batch{}
+	a := c.applier(now, batch)
+	low := c.clock.Next(now)
+	for i := range ops {
+		a.apply(&ops[i], a.next(), nil)
+	}
+	c.issue(now, &write{
+		batch: batch, low: low,
+		settle: func(_ time.Time, err error) {
+			if err != nil {
+				done(err)
+			}
+		},
+		passed: func(now time.Time) {
+			c.visible(batch.Inbox, ops)
+			var messages []reviewItem
+			for i := range ops {
+				if ops[i].Kind == chat.OpMessage {
+					messages = append(messages, reviewItem{op: ops[i]})
+				}
+			}
+			c.review(now, messages, func(time.Time, []chat.MessageID) { done(nil) })
+		},
+	})
+}
+
+// lookForLate reads what reached the op log of the dead after it was closed.
+func (c *Core) lookForLate(now time.Time, s *sibling) {
+	if c.logs[s.row.Stream] == nil || s.late.reading || now.Sub(s.since) > lateFor || now.Sub(s.late.readAt) < lateEvery {
+		return
+	}
+	s.late.reading, s.late.readAt = true, now
+	c.emit(ReadLog{Stream: s.row.Stream, After: s.late.upTo, UpTo: ^uint64(0), Limit: max(1, c.cfg.BatchOps)})
+}
+
+// tailRead logs late rows anew, in the own stream: their own place lies below watermarks that were told.
+func (c *Core) tailRead(now time.Time, in LogRead) {
+	s, ok := c.siblings[in.Stream]
+	if !ok || !s.late.reading {
+		return
+	}
+	s.late.reading = false
+	if in.Err != nil || !c.mayStamp(now) {
+		return
+	}
+	for i := range in.Ops {
+		s.late.upTo = in.Ops[i].Seq
+		c.relog(now, in.Ops[i], in.Ops[i].To)
+	}
+}

@@ -1,0 +1,260 @@
+package replication
+
+import (
+	"slices"
+	"time"
+
+	"meridian/chat"
+)
+
+// lease is this node's right to stamp: to originate, and to make foreign ops visible. It runs on the clock of this process,
+// from the moment in which a renewal was asked for, so that a process that slept finds it ended. What is under way then does
+// no harm: it is settled before another node adopts this life, or found late and logged anew.
+type lease struct {
+	held      bool
+	fresh     bool // the life never had a lease: the other nodes may not know of it
+	renewedAt time.Time
+	askedAt   time.Time
+	asking    bool
+	// joinAt: a fresh life stamps nothing before it. By then each node that still works has read that this one is there.
+	joinAt time.Time
+}
+
+// sibling is another life of the own region: of another node, or an earlier one of this node.
+type sibling struct {
+	row       chat.NodeRow
+	low       chat.HLC // it stamps nothing at or below it any more
+	positions map[chat.Region]uint64
+	// finished: it has ended, and all that it ever made durable is visible: its low mark does not count any more.
+	finished bool
+	adopting bool
+	tail     []chat.Op // to be applied anew before it is finished
+	since    time.Time // when this node adopted it
+	late     lateRows
+}
+
+// mayStamp says whether this node may stamp now.
+func (c *Core) mayStamp(now time.Time) bool {
+	l := &c.lease
+	return c.cfg.Lease == 0 || l.held && now.Sub(l.renewedAt) < c.cfg.Lease && !now.Before(l.joinAt)
+}
+
+// LifeEnded says that the life that a store knows of a node has had its time: where nodes share a store each start is a new
+// life, so that what the last one left half done is looked after in one way only, by whoever adopts it.
+func LifeEnded(id chat.Identity, lives []chat.NodeRow) bool {
+	return slices.ContainsFunc(lives, func(row chat.NodeRow) bool {
+		return row.Stream == chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation} && (row.Until != 0 || row.AdoptedBy != "")
+	})
+}
+
+// Joined says that this node takes part: it may stamp, or had the right a moment ago.
+func (c *Core) Joined(now time.Time) bool {
+	return c.cfg.Lease == 0 || c.lease.held && !now.Before(c.lease.joinAt)
+}
+
+// renew asks for the lease when it is due.
+func (c *Core) renew(now time.Time) {
+	l := &c.lease
+	if c.cfg.Lease == 0 {
+		c.adoptEnded(now) // an earlier life of this node, after a restore
+		return
+	}
+	if l.asking && now.Sub(l.askedAt) < c.cfg.Lease || now.Sub(l.askedAt) < c.cfg.Lease/4 {
+		return
+	}
+	l.asking, l.askedAt = true, now
+	c.emit(Renew{Until: chat.HLCFromTime(now.Add(c.cfg.Lease)), Low: c.low(now)})
+}
+
+// renewed takes the answer, and the word on the other nodes that came with it.
+func (c *Core) renewed(now time.Time, in Renewed) {
+	l := &c.lease
+	l.asking = false
+	if chat.CodeOf(in.Err) == chat.CodeVersionConflict {
+		c.over = true
+		c.emit(LifeOver{Reason: in.Err.Error()})
+		return
+	}
+	if in.Err != nil {
+		return // the next tick asks again
+	}
+	if !l.held {
+		l.held = true
+		if l.fresh {
+			l.joinAt = l.askedAt.Add(c.cfg.Lease + c.cfg.MaxDrift)
+		}
+	}
+	l.renewedAt = l.askedAt
+	c.meet(in.Nodes)
+	c.adoptEnded(now)
+}
+
+// meet takes the store's word on who shares it, and tells other regions when the streams that count have changed.
+func (c *Core) meet(rows []chat.NodeRow) {
+	before := len(c.siblings)
+	for _, row := range rows {
+		if row.Stream == c.stream {
+			c.lease.fresh = !c.lease.held && row.Until == 0
+			continue
+		}
+		s := c.sibling(row.Stream)
+		if s.row.AdoptedBy == "" && row.AdoptedBy != "" {
+			c.reviewRecent()
+		}
+		s.row = row
+		s.low = max(s.low, row.Low)
+	}
+	for life, s := range c.siblings {
+		if !slices.ContainsFunc(rows, func(row chat.NodeRow) bool { return row.Stream == life }) && !c.isLatest(s) {
+			s.finished, s.row.LastSeq = true, 0 // adopted, with nothing left in its op log
+		}
+	}
+	if len(c.siblings) > before {
+		c.tellLives()
+	}
+}
+
+// tellLives tells each region which streams count.
+func (c *Core) tellLives() {
+	for _, r := range c.order {
+		p := c.peers[r]
+		for _, node := range sortedKeys(p.links) {
+			if p.linked(node, ProtocolNodes) {
+				c.tellLivesTo(p, node)
+			}
+		}
+	}
+}
+
+func (c *Core) tellLivesTo(p *peer, node chat.NodeID) {
+	c.emit(Send{
+		Peer:  chat.NodeRef{Region: p.region, Node: node},
+		Frame: Frame{Kind: FrameLives, Stream: c.stream, Lives: c.livesFor(p.region)},
+	})
+}
+
+// livesFor gives the streams of this region that count for another one, sorted: the own one, the latest of each node, and
+// the earlier ones that the other region does not have to their end.
+func (c *Core) livesFor(region chat.Region) []chat.StreamID {
+	list := []chat.StreamID{c.stream}
+	for _, s := range c.kin() {
+		if c.isLatest(s) || !s.finished || c.ackedBy(s.row.Stream, region) < s.row.LastSeq {
+			list = append(list, s.row.Stream)
+		}
+	}
+	slices.SortFunc(list, compareStreams)
+	return list
+}
+
+func (c *Core) sibling(life chat.StreamID) *sibling {
+	s, ok := c.siblings[life]
+	if !ok {
+		s = &sibling{row: chat.NodeRow{Stream: life}, positions: map[chat.Region]uint64{}}
+		c.siblings[life] = s
+	}
+	return s
+}
+
+// kin gives the siblings, sorted by life.
+func (c *Core) kin() []*sibling {
+	list := make([]*sibling, 0, len(c.siblings))
+	for _, s := range c.siblings {
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b *sibling) int { return compareStreams(a.row.Stream, b.row.Stream) })
+	return list
+}
+
+// isLatest says that no later life of the sibling's node is known.
+func (c *Core) isLatest(s *sibling) bool {
+	of := s.row.Stream
+	later := func(id chat.StreamID) bool { return id.Node == of.Node && id.Incarnation > of.Incarnation }
+	if later(c.stream) {
+		return false
+	}
+	for id := range c.siblings {
+		if later(id) {
+			return false
+		}
+	}
+	return true
+}
+
+// siblingsLow is the lowest low mark of the other lives that may still have something under way.
+func (c *Core) siblingsLow() chat.HLC {
+	low := ^chat.HLC(0)
+	if c.cfg.Lease == 0 {
+		return low
+	}
+	for _, s := range c.siblings {
+		if !s.finished {
+			low = min(low, s.low)
+		}
+	}
+	return low
+}
+
+// tellSiblings tells the nodes of the own region how far this one is, when something moved.
+func (c *Core) tellSiblings(now time.Time) {
+	if !c.tellMarks || len(c.linkedSiblings) == 0 || c.over {
+		return
+	}
+	c.tellMarks = false
+	f := Frame{Kind: FrameMarks, Stream: c.stream, Low: c.low(now)}
+	for _, r := range c.order {
+		p := c.peers[r]
+		for _, s := range p.known() {
+			f.Applied = append(f.Applied, chat.AppliedRow{Stream: s.id, Seq: s.durable, Watermark: s.watermark})
+		}
+		for _, o := range p.outbounds() {
+			f.Positions = append(f.Positions, chat.PositionRow{Stream: o.log.stream, To: r, Seq: o.acked})
+		}
+	}
+	for _, s := range c.kin() {
+		if s.finished && s.row.AdoptedBy == c.cfg.Node {
+			f.Lives = append(f.Lives, s.row.Stream)
+		}
+	}
+	for _, node := range sortedKeys(c.linkedSiblings) {
+		c.emit(Send{Peer: chat.NodeRef{Region: c.cfg.Self, Node: node}, Frame: f})
+	}
+}
+
+// marksTold takes what another node of the own region tells of itself.
+func (c *Core) marksTold(now time.Time, in Received) {
+	f := &in.Frame
+	if f.Kind != FrameMarks || f.Stream.Region != c.cfg.Self || f.Stream.Node != in.Peer.Node || len(f.Applied)+len(f.Positions)+len(f.Lives) > maxTold {
+		c.alarm(Alarm{Code: chat.CodeBadFrame, Peer: in.Peer.Region, Stream: f.Stream, Detail: "not the marks of the node that sent it"})
+		return
+	}
+	s := c.sibling(f.Stream)
+	s.low = max(s.low, f.Low)
+	for _, row := range f.Applied {
+		if p, ok := c.peers[row.Stream.Region]; ok {
+			p.inbound(row.Stream).covers.add(f.Low, row.Watermark)
+		}
+	}
+	for _, row := range f.Positions {
+		c.positionTold(row)
+	}
+	for _, life := range f.Lives {
+		if dead := c.sibling(life); dead.row.AdoptedBy == in.Peer.Node {
+			dead.finished = true
+		}
+	}
+}
+
+// maxTold bounds the rows of a FrameMarks.
+const maxTold = 8 * maxLives * chat.MaxRegions
+
+// positionTold notes what a region has acknowledged of an op log that another node relays.
+func (c *Core) positionTold(row chat.PositionRow) {
+	if row.Stream.Region != c.cfg.Self || c.logs[row.Stream] != nil {
+		return
+	}
+	s := c.sibling(row.Stream)
+	if row.Seq > s.positions[row.To] {
+		s.positions[row.To] = row.Seq
+		c.zoneAcked(row.Stream, row.To, row.Seq)
+	}
+}

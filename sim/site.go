@@ -1,0 +1,99 @@
+package sim
+
+import (
+	"time"
+
+	"meridian/chat"
+	"meridian/replication"
+	"meridian/sim/memstore"
+)
+
+// The lease of nodes that share a store.
+const (
+	leaseFor  = 2 * time.Second
+	adoptWait = 1500 * time.Millisecond
+)
+
+// site is a region: the store, and the nodes that share it.
+type site struct {
+	region  chat.Region
+	index   int
+	tables  *memstore.Tables // what is durable
+	nodes   []*node
+	stalled time.Duration // until then the disk syncs nothing
+	// Marks and watermarks ever given out, by whatever node in whatever life: nothing may be stamped at or below them.
+	givenLocal    chat.HLC
+	toldWatermark map[chat.StreamID]chat.HLC
+}
+
+// shared says that several nodes use the store.
+func (s *site) shared() bool { return len(s.nodes) > 1 }
+
+// store has do happen after the time that a small write takes, in this life of the process.
+func (n *node) store(do func()) {
+	took := n.w.between(time.Millisecond, 6*time.Millisecond) + max(0, n.site.stalled-n.w.now)
+	n.later(took, do)
+}
+
+// renew extends the node's lease.
+func (n *node) renew(out replication.Renew) {
+	n.store(func() {
+		err := n.tables.Renew(n.ref.Node, out.Until, out.Low)
+		n.step(replication.Renewed{Nodes: n.tables.Nodes(), Err: err})
+	})
+}
+
+// adopt makes the node answerable for a life that has ended.
+func (n *node) adopt(out replication.Adopt) {
+	n.store(func() {
+		row, err := n.tables.Adopt(n.ref.Node, out.Life, chat.HLCFromTime(n.clock()))
+		in := replication.Adopted{Life: out.Life, Row: row, Err: err}
+		if err == nil {
+			n.w.faults["op log adopted"]++
+			n.w.note(n.name(), "adopts %v up to %d", out.Life, row.LastSeq)
+			in.Positions = n.tables.Positions(out.Life)
+			for _, op := range n.tables.ReadLog(out.Life, 0, row.LastSeq, "", everything) {
+				if op.Logged > row.Low {
+					in.Tail = append(in.Tail, op)
+				}
+			}
+		}
+		n.step(in)
+	})
+}
+
+// readApplied asks the store how far a stream is applied.
+func (n *node) readApplied(out replication.ReadApplied) {
+	n.store(func() {
+		in := replication.AppliedRead{Peer: out.Peer, Stream: out.Stream}
+		for _, row := range n.tables.Applied() {
+			if row.Stream == out.Stream {
+				in.Row = row
+			}
+		}
+		n.step(in)
+	})
+}
+
+// lifeOver ends the process; it comes back as a new life.
+func (n *node) lifeOver(reason string) {
+	n.w.faults["life over"]++
+	n.w.note(n.name(), "life over: %s", reason)
+	n.crash()
+	n.w.after(n.w.between(50*time.Millisecond, 500*time.Millisecond), func() {
+		if !n.up {
+			n.boot()
+		}
+	})
+}
+
+// review reads what other nodes may have written.
+func (n *node) review(out replication.Review) {
+	n.later(n.w.between(0, 4*time.Millisecond), func() {
+		in := replication.Reviewed{Review: out.ID}
+		for _, k := range out.Sends {
+			in.Sends = append(in.Sends, n.tables.Retries(k.Author, k.Client))
+		}
+		n.step(in)
+	})
+}
