@@ -153,7 +153,7 @@ func (s *Store) Nodes(ctx context.Context) ([]chat.NodeRow, error) {
 		}
 		for i := range all {
 			later := i+1 < len(all) && all[i+1].Stream.Node == all[i].Stream.Node
-			if later {
+			if later && all[i].AdoptedBy != "" {
 				if left, err := holds(r, streamKey(tagLog, all[i].Stream)); err != nil || !left {
 					if err != nil {
 						return err

@@ -175,7 +175,7 @@ func testForeignLogs(t *testing.T, f Factory) {
 }
 
 // Foreign ops go when they are old, whatever their destinations have; old lives' ops go like one's own; what entered a stream
-// late is as old as its entry. A life whose log is gone is no longer told of, and its sequence is not given again.
+// late is as old as its entry. A life that was adopted and whose log is gone is no longer told of, and its sequence is not given again.
 func testSweepLogs(t *testing.T, f Factory) {
 	cfg := DefaultConfig()
 	cfg.Retention = Retention{OpLog: 14 * day}
@@ -195,7 +195,9 @@ func testSweepLogs(t *testing.T, f Factory) {
 	same(t, "the lives", len(got[[]chat.NodeRow](t)(s.Nodes(ctx))), 3)
 	must(t, Commit(other, &chat.Batch{Positions: []chat.PositionRow{{Stream: life("n1", 1), To: "us-east", Seq: 9}}}))
 	same(t, "when its destination has it", sweep(epoch.Add(21*day)), []chat.StreamEnd{{Stream: life("n2", 1), Seq: 1}})
-	same(t, "the lives that are left", len(got[[]chat.NodeRow](t)(s.Nodes(ctx))), 2)
+	same(t, "the lives that are left", len(got[[]chat.NodeRow](t)(s.Nodes(ctx))), 3)
+	got[chat.NodeRow](t)(other.Adopt(ctx, life("n1", 1), epoch.Add(21*day)))
+	same(t, "the lives once somebody has adopted the one without a log", len(got[[]chat.NodeRow](t)(s.Nodes(ctx))), 2)
 	same(t, "after two months", sweep(epoch.Add(60*day)), []chat.StreamEnd{})
 	same(t, "the second node's last sequence", got[chat.Identity](t)(other.Identity(ctx)).LastSeq, uint64(1))
 }
