@@ -44,27 +44,36 @@ func (s *session) messageFrame(e *messages.Entry, cursor string) (any, error) {
 	if err != nil || !r.Sees(e.Row.Actor, e.Row.Ref.Time()) {
 		return nil, err
 	}
-	shown, ok, err := s.shown(e, r)
-	if err != nil || !ok {
-		return nil, err
+	op := e.Op
+	if op == nil || op.ID != e.Row.Ref || op.Stream.Region != s.g.opt.Identity.Region || op.Logged != op.Time {
+		shown, ok, err := s.shown(e, r)
+		if err != nil || !ok || !s.isNews(shown.Sender, shown.Client) {
+			return nil, err
+		}
+		return wire.MessageEvent{T: "message", Cursor: cursor, Message: wire.MessageOf(shown.MessageRow, shown.Viewed)}, nil
 	}
-	if shown.Sender != s.self.ID {
-		s.watch(shown.Sender)
-	} else if s.takeOwn(shown.Client) {
-		return nil, nil // this socket sent it and has the ack
+	// A message at hand that began in this region cannot have been changed before it was shown here.
+	if !s.isNews(op.Author.ID, op.Client) {
+		return nil, nil
 	}
-	return wire.MessageEvent{T: "message", Cursor: cursor, Message: wire.MessageOf(shown.MessageRow, shown.Viewed)}, nil
+	return wire.MessageFrame(cursor, e.Shared.Get(func() []byte {
+		return wire.Encode(wire.MessageOf(copyOf(op, r.Mailbox), replication.Viewed{Body: op.Body}))
+	})), nil
 }
 
-// shown gives the message of an entry as it is now. One that is at hand, and began in this region, cannot have been changed
-// before it was shown here.
+// isNews says whether this socket wants a message: an own one that it sent it has by the ack.
+func (s *session) isNews(sender chat.UserID, client chat.ClientID) bool {
+	if sender == s.self.ID {
+		return !s.takeOwn(client)
+	}
+	s.watch(sender)
+	return true
+}
+
+// shown gives the message of an entry as it is now.
 func (s *session) shown(e *messages.Entry, r *people.Reader) (people.Shown, bool, error) {
-	if op := e.Op; op != nil && op.ID == e.Row.Ref {
-		row := copyOf(op, r.Mailbox)
-		if op.Stream.Region == s.g.opt.Identity.Region && op.Logged == op.Time {
-			return people.Shown{MessageRow: row, Viewed: replication.Viewed{Body: row.Body}}, true, nil
-		}
-		return s.show(r, row)
+	if e.Op != nil && e.Op.ID == e.Row.Ref {
+		return s.show(r, copyOf(e.Op, r.Mailbox))
 	}
 	row, ok, err := s.g.opt.Store.Message(s.ctx, r.Mailbox, e.Row.Conversation, e.Row.Ref)
 	if err != nil || !ok || row.AliasOf != chat.NoMessage {

@@ -53,10 +53,26 @@ type kept struct {
 	tail *tail // nil: forgotten
 }
 
-// Entry is an entry of an inbox log, with its op if that is at hand.
+// Entry is an entry of an inbox log, with its op if that is at hand, and what all who read the log can share of it.
 type Entry struct {
-	Row chat.InboxRow
-	Op  *chat.Op
+	Row    chat.InboxRow
+	Op     *chat.Op
+	Shared *Shared // nil: nothing
+}
+
+// Shared is something that is made of an entry once, by whoever needs it first.
+type Shared struct {
+	once sync.Once
+	made []byte
+}
+
+// Get gives what was made, or makes it. Nobody may change it.
+func (s *Shared) Get(make func() []byte) []byte {
+	if s == nil {
+		return make()
+	}
+	s.once.Do(func() { s.made = make() })
+	return s.made
 }
 
 // compare orders entries as logs do.
@@ -75,7 +91,7 @@ func (e *Entry) size() int {
 	if e.Op == nil {
 		return 128
 	}
-	return 512 + len(e.Op.Body)
+	return 1024 + 2*len(e.Op.Body)
 }
 
 // Subscriber is one socket.
@@ -174,6 +190,9 @@ func (sh *hubShard) grew(owner chat.UserID, arrival chat.HLC) {
 
 // keep puts e in its place in t and evicts what is over the bounds.
 func (sh *hubShard) keep(t *tail, e Entry) {
+	if len(t.readers) > 1 && e.Op != nil {
+		e.Shared = &Shared{}
+	}
 	k := &kept{Entry: e, tail: t}
 	i := len(t.rows)
 	for i > 0 && t.rows[i-1].compare(&e) > 0 {
@@ -218,7 +237,7 @@ func (sh *hubShard) evict(k *kept) {
 // drop forgets what k holds; it stays in the queue, empty.
 func (sh *hubShard) drop(k *kept) {
 	sh.bytes -= k.size()
-	k.tail, k.Op = nil, nil
+	k.tail, k.Op, k.Shared = nil, nil, nil
 }
 
 func (sh *hubShard) compact() {

@@ -104,6 +104,17 @@ type MessageEvent struct {
 	Message Message `json:"message"`
 }
 
+// Raw is a frame that is encoded already.
+type Raw []byte
+
+// MessageFrame gives the bytes of a MessageEvent with a message that is encoded already; a cursor needs no escapes.
+func MessageFrame(cursor string, message []byte) Raw {
+	const head, middle = `{"t":"message","cursor":"`, `","message":`
+	b := make([]byte, 0, len(head)+len(cursor)+len(middle)+len(message)+1)
+	b = append(append(append(append(b, head...), cursor...), middle...), message...)
+	return append(b, '}')
+}
+
 // Change tells that a message was edited, deleted or reacted to; T says which. User is a user id.
 type Change struct {
 	T              string `json:"t"`
@@ -209,6 +220,9 @@ type ErrorFrame struct {
 
 // Encode gives the frame's bytes; the frames of this package always encode.
 func Encode(frame any) []byte {
+	if raw, ok := frame.(Raw); ok {
+		return raw
+	}
 	b, err := json.Marshal(frame)
 	if err != nil {
 		panic("wire: a frame does not encode: " + err.Error())
