@@ -13,8 +13,8 @@ import (
 const (
 	// cacheSteps bounds what is kept of all groups, in steps of memberships; one takes about 300 bytes.
 	cacheSteps = 100_000
-	// cacheFor is how long a group is believed when nothing is heard of it.
-	cacheFor = 10 * time.Second
+	// cacheFor is how long a group is believed when nothing is heard of it: another node of the region may have changed it.
+	cacheFor = 3 * time.Second
 )
 
 // Submitter makes an op durable in this region and gives it as stamped, after all of the given ids. Errors are of type
