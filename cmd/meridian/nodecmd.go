@@ -54,24 +54,39 @@ func runNode(ctx context.Context, file string, ref chat.NodeRef, clockOffset tim
 		return err
 	}
 	d.clockOffset = clockOffset
+	for {
+		again, err := d.runLife(ctx, r, n, stdout)
+		if err != nil || !again {
+			return err
+		}
+		d.log.Warn("the node begins a new life", "region", ref.Region, "node", ref.Node)
+	}
+}
+
+// runLife runs a node until ctx ends, or its life is over: then again is true, and the node is to be made anew.
+func (d *deployment) runLife(ctx context.Context, r config.Region, n config.Node, stdout io.Writer) (again bool, err error) {
 	ls, err := rebind(n)
 	if err != nil {
-		return err
+		return false, err
 	}
-	node, err := d.startNode(ctx, ref, ls)
+	node, err := d.startNode(ctx, chat.NodeRef{Region: r.Name, Node: n.Name}, ls)
 	if err != nil {
-		return err
+		return false, err
 	}
 	pool, err := d.joinPool(r, n, node)
 	if err != nil {
-		return errors.Join(err, node.Close())
+		return false, errors.Join(err, node.Close())
 	}
-	fmt.Fprintf(stdout, "ready %s node=%s http=%s admin=%s backbone=%s\n", ref.Region, ref.Node, n.HTTP, n.Admin, n.Backbone)
-	<-ctx.Done()
+	fmt.Fprintf(stdout, "ready %s node=%s http=%s admin=%s backbone=%s\n", r.Name, n.Name, n.HTTP, n.Admin, n.Backbone)
+	select {
+	case <-ctx.Done():
+	case <-node.Over():
+		again = true
+	}
 	if pool != nil {
 		err = pool.Close()
 	}
-	return errors.Join(err, node.Close())
+	return again, errors.Join(err, node.Close())
 }
 
 // joinPool lets the node gossip with those of its region; nil where they do not.
