@@ -40,6 +40,7 @@ type Store interface {
 // caller's.
 type Nodes interface {
 	// Renew says that this life of this node works until the given time, and that it will stamp nothing at or below low any more.
+	// LeaseGivenUp ends the lease at once; otherwise the later time stands.
 	// The error has CodeVersionConflict when the life was adopted: it is over.
 	Renew(ctx context.Context, until, low HLC) error
 	// Nodes gives the latest life of every node, and of the earlier ones those that nobody has adopted and those whose op log is
@@ -49,6 +50,17 @@ type Nodes interface {
 	// again for who has adopted it already. The error has CodeVersionConflict while the life's lease, or that of another node
 	// which has adopted it, still runs.
 	Adopt(ctx context.Context, life StreamID, now HLC) (NodeRow, error)
+}
+
+// LeaseGivenUp is the end of the lease of a node that has left in good order: nothing of it is under way any more.
+const LeaseGivenUp HLC = 1
+
+// LeaseEnd gives the end of a lease that had one and is renewed.
+func LeaseEnd(had, until HLC) HLC {
+	if until == LeaseGivenUp {
+		return until
+	}
+	return max(had, until)
 }
 
 // NodeRow is one life of a node.

@@ -239,6 +239,7 @@ func (n *Node) Close() error {
 	for _, s := range n.servers {
 		_ = s.Shutdown(ctx) // past its time the connections are closed below
 	}
+	n.messages.Leave()
 	n.halt()
 	n.backbone.mesh.Close()
 	n.messages.Close()

@@ -47,7 +47,7 @@ type Restored struct {
 }
 
 // Input is one thing that happened. The set is closed: Submit, Written, PeerUp, PeerDown, Received, LogRead,
-// AppliedRead, Renewed, Adopted, Reviewed, Tick.
+// AppliedRead, Renewed, Adopted, Reviewed, Leave, Tick.
 type Input interface{ input() }
 
 // Submit asks to originate op here. The core fills ID, Time, Stream, Seq and To; Kind, Author, Owners, Client and the
@@ -129,6 +129,10 @@ type Reviewed struct {
 	Err    error
 }
 
+// Leave says that this node is about to end: it stamps nothing more, and gives its lease up once nothing is under way. Left
+// tells when that is done.
+type Leave struct{}
+
 // Tick tells that time passed; give one every 50 ms or so.
 type Tick struct{}
 
@@ -141,10 +145,11 @@ func (LogRead) input()     {}
 func (AppliedRead) input() {}
 func (Renewed) input()     {}
 func (Adopted) input()     {}
+func (Leave) input()       {}
 func (Reviewed) input()    {}
 func (Tick) input()        {}
 
-// Output is one thing to do. The set is closed: Write, Send, ReadLog, ReadApplied, Renew, Adopt, LifeOver, Review,
+// Output is one thing to do. The set is closed: Write, Send, ReadLog, ReadApplied, Renew, Adopt, LifeOver, Left, Review,
 // Submitted, ZoneAcked, Visible, Alarm.
 type Output interface{ output() }
 
@@ -183,6 +188,9 @@ type Adopt struct{ Life chat.StreamID }
 // LifeOver says that this node's life has ended: another node has adopted it, or may have. The core does nothing any more; the
 // store gives a new incarnation (Store.NewIncarnation), and a core is made anew.
 type LifeOver struct{ Reason string }
+
+// Left says that the lease is given up: another node may adopt this life at once.
+type Left struct{}
 
 // Review asks to read, now that a write is durable, what another writer may have written at the same time: of two that each
 // write and then read, at least one sees both. Answer with Reviewed.
@@ -228,6 +236,7 @@ func (ReadLog) output()     {}
 func (ReadApplied) output() {}
 func (Renew) output()       {}
 func (Adopt) output()       {}
+func (Left) output()        {}
 func (Review) output()      {}
 func (LifeOver) output()    {}
 func (Submitted) output()   {}

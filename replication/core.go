@@ -134,6 +134,8 @@ func (c *Core) Step(now time.Time, in Input) []Output {
 		c.renewed(now, in)
 	case Adopted:
 		c.adopted(now, in)
+	case Leave:
+		c.leave(now)
 	case Reviewed:
 		c.reviewed(now, in)
 	case Tick:

@@ -63,7 +63,7 @@ func (c *Core) reviewed(now time.Time, in Reviewed) {
 	if !ok {
 		return
 	}
-	if in.Err != nil || len(in.Sends) != len(r.items) || !c.mayStamp(now) {
+	if in.Err != nil || len(in.Sends) != len(r.items) || !c.mayStamp(now) && !c.lease.leaving {
 		r.retry = true // the next tick asks again
 		return
 	}

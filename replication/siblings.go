@@ -18,6 +18,8 @@ type lease struct {
 	asking    bool
 	// joinAt: a fresh life stamps nothing before it. By then each node that still works has read that this one is there.
 	joinAt time.Time
+	// leaving: this node stamps nothing more; givenUp: the store has been asked to end its lease.
+	leaving, givenUp bool
 }
 
 // sibling is another life of the own region: of another node, or an earlier one of this node.
@@ -36,7 +38,7 @@ type sibling struct {
 // mayStamp says whether this node may stamp now.
 func (c *Core) mayStamp(now time.Time) bool {
 	l := &c.lease
-	return c.cfg.Lease == 0 || l.held && now.Sub(l.renewedAt) < c.cfg.Lease && !now.Before(l.joinAt)
+	return c.cfg.Lease == 0 || !l.leaving && l.held && now.Sub(l.renewedAt) < c.cfg.Lease && !now.Before(l.joinAt)
 }
 
 // LifeEnded says that the life that a store knows of a node has had its time: where nodes share a store each start is a new
@@ -55,6 +57,10 @@ func (c *Core) Joined(now time.Time) bool {
 // renew asks for the lease when it is due.
 func (c *Core) renew(now time.Time) {
 	l := &c.lease
+	if l.leaving {
+		c.giveUp(now)
+		return
+	}
 	if c.cfg.Lease == 0 {
 		c.adoptEnded(now) // an earlier life of this node, after a restore
 		return
@@ -64,6 +70,26 @@ func (c *Core) renew(now time.Time) {
 	}
 	l.asking, l.askedAt = true, now
 	c.emit(Renew{Until: chat.HLCFromTime(now.Add(c.cfg.Lease)), Low: c.low(now)})
+}
+
+// leave ends the stamping.
+func (c *Core) leave(now time.Time) {
+	if c.cfg.Lease == 0 || !c.lease.held {
+		c.emit(Left{}) // nobody waits for this life
+		return
+	}
+	c.lease.leaving = true
+	c.giveUp(now)
+}
+
+// giveUp ends the lease once nothing is under way.
+func (c *Core) giveUp(now time.Time) {
+	l := &c.lease
+	if l.asking || l.givenUp || len(c.writes) > 0 || len(c.reviews) > 0 {
+		return
+	}
+	l.asking, l.givenUp = true, true
+	c.emit(Renew{Until: chat.LeaseGivenUp, Low: c.low(now)})
 }
 
 // renewed takes the answer, and the word on the other nodes that came with it.
@@ -76,7 +102,12 @@ func (c *Core) renewed(now time.Time, in Renewed) {
 		return
 	}
 	if in.Err != nil {
+		l.givenUp = false
 		return // the next tick asks again
+	}
+	if l.givenUp {
+		c.emit(Left{})
+		return
 	}
 	if !l.held {
 		l.held = true

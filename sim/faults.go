@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"meridian/replication"
+)
 
 // fault lets one thing go wrong, unless the plan leaves it out; trouble has planned the next.
 func (w *world) fault() {
@@ -11,6 +15,10 @@ func (w *world) fault() {
 	l := w.links[w.rng.IntN(len(w.links))]
 	switch w.rng.IntN(10) {
 	case 0, 1:
+		if w.chance(0.25) {
+			w.leaveFor(n, w.between(200*time.Millisecond, 8*time.Second))
+			return
+		}
 		w.crashFor(n, w.between(200*time.Millisecond, 8*time.Second))
 	case 2:
 		w.faults["connection lost"]++
@@ -51,6 +59,20 @@ func (w *world) stall(n *node, d time.Duration) {
 			}
 		})
 	}
+}
+
+// leaveFor ends a process in good order, for a while.
+func (w *world) leaveFor(n *node, d time.Duration) {
+	if !n.up {
+		return
+	}
+	w.faults["orderly restart"]++
+	n.later(0, func() { n.step(replication.Leave{}) })
+	w.after(d, func() {
+		if !n.up {
+			n.boot()
+		}
+	})
 }
 
 func (w *world) crashFor(n *node, d time.Duration) {

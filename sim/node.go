@@ -137,6 +137,9 @@ func (n *node) step(in replication.Input) {
 			n.renew(out)
 		case replication.Adopt:
 			n.adopt(out)
+		case replication.Left:
+			n.w.note(n.name(), "left")
+			n.crash()
 		case replication.Review:
 			n.review(out)
 		case replication.LifeOver:

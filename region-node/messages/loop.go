@@ -129,6 +129,8 @@ func (s *Service) carryOut(ctx context.Context, out replication.Output) {
 		s.adopt(ctx, out)
 	case replication.Review:
 		s.review(ctx, out)
+	case replication.Left:
+		close(s.left)
 	case replication.LifeOver:
 		s.lifeOver(out.Reason)
 	case replication.Alarm:

@@ -67,6 +67,7 @@ type Service struct {
 	zone      map[uint64]*submit // by token, until zone-durable; the loop's alone
 	wakes     wakes
 	joined    atomic.Bool
+	left      chan struct{} // closed when the lease is given up
 	lags      map[chat.Region]*lagMeter
 	gathered  time.Time
 
@@ -116,7 +117,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	core := replication.New(opt.Core, replication.Restored{Identity: identity, Positions: positions, Applied: applied, Lives: lives})
 	s := &Service{
 		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater, opt.Core.Lease > 0), inputs: newMailbox(),
-		pending: make(map[uint64]*submit), zone: make(map[uint64]*submit), lags: make(map[chat.Region]*lagMeter),
+		left: make(chan struct{}), pending: make(map[uint64]*submit), zone: make(map[uint64]*submit), lags: make(map[chat.Region]*lagMeter),
 	}
 	s.joined.Store(core.Joined(opt.Now()))
 	s.publish()
@@ -171,6 +172,20 @@ func (s *Service) Run() {
 	s.done.Go(func() {
 		s.loop(ctx)
 	})
+}
+
+// leaveWithin bounds how long an orderly end waits for what is under way.
+const leaveWithin = time.Second
+
+// Leave ends the writing in good order, so that another node adopts this one's op log at once; it waits a second at most.
+func (s *Service) Leave() {
+	if !s.inputs.put(item{input: replication.Leave{}}) {
+		return
+	}
+	select {
+	case <-s.left:
+	case <-time.After(leaveWithin):
+	}
 }
 
 // Close ends the loop: submits still waiting are answered with CodeUnknownOutcome.

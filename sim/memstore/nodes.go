@@ -66,7 +66,7 @@ func (t *Tables) Renew(node chat.NodeID, until, low chat.HLC) error {
 	if row.AdoptedBy != "" {
 		return &chat.Error{Code: chat.CodeVersionConflict, Op: "memstore.Renew", Message: "node " + string(row.AdoptedBy) + " has adopted this life"}
 	}
-	row.Until, row.Low = max(row.Until, until), max(row.Low, low)
+	row.Until, row.Low = chat.LeaseEnd(row.Until, until), max(row.Low, low)
 	t.lives[row.Stream] = row
 	return nil
 }

@@ -133,7 +133,7 @@ func (s *Store) Renew(ctx context.Context, until, low chat.HLC) error {
 		case row.AdoptedBy != "":
 			return conflict(op, "node "+string(row.AdoptedBy)+" has adopted this life")
 		}
-		row.Until, row.Low = max(row.Until, until), max(row.Low, low)
+		row.Until, row.Low = chat.LeaseEnd(row.Until, until), max(row.Low, low)
 		g.setLife(&row)
 		return nil
 	})

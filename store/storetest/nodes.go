@@ -110,6 +110,17 @@ func testLeases(t *testing.T, f Factory) {
 	})
 }
 
+// A lease that is given up ends at once, and the life can be adopted.
+func testLeaseGivenUp(t *testing.T, f Factory) {
+	s, other := two(t, f(t, DefaultConfig()))
+	must(t, s.Renew(ctx, at(100), at(20)))
+	_, err := other.Adopt(ctx, life("n1", 1), at(50))
+	wantCode(t, err, chat.CodeVersionConflict)
+	must(t, s.Renew(ctx, chat.LeaseGivenUp, at(30)))
+	row := got[chat.NodeRow](t)(other.Adopt(ctx, life("n1", 1), at(50)))
+	same(t, "its low mark", row.Low, at(30))
+}
+
 // Lives, leases and adoptions are durable on return.
 func testLeasesSurvive(t *testing.T, f Factory) {
 	p := f(t, DefaultConfig())

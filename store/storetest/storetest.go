@@ -61,7 +61,7 @@ func Run(t *testing.T, f Factory) {
 		{"Members", testMembers},
 		{"Owners", testOwners},
 		{"Sharing", testSharing},
-		{"Leases", testLeases},
+		{"Leases", testLeases}, {"LeaseGivenUp", testLeaseGivenUp},
 		{"LeasesSurvive", testLeasesSurvive},
 		{"Parked", testParked},
 		{"ForeignLogs", testForeignLogs},
