@@ -13,7 +13,10 @@ type Report struct {
 	Lost       int // acknowledged, or present elsewhere, but not in a mailbox that must have it
 	Doubled    int // more than once in a mailbox
 	Invented   int // nobody sent it, or it was refused, or it is in the wrong conversation
-	Altered    int // other text or sender
+	Altered    int // other text or sender, or not alike everywhere
+	Undead     int // deleted, and there all the same
+	Reactions  int // other reactions than were set last
+	Intruded   int // in the mailbox of somebody who had been removed
 	OutOfOrder int // mailboxes that disagree, a sender's messages swapped, an answer before its question
 	WrongID    int // the sender was told another id
 	Gaps       int // in a mailbox, but its owner's client was not shown it; or shown, but not in the mailbox
@@ -27,13 +30,13 @@ const problemsMax = 50
 
 // OK says whether all promises were kept.
 func (r *Report) OK() bool {
-	return r.Lost+r.Doubled+r.Invented+r.Altered+r.OutOfOrder+r.WrongID+r.Gaps+r.Repeats == 0
+	return r.Lost+r.Doubled+r.Invented+r.Altered+r.OutOfOrder+r.WrongID+r.Gaps+r.Repeats+r.Undead+r.Reactions+r.Intruded == 0
 }
 
 // String gives the counts on one line.
 func (r *Report) String() string {
-	return fmt.Sprintf("acked=%d unknown=%d failed=%d lost=%d doubled=%d invented=%d altered=%d out-of-order=%d wrong-id=%d gaps=%d repeats=%d",
-		r.Acked, r.Unknown, r.Failed, r.Lost, r.Doubled, r.Invented, r.Altered, r.OutOfOrder, r.WrongID, r.Gaps, r.Repeats)
+	return fmt.Sprintf("acked=%d unknown=%d failed=%d lost=%d doubled=%d invented=%d altered=%d undead=%d reactions=%d intruded=%d out-of-order=%d wrong-id=%d gaps=%d repeats=%d",
+		r.Acked, r.Unknown, r.Failed, r.Lost, r.Doubled, r.Invented, r.Altered, r.Undead, r.Reactions, r.Intruded, r.OutOfOrder, r.WrongID, r.Gaps, r.Repeats)
 }
 
 func (r *Report) add(count *int, format string, args ...any) {
@@ -54,6 +57,9 @@ type checker struct {
 	in     map[place]map[string]Message // by client id
 	talks  map[string][]*Mailbox        // by conversation
 	byUser map[string]map[string]bool   // message ids in all mailboxes of an owner, of the first region
+
+	changes map[string][]*Change // by the client id of the message
+	states  map[string]string    // what the first mailbox shows of a send
 }
 
 // Check judges a run.
@@ -61,6 +67,11 @@ func Check(h *History) *Report {
 	c := &checker{
 		h: h, r: &Report{}, sends: map[string]*Send{}, in: map[place]map[string]Message{},
 		talks: map[string][]*Mailbox{}, byUser: map[string]map[string]bool{},
+		changes: map[string][]*Change{}, states: map[string]string{},
+	}
+	for i := range h.Changes {
+		ch := &h.Changes[i]
+		c.changes[ch.Target] = append(c.changes[ch.Target], ch)
 	}
 	for i := range h.Sends {
 		s := &h.Sends[i]
@@ -81,6 +92,7 @@ func Check(h *History) *Report {
 		c.delivery(&h.Sends[i])
 	}
 	c.oneOrder()
+	c.removals()
 	for i := range h.Views {
 		c.view(&h.Views[i])
 	}
@@ -111,8 +123,8 @@ func (c *checker) mailbox(m *Mailbox) {
 			c.r.add(&c.r.Invented, "%s: %s was refused and is there", where, msg.ClientID)
 		case !c.belongs(s, m, msg):
 			c.r.add(&c.r.Invented, "%s: %s is in the wrong conversation", where, msg.ClientID)
-		case s.Text != msg.Text || s.Sender != msg.Sender:
-			c.r.add(&c.r.Altered, "%s: %s is %q of %s, not %q of %s", where, msg.ClientID, msg.Text, msg.Sender, s.Text, s.Sender)
+		default:
+			c.content(s, msg, where)
 		}
 		if old, twice := c.in[at][msg.ClientID]; twice {
 			c.r.add(&c.r.Doubled, "%s: %s is there as %s and %s", where, msg.ClientID, old.ID, msg.ID)
@@ -133,6 +145,9 @@ func (c *checker) belongs(s *Send, m *Mailbox, msg Message) bool {
 	if msg.Conversation != m.Conversation {
 		return false
 	}
+	if s.Group != "" || m.Peer == "" {
+		return s.Group == m.Conversation
+	}
 	return s.Sender == m.Owner && s.Recipient == m.Peer || s.Recipient == m.Owner && s.Sender == m.Peer
 }
 
@@ -143,7 +158,7 @@ func (c *checker) delivery(s *Send) {
 	}
 	present := 0
 	var missing []string
-	for _, owner := range []string{s.Sender, s.Recipient} {
+	for _, owner := range c.owners(s) {
 		for _, region := range c.h.Homes[owner] {
 			if msg, ok := c.find(owner, region, s); !ok {
 				missing = append(missing, owner+" in "+region)
@@ -153,11 +168,23 @@ func (c *checker) delivery(s *Send) {
 		}
 	}
 	if len(missing) > 0 && (s.Outcome == Acked || present > 0) {
-		c.r.add(&c.r.Lost, "%s (number %d of %s to %s) is not in the mailbox of %s", s.ClientID, s.Seq, s.Sender, s.Recipient, strings.Join(missing, ", "))
+		c.r.add(&c.r.Lost, "%s (number %d of %s to %s%s) is not in the mailbox of %s", s.ClientID, s.Seq, s.Sender, s.Recipient, s.Group, strings.Join(missing, ", "))
 	}
 }
 
+// owners lists who must have a send in the mailbox.
+func (c *checker) owners(s *Send) []string {
+	if s.Group != "" {
+		return c.h.Groups[s.Group]
+	}
+	return []string{s.Sender, s.Recipient}
+}
+
 func (c *checker) find(owner, region string, s *Send) (Message, bool) {
+	if s.Group != "" {
+		msg, ok := c.in[place{owner, region, s.Group}][s.ClientID]
+		return msg, ok
+	}
 	peer := s.Recipient
 	if owner == s.Recipient {
 		peer = s.Sender
@@ -175,6 +202,10 @@ func (c *checker) find(owner, region string, s *Send) (Message, bool) {
 // oneOrder checks that all mailboxes of a conversation, of both owners and in all regions, list the same.
 func (c *checker) oneOrder() {
 	for _, boxes := range c.talks {
+		boxes = slices.DeleteFunc(boxes, c.hasLeft)
+		if len(boxes) == 0 {
+			continue
+		}
 		first := idsOf(boxes[0])
 		for _, m := range boxes[1:] {
 			if ids := idsOf(m); !slices.Equal(first, ids) {
@@ -183,6 +214,11 @@ func (c *checker) oneOrder() {
 			}
 		}
 	}
+}
+
+// hasLeft says whether the owner of a group's mailbox was removed: it ends earlier than the others'.
+func (c *checker) hasLeft(m *Mailbox) bool {
+	return m.Peer == "" && !slices.Contains(c.h.Groups[m.Conversation], m.Owner)
 }
 
 func idsOf(m *Mailbox) []string {

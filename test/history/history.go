@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"strings"
+	"time"
 )
 
 // Outcome is what the sender of a message knows in the end.
@@ -23,9 +24,11 @@ const (
 type Send struct {
 	ClientID  string
 	Sender    string // user id
-	Recipient string // user id
+	Recipient string // user id; empty for a message to Group
+	Group     string // conversation id
 	Text      string
-	// Seq counts the sends of this sender to this recipient, from 1.
+	Invoked   time.Duration
+	// Seq counts the sends of this sender to this recipient or group, from 1.
 	Seq     int
 	ReplyTo string // client id of the message that this one answers; empty: none
 	Outcome Outcome
@@ -40,12 +43,14 @@ type Message struct {
 	Sender       string // user id
 	ClientID     string
 	Text         string
+	Deleted      bool
+	Reactions    map[string][]string // user ids by emoji
 }
 
 // Mailbox is what one region answers to one owner for one conversation, oldest first.
 type Mailbox struct {
 	Owner        string // user id
-	Peer         string // user id
+	Peer         string // user id; empty in a group
 	Region       string
 	Conversation string
 	Messages     []Message
@@ -64,7 +69,11 @@ type View struct {
 type History struct {
 	// Homes gives for each user the regions of the home zone: each must have the user's mailboxes.
 	Homes map[string][]string
-	Sends []Send
+	// Groups gives for each group the members that it has from the first message to the last.
+	Groups   map[string][]string
+	Sends    []Send
+	Changes  []Change
+	Removals []Removal
 	// Mailboxes are read when everything is quiet: each conversation of each user from each region of Homes.
 	Mailboxes []Mailbox
 	Views     []View

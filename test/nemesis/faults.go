@@ -3,6 +3,7 @@ package nemesis
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"meridian/chat"
@@ -19,6 +20,21 @@ func nodes(refs ...chat.NodeRef) func(*Scenario) []chat.NodeRef {
 
 func region(name chat.Region) func(*Scenario) []chat.NodeRef {
 	return func(s *Scenario) []chat.NodeRef { return s.World.NodesOf(name) }
+}
+
+// stores gives the process that writes to a region's disk: its store, or its one node.
+func stores(name chat.Region) func(*Scenario) []chat.NodeRef {
+	return func(s *Scenario) []chat.NodeRef {
+		if store, ok := s.World.StoreOf(name); ok {
+			return []chat.NodeRef{store}
+		}
+		return s.World.NodesOf(name)
+	}
+}
+
+// processes gives everything that runs in a region.
+func processes(name chat.Region) func(*Scenario) []chat.NodeRef {
+	return func(s *Scenario) []chat.NodeRef { return s.World.ProcessesOf(name) }
 }
 
 // restart starts what is not running of the nodes, and waits until they serve.
@@ -39,16 +55,16 @@ func (s *Scenario) restart(refs []chat.NodeRef, l world.Launch) error {
 }
 
 // kill is kill -9 of some processes, and their start after a while.
-func kill(name, what string, bound, lasts time.Duration, hits func(*Scenario) []chat.NodeRef) Fault {
+func kill(name, what string, bound, lasts time.Duration, who func(*Scenario) []chat.NodeRef) Fault {
 	return Fault{
-		Name: name, What: what, Lasts: lasts, Hits: hits, Bound: bound,
+		Name: name, What: what, Lasts: lasts, Hits: who, Bound: bound,
 		Strike: func(s *Scenario) error {
-			for _, ref := range hits(s) {
+			for _, ref := range who(s) {
 				s.World.Kill(ref)
 			}
 			return nil
 		},
-		Mend: func(s *Scenario) error { return s.restart(hits(s), world.Launch{}) },
+		Mend: func(s *Scenario) error { return s.restart(who(s), world.Launch{}) },
 	}
 }
 
@@ -145,7 +161,7 @@ func fullDisk(name string, r chat.Region, leave int64, lasts time.Duration) Faul
 			if err := s.World.EmptyDisk(); err != nil {
 				return err
 			}
-			return s.restart(s.World.NodesOf(r), world.Launch{})
+			return s.restart(s.World.ProcessesOf(r), world.Launch{})
 		},
 	}
 }
@@ -178,7 +194,7 @@ func Matrix(perRegion int, short bool) []Fault {
 	}
 	all := []Fault{
 		kill("kill-node", "kill -9 of eu-west/n1", bound, 6*time.Second, nodes(eu1)),
-		kill("kill-region", "kill -9 of every process of us-east at once", regionBound, 8*time.Second, region("us-east")),
+		kill("kill-region", "kill -9 of every process of us-east at once", regionBound, 8*time.Second, processes("us-east")),
 		cut("cut-one-way", "ap-south", "us-east", false, 10*time.Second),
 		freeze("freeze-10s", 10*time.Second, nodes(us1)),
 		isolate("eu-west", 15*time.Second),
@@ -186,7 +202,7 @@ func Matrix(perRegion int, short bool) []Fault {
 	if short {
 		return all
 	}
-	return append(all,
+	all = append(all,
 		cut("cut", "us-east", "eu-west", true, 10*time.Second),
 		freeze("freeze-60s", 60*time.Second, nodes(eu1)),
 		freeze("freeze-region-10s", 10*time.Second, region("ap-south")),
@@ -194,14 +210,47 @@ func Matrix(perRegion int, short bool) []Fault {
 		cut("cut-one-way-back", "us-east", "ap-south", false, 30*time.Second),
 		flap("us-east", "eu-west", 10, time.Second),
 		flap("eu-west", "ap-south", 3, 4*time.Second),
-		slowDisk(20*time.Second, region("us-east")),
+		slowDisk(20*time.Second, stores("us-east")),
 		fullDisk("disk-at-reserve", "ap-south", 8<<20, 15*time.Second),
 		fullDisk("disk-full", "ap-south", 0, 15*time.Second),
 		skew("clock-skew", 15*time.Second, map[chat.Region]time.Duration{"us-east": 200 * time.Millisecond, "eu-west": -200 * time.Millisecond}),
 		skew("clock-back", 10*time.Second, map[chat.Region]time.Duration{"ap-south": -400 * time.Millisecond}),
 		kill("kill-all", "kill -9 of every process everywhere at once", 0, 3*time.Second, (*Scenario).everybody),
-		kill("kill-region-again", "kill -9 of every process of ap-south at once, for 30 s", regionBound, 30*time.Second, region("ap-south")),
+		kill("kill-region-again", "kill -9 of every process of ap-south at once, for 30 s", regionBound, 30*time.Second, processes("ap-south")),
+	)
+	if perRegion == 1 {
+		return all
+	}
+	return append(all,
+		kill("kill-store", "kill -9 of the store of eu-west, which its nodes share", 0, 5*time.Second, stores("eu-west")),
+		freezeStore(10*time.Second, "ap-south"),
+		kill("kill-every-n2", "kill -9 of one node of each region at once", nodeBound, 8*time.Second, second),
+		cutNodes("us-east", 15*time.Second),
 	)
 }
 
-func (s *Scenario) everybody() []chat.NodeRef { return s.World.Nodes() }
+// everybody gives every process everywhere.
+func (s *Scenario) everybody() []chat.NodeRef { return s.World.Processes() }
+
+// second gives the second node of each region.
+func second(s *Scenario) []chat.NodeRef {
+	return slices.DeleteFunc(s.World.Nodes(), func(ref chat.NodeRef) bool { return ref.Node != "n2" })
+}
+
+// freezeStore stops a region's store: the nodes live, and wait.
+func freezeStore(lasts time.Duration, r chat.Region) Fault {
+	f := freeze("freeze-store-10s", lasts, stores(r))
+	f.What, f.Hits, f.Bound = fmt.Sprintf("SIGSTOP of the store of %s for %v", r, lasts), nil, 0
+	return f
+}
+
+// cutNodes lets nothing through between the nodes of a region; both reach everybody else.
+func cutNodes(r chat.Region, lasts time.Duration) Fault {
+	return Fault{
+		Name: "cut-nodes", What: fmt.Sprintf("nothing passes between the nodes of %s", r), Lasts: lasts, Mend: heal,
+		Strike: func(s *Scenario) error {
+			refs := s.World.NodesOf(r)
+			return s.World.CutNodes(refs[0], refs[1])
+		},
+	}
+}

@@ -20,7 +20,7 @@ const stormClients = 1000
 func TestReconnectStorm(t *testing.T) {
 	play(t, Plan{
 		Name: "reconnect-storm", What: fmt.Sprintf("%d clients of one region lose it at once", stormClients),
-		Size: fleet.Size{World: 3, PerSecond: 10}, Warm: time.Second, World: world.Plan{Nodes: 1, Ack: chat.AckZone},
+		Size: fleet.Size{World: 3, PerSecond: 10}, Warm: time.Second, DirectOnly: true, World: world.Plan{Nodes: 1, Ack: chat.AckZone},
 	}, func(s *Scenario) error {
 		crowd, err := s.Fleet.Gather(t.Context(), stormClients, "eu-west")
 		if err != nil {
@@ -29,7 +29,7 @@ func TestReconnectStorm(t *testing.T) {
 		defer crowd.Close()
 		before := s.Fleet.Now()
 		var back []time.Duration
-		fault := kill("storm", "kill -9 of every process of eu-west under the crowd", regionBound, 15*time.Second, region("eu-west"))
+		fault := kill("storm", "kill -9 of every process of eu-west under the crowd", regionBound, 15*time.Second, processes("eu-west"))
 		mend := fault.Mend
 		fault.Mend = func(s *Scenario) error {
 			back = crowd.Returned(before)
@@ -72,12 +72,11 @@ func (s *Scenario) storm(back []time.Duration, began time.Duration) {
 func (s *Scenario) destroy(t *testing.T, r chat.Region, takeClients bool) error {
 	pause(t.Context(), 8*time.Second)
 	victims := s.servedBy(s.World.NodesOf(r))
-	hits := region(r)(s)
 	fault := Fault{
 		Name: "destroy-region", What: fmt.Sprintf("%s is killed and its directory removed for ever", r), Lasts: 8 * time.Second,
 		Hits: region(r), Bound: regionBound,
 		Strike: func(s *Scenario) error {
-			for _, ref := range hits {
+			for _, ref := range s.World.ProcessesOf(r) {
 				s.World.Kill(ref)
 			}
 			if takeClients {
@@ -101,7 +100,7 @@ func (s *Scenario) destroy(t *testing.T, r chat.Region, takeClients bool) error 
 func TestDestroyedRegionWithAckZone(t *testing.T) {
 	play(t, Plan{
 		Name: "destroyed-ack-zone", What: "ack: zone; a region's directory and its people's devices are destroyed in the midst of the writing",
-		Size: fleet.Size{World: 6, PerSecond: 60}, World: world.Plan{Nodes: 1, Ack: chat.AckZone},
+		Size: fleet.Size{World: 6, PerSecond: 60}, DirectOnly: true, World: world.Plan{Nodes: 1, Ack: chat.AckZone},
 	}, func(s *Scenario) error { return s.destroy(t, "us-east", true) })
 }
 
@@ -109,7 +108,7 @@ func TestDestroyedRegionWithAckZone(t *testing.T) {
 func TestDestroyedRegionWithAckRegion(t *testing.T) {
 	play(t, Plan{
 		Name: "destroyed-ack-region", What: "ack: region; a region's directory is destroyed in the midst of the writing, the devices live",
-		Size: fleet.Size{World: 6, PerSecond: 60}, World: world.Plan{Nodes: 1, Ack: chat.AckRegion},
+		Size: fleet.Size{World: 6, PerSecond: 60}, DirectOnly: true, World: world.Plan{Nodes: 1, Ack: chat.AckRegion},
 	}, func(s *Scenario) error { return s.destroy(t, "us-east", false) })
 }
 
@@ -135,7 +134,7 @@ func TestRollingRestartBetweenBuilds(t *testing.T) {
 	old := oldBuild(t)
 	play(t, Plan{
 		Name: "rolling-upgrade", What: "one node in each region, restarted one by one from the build of " + oldCommit[:10] + " to this one",
-		Size: fleet.Size{World: 5, Pinned: 2, PerSecond: 40}, Warm: 3 * time.Second,
+		Size: fleet.Size{World: 5, Pinned: 2, PerSecond: 40}, Warm: 3 * time.Second, DirectOnly: true,
 		World: world.Plan{Binary: old, Nodes: 1, Ack: chat.AckZone},
 	}, func(s *Scenario) error {
 		for _, ref := range s.World.Nodes() {

@@ -134,7 +134,7 @@ func strikes(t *testing.T, s *Scenario, faults []Fault) error {
 func TestFaultMatrix(t *testing.T) {
 	size := fleet.Size{World: 8, Pinned: 3, PerSecond: 60}
 	play(t, Plan{
-		Name: "fault-matrix", What: "three regions of one node each, ack: zone", Size: size, Warm: 5 * time.Second,
+		Name: "fault-matrix", What: "three regions of one node each, ack: zone", Size: size, Warm: 5 * time.Second, DirectOnly: true,
 		World: world.Plan{Nodes: 1, Ack: chat.AckZone, SmallDisk: "ap-south"},
 	}, func(s *Scenario) error { return strikes(t, s, Matrix(1, *matrix != "full")) })
 }

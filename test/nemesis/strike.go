@@ -123,9 +123,15 @@ func (s *Scenario) watch(ctx context.Context, victims []*fleet.Person, hits []ch
 		d, ok := took[p]
 		if !ok {
 			d = limit
+			if f.Bound == 0 {
+				continue // nothing is promised
+			}
 			out.Problem = fmt.Sprintf("%s is not served by another node after %v", p.Name, limit)
 		}
 		all = append(all, d)
+	}
+	if len(all) == 0 {
+		return
 	}
 	slices.Sort(all)
 	out.P50, out.P99, out.Max = report.Percentile(all, 0.5), report.Percentile(all, 0.99), report.Seconds(all[len(all)-1])

@@ -37,9 +37,13 @@ type Fleet struct {
 	writes sync.WaitGroup
 	stop   context.CancelFunc
 
-	mu     sync.Mutex
-	sends  map[string]*Send
-	claims []history.Claim
+	groups []*group // made before anybody writes
+	alters bool     // people edit, delete and react
+
+	mu       sync.Mutex
+	sends    map[string]*Send
+	claims   []history.Claim
+	removals []history.Removal
 }
 
 // Size says how many people there are.
@@ -200,7 +204,7 @@ func (f *Fleet) Paths(after time.Duration) map[[2]chat.Region]time.Duration {
 	first := map[[2]chat.Region]time.Duration{}
 	for _, s := range f.sends {
 		pair := [2]chat.Region{s.From, s.To}
-		if s.Invoked >= after && s.Shown > 0 && (first[pair] == 0 || s.Shown < first[pair]) {
+		if s.To != "" && s.Invoked >= after && s.Shown > 0 && (first[pair] == 0 || s.Shown < first[pair]) {
 			first[pair] = s.Shown
 		}
 	}

@@ -34,7 +34,12 @@ func (f *Fleet) NewReader() *Reader { return &Reader{fleet: f, logins: map[reade
 // ever.
 func (r *Reader) History(ctx context.Context, lost ...chat.Region) (*history.History, error) {
 	f := r.fleet
-	h := &history.History{Homes: map[string][]string{}}
+	h := &history.History{Homes: map[string][]string{}, Groups: map[string][]string{}, Removals: f.removed()}
+	for _, g := range f.groups {
+		for _, p := range g.members {
+			h.Groups[g.id] = append(h.Groups[g.id], p.ID)
+		}
+	}
 	r.marks = nil
 	for _, p := range f.People {
 		for _, region := range f.zones[p.Zone] {
@@ -50,19 +55,35 @@ func (r *Reader) History(ctx context.Context, lost ...chat.Region) (*history.His
 		}
 	}
 	for _, p := range f.People { // after the mailboxes: a client may be ahead of what was read, never behind for long
-		if !p.Gone() {
+		if !p.Gone() && !f.left(p) {
 			h.Views = append(h.Views, p.viewed())
 		}
 		p.mu.Lock()
 		for _, s := range p.sends {
 			h.Sends = append(h.Sends, s.Send)
 		}
+		for _, ch := range p.changes {
+			h.Changes = append(h.Changes, ch.Change)
+		}
 		for key, upTo := range p.marks {
+			if f.isGroup(key.conversation) && key.kind != history.OwnRead {
+				continue // a group has many peers, and no one mark of theirs
+			}
 			r.marks = append(r.marks, history.Mark{Owner: p.ID, Conversation: key.conversation, Kind: key.kind, UpTo: upTo})
 		}
 		p.mu.Unlock()
 	}
 	return h, nil
+}
+
+func (f *Fleet) removed() []history.Removal {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.removals)
+}
+
+func (f *Fleet) isGroup(conversation string) bool {
+	return slices.ContainsFunc(f.groups, func(g *group) bool { return g.id == conversation })
 }
 
 // Marks are the read and delivered marks of the last History: what the regions say, and what people were shown.
@@ -123,7 +144,14 @@ func messages(ctx context.Context, api *meridian.API, conversation string) ([]hi
 			return nil, err
 		}
 		for _, m := range page {
-			out = append(out, history.Message{ID: m.ID, Conversation: m.ConversationID, Sender: m.Sender.ID, ClientID: m.ClientID, Text: m.Text})
+			msg := history.Message{ID: m.ID, Conversation: m.ConversationID, Sender: m.Sender.ID, ClientID: m.ClientID, Text: m.Text, Deleted: m.Deleted}
+			for _, r := range m.Reactions {
+				if msg.Reactions == nil {
+					msg.Reactions = map[string][]string{}
+				}
+				msg.Reactions[r.Emoji] = r.Users
+			}
+			out = append(out, msg)
 		}
 		if next == "" {
 			slices.Reverse(out)

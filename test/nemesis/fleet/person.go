@@ -36,7 +36,11 @@ type Person struct {
 	gone     bool             // for good
 	told     map[string]bool  // what client has shown: it must not show it twice
 	sends    map[string]*Send // by client id
-	seq      map[string]int   // by recipient
+	seq      map[string]int   // by recipient or group
+	own      []*Send
+	seen     []meridian.Message // of others; the newest few
+	changes  map[string]*change // by their client ids
+	groups   []*group
 	view     map[string]bool
 	repeats  []string
 	newest   map[string]meridian.Message // from each sender
@@ -46,21 +50,25 @@ type Person struct {
 	Resets   int
 	Connects int
 	Refusals []error
+	// Missed counts changes that were refused since the region did not know the message yet.
+	Missed int
 }
 
 // Send is one send with its times, counted from the fleet's beginning; 0: it did not happen.
 type Send struct {
 	history.Send
-	Invoked, AtRegion, AtLast, Shown time.Duration
-	// From and To are where its sender and its recipient are at home in the world.
+	AtRegion, AtLast, Shown time.Duration
+	// From and To are where its sender and its recipient are at home in the world; To is empty for a group.
 	From, To chat.Region
+
+	conversation string // once it is acknowledged
 }
 
 // join signs a person up near a region and starts the client. The links between the regions may be new: a sign-up that finds
 // no majority is tried again.
 func (f *Fleet) join(ctx context.Context, name string, zone chat.Zone, near chat.Region) (*Person, error) {
 	p := &Person{
-		Name: name, Zone: zone, Near: near, fleet: f, sends: map[string]*Send{}, seq: map[string]int{},
+		Name: name, Zone: zone, Near: near, fleet: f, sends: map[string]*Send{}, seq: map[string]int{}, changes: map[string]*change{},
 		view: map[string]bool{}, newest: map[string]meridian.Message{}, marks: map[markKey]string{},
 	}
 	account, err := f.signUp(ctx, meridian.SignUp{Username: name, Password: Password, Zone: string(zone)}, near)
@@ -144,13 +152,16 @@ func (p *Person) handle(e meridian.Event) {
 	case meridian.Received:
 		p.received(e.Message, now)
 	case meridian.Acked:
+		if p.changed(e.ClientID, history.Acked) {
+			return
+		}
 		p.view[e.MessageID], p.told[e.MessageID] = true, true
 		if s := p.sends[e.ClientID]; s != nil {
 			if s.Outcome != history.Acked {
 				s.AtRegion = now
 				p.fleet.Acks.Add(1)
 			}
-			s.Outcome, s.AckedID = history.Acked, e.MessageID
+			s.Outcome, s.AckedID, s.conversation = history.Acked, e.MessageID, e.ConversationID
 			if e.Final {
 				s.AtLast = now
 			}
@@ -166,6 +177,10 @@ func (p *Person) handle(e meridian.Event) {
 	case meridian.Receipt:
 		p.receipt(e)
 	case meridian.Failed:
+		if p.changed(e.ClientID, history.Failed) && meridian.CodeOf(e.Err) == meridian.CodeUnknownMessage {
+			p.Missed++ // another region serves now, and does not know the message yet
+			return
+		}
 		if s := p.sends[e.ClientID]; s != nil {
 			s.Outcome = history.Failed
 		}
@@ -176,7 +191,9 @@ func (p *Person) handle(e meridian.Event) {
 	case meridian.TokensChanged:
 		p.tokens = e.Tokens
 	case meridian.Refused:
-		p.Refusals = append(p.Refusals, e.Err)
+		if !e.Err.Retryable { // a mark that may be told again costs nobody anything
+			p.Refusals = append(p.Refusals, e.Err)
+		}
 	}
 }
 
@@ -191,6 +208,9 @@ func (p *Person) received(m meridian.Message, now time.Duration) {
 	}
 	if m.Sender.ID != p.ID {
 		p.fleet.shown(m.ClientID, now)
+		if p.seen = append(p.seen, m); len(p.seen) > seenMax {
+			p.seen = p.seen[1:]
+		}
 	}
 }
 
@@ -216,10 +236,24 @@ func (p *Person) receipt(e meridian.Receipt) {
 	}
 }
 
-// write sends one message to somebody, now and then as an answer to the newest one from there, and reads what has come.
+// seenMax is how many messages of others a person may react to.
+const seenMax = 50
+
+// write sends one message to somebody or to a group, now and then as an answer to the newest one from there, reads what has
+// come, and changes what was written.
 func (p *Person) write(random *rand.Rand) error {
 	p.writing.Lock()
 	defer p.writing.Unlock()
+	if p.fleet.alters && random.IntN(4) == 0 && p.change(random) {
+		return nil
+	}
+	p.mu.Lock()
+	groups := p.groups
+	p.mu.Unlock()
+	if len(groups) > 0 && random.IntN(3) == 0 {
+		g := groups[random.IntN(len(groups))]
+		return p.send(nil, g, fmt.Sprintf("%s → group %s", p.Name, strings.Repeat("д", random.IntN(60))), meridian.Message{})
+	}
 	to := p.peers[random.IntN(len(p.peers))]
 	p.mu.Lock()
 	last := p.newest[to.ID]
@@ -232,22 +266,28 @@ func (p *Person) write(random *rand.Rand) error {
 	if last.ID != "" && random.IntN(4) == 0 {
 		p.device().MarkRead(last.ConversationID, last.ID)
 	}
-	return p.send(to, fmt.Sprintf("%s → %s #%d %s", p.Name, to.Name, number, strings.Repeat("ж", random.IntN(60))), parent)
+	return p.send(to, nil, fmt.Sprintf("%s → %s #%d %s", p.Name, to.Name, number, strings.Repeat("ж", random.IntN(60))), parent)
 }
 
 // send notes a message, then hands it to the client. One goroutine at a time writes for a person.
-func (p *Person) send(to *Person, text string, parent meridian.Message) error {
-	s := &Send{
-		Send: history.Send{ClientID: meridian.NewClientID(), Sender: p.ID, Recipient: to.ID, Text: text, ReplyTo: parent.ClientID},
-		From: p.Near, To: to.Near, Invoked: p.fleet.now(),
+func (p *Person) send(to *Person, g *group, text string, parent meridian.Message) error {
+	s := &Send{From: p.Near, Send: history.Send{
+		ClientID: meridian.NewClientID(), Sender: p.ID, Text: text, ReplyTo: parent.ClientID, Invoked: p.fleet.now(),
+	}}
+	o := meridian.Outgoing{ClientID: s.ClientID, Text: text, ReplyTo: parent.ID}
+	if g != nil {
+		s.Group, o.Conversation = g.id, g.id
+	} else {
+		s.Recipient, s.To, o.ToUser = to.ID, to.Near, to.Name
 	}
 	p.mu.Lock()
-	p.seq[to.ID]++
-	s.Seq = p.seq[to.ID]
+	p.seq[s.Recipient+s.Group]++
+	s.Seq = p.seq[s.Recipient+s.Group]
 	p.sends[s.ClientID] = s
+	p.own = append(p.own, s)
 	p.mu.Unlock()
 	p.fleet.note(s)
-	_, err := p.device().Send(meridian.Outgoing{ClientID: s.ClientID, ToUser: to.Name, Text: text, ReplyTo: parent.ID})
+	_, err := p.device().Send(o)
 	if err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -286,6 +326,11 @@ func (p *Person) Leave() {
 	for _, s := range p.sends {
 		if s.Outcome == history.Acked && s.AtLast == 0 {
 			s.Outcome = history.Unknown
+		}
+	}
+	for _, ch := range p.changes {
+		if ch.Outcome == history.Acked && p.fleet.now()-ch.Invoked < changePause {
+			ch.Outcome = history.Unknown // the last level is not noted for changes
 		}
 	}
 }

@@ -62,6 +62,9 @@ type Counts struct {
 	WrongID    int `json:"wrong_id"`
 	Gaps       int `json:"gaps"`
 	Repeats    int `json:"repeats"`
+	Undead     int `json:"undead"`
+	Reactions  int `json:"reactions"`
+	Intruded   int `json:"intruded"`
 }
 
 // Fault is one thing that was done.

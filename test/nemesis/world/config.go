@@ -18,7 +18,11 @@ const (
 	portAdmin    = "8200"
 	portBackbone = "8300"
 	portGossip   = "8400"
+	portStore    = "8500"
 )
+
+// storeNode stands for a region's store process where a node's name is asked for.
+const storeNode chat.NodeID = "store"
 
 // delayScale shortens the real world's round trips, so that a run of minutes sees many of them.
 const delayScale = 0.2
@@ -66,6 +70,7 @@ func (w *World) configure() error {
 				nodes = append(nodes, at)
 			}
 			region["nodes"] = nodes
+			region["store"] = w.storeAddress(p.name)
 		}
 		regions = append(regions, region)
 	}
@@ -107,6 +112,10 @@ func (w *World) addresses(region chat.Region, node chat.NodeID) map[string]strin
 	return map[string]string{
 		"http": net.JoinHostPort(at, portHTTP), "admin": net.JoinHostPort(at, portAdmin), "backbone": net.JoinHostPort(at, portBackbone),
 	}
+}
+
+func (w *World) storeAddress(region chat.Region) string {
+	return net.JoinHostPort(w.hosts[chat.NodeRef{Region: region, Node: storeNode}].Addr, portStore)
 }
 
 func (w *World) nodesOf(chat.Region) []chat.NodeID {

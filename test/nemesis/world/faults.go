@@ -54,9 +54,9 @@ func (w *World) Isolate(region chat.Region) error {
 		return ErrNotHere
 	}
 	var failed error
-	for _, inside := range w.NodesOf(region) {
+	for _, inside := range w.ProcessesOf(region) {
 		others := []*netns.Host{w.net.Outside()}
-		for _, ref := range w.Nodes() {
+		for _, ref := range w.Processes() {
 			if ref.Region != region {
 				others = append(others, w.hosts[ref])
 			}

@@ -28,14 +28,18 @@ type Launch struct {
 	ClockOffset time.Duration
 }
 
-// Launch starts a node's process; its words go to a file.
+// Launch starts a process; its words go to a file.
 func (w *World) Launch(ref chat.NodeRef, l Launch) error {
 	binary := w.plan.Binary
 	if l.Binary != "" {
 		binary = l.Binary
 	}
 	args := []string{"node", "--config", w.file, "--region", string(ref.Region)}
-	if w.plan.Nodes > 1 {
+	switch {
+	case ref.Node == storeNode:
+		args[0] = "store"
+		l.ClockOffset = 0 // it stamps nothing
+	case w.plan.Nodes > 1:
 		args = append(args, "--node", string(ref.Node))
 	}
 	if l.ClockOffset != 0 {
@@ -77,7 +81,7 @@ func (w *World) process(ref chat.NodeRef, toEnd bool) *process {
 	return p
 }
 
-// Kill ends a node at once, as kill -9 does, and returns when it is gone.
+// Kill ends a process at once, as kill -9 does, and returns when it is gone.
 func (w *World) Kill(ref chat.NodeRef) {
 	if p := w.process(ref, true); p != nil {
 		_ = p.cmd.Process.Kill() // one that is gone needs no signal
@@ -85,7 +89,7 @@ func (w *World) Kill(ref chat.NodeRef) {
 	}
 }
 
-// Stop ends a node cleanly, and by force when that takes long.
+// Stop ends a process cleanly, and by force when that takes long.
 func (w *World) Stop(ref chat.NodeRef) {
 	p := w.process(ref, true)
 	if p == nil {
@@ -144,10 +148,10 @@ func (w *World) logPath(ref chat.NodeRef) string {
 // logTail is how much of each log a failed test shows, in bytes.
 const logTail = 3000
 
-// Logs gives the end of every node's log.
+// Logs gives the end of every process's log.
 func (w *World) Logs() string {
 	var out strings.Builder
-	for _, ref := range w.Nodes() {
+	for _, ref := range w.Processes() {
 		b, _ := os.ReadFile(w.logPath(ref)) // no log is no words
 		fmt.Fprintf(&out, "--- %s\n%s\n", ref, b[max(0, len(b)-logTail):])
 	}

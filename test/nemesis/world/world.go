@@ -5,6 +5,7 @@ package world
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ import (
 type Plan struct {
 	// Binary is the program.
 	Binary string
-	// Nodes is how many each region has.
+	// Nodes is how many each region has. Several share a store, which is one process more in each region.
 	Nodes int
 	// Ack is the level of zone world.
 	Ack chat.AckLevel
@@ -59,9 +60,11 @@ const readyTimeout = 60 * time.Second
 func Start(dir string, plan Plan) (*World, error) {
 	w := &World{plan: plan, dir: dir, hosts: make(map[chat.NodeRef]*netns.Host), processes: make(map[chat.NodeRef]*process)}
 	err := w.prepare()
-	for _, ref := range w.Nodes() { // together: whoever comes first makes the keys that all of them read
-		if err == nil {
-			err = w.Launch(ref, Launch{})
+	for _, region := range Regions() { // together: whoever comes first makes the keys that all of them read
+		for _, ref := range w.ProcessesOf(region) {
+			if err == nil {
+				err = w.Launch(ref, Launch{})
+			}
 		}
 	}
 	for _, ref := range w.Nodes() {
@@ -83,14 +86,14 @@ func (w *World) prepare() error {
 		w.Limits = "no network namespaces (" + err.Error() + "): only links between regions can be cut, both ways"
 	}
 	for i, region := range Regions() {
-		for j, node := range w.nodesOf(region) {
+		for j, ref := range w.ProcessesOf(region) {
 			host := &netns.Host{Addr: fmt.Sprintf("127.77.%d.%d", i+1, j+1)}
 			if w.net != nil {
 				if host, err = w.net.Host(i+1, j+1); err != nil {
 					return err
 				}
 			}
-			w.hosts[chat.NodeRef{Region: region, Node: node}] = host
+			w.hosts[ref] = host
 		}
 	}
 	if err := os.MkdirAll(w.dataDir(), 0o700); err != nil {
@@ -141,6 +144,29 @@ func (w *World) NodesOf(region chat.Region) []chat.NodeRef {
 	return all
 }
 
+// StoreOf names the process of a region's store; false where the store lives in the one node.
+func (w *World) StoreOf(region chat.Region) (chat.NodeRef, bool) {
+	return chat.NodeRef{Region: region, Node: storeNode}, w.plan.Nodes > 1
+}
+
+// ProcessesOf lists every process of a region, in the order in which they start: its store, then its nodes.
+func (w *World) ProcessesOf(region chat.Region) []chat.NodeRef {
+	var all []chat.NodeRef
+	if store, ok := w.StoreOf(region); ok {
+		all = append(all, store)
+	}
+	return append(all, w.NodesOf(region)...)
+}
+
+// Processes lists every process.
+func (w *World) Processes() []chat.NodeRef {
+	var all []chat.NodeRef
+	for _, region := range Regions() {
+		all = append(all, w.ProcessesOf(region)...)
+	}
+	return all
+}
+
 // URL is where clients reach a node.
 func (w *World) URL(ref chat.NodeRef) string {
 	return "http://" + w.addresses(ref.Region, ref.Node)["http"]
@@ -157,8 +183,15 @@ func (w *World) NodeAt(url string) (chat.NodeRef, bool) {
 
 var probe = &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// Ready says whether a node answers that it serves.
+// Ready says whether a node answers that it serves, or a store that it is there.
 func (w *World) Ready(ref chat.NodeRef) bool {
+	if ref.Node == storeNode {
+		conn, err := net.DialTimeout("tcp", w.storeAddress(ref.Region), time.Second)
+		if err == nil {
+			_ = conn.Close() // it was there
+		}
+		return err == nil
+	}
 	answer, err := probe.Get(w.URL(ref) + "/readyz")
 	if err != nil {
 		return false
@@ -179,7 +212,7 @@ func (w *World) WaitReady(ref chat.NodeRef, limit time.Duration) error {
 
 // Close ends every process and takes the network down.
 func (w *World) Close() {
-	for _, ref := range w.Nodes() {
+	for _, ref := range w.Processes() {
 		w.Kill(ref)
 	}
 	if w.disk != "" {
