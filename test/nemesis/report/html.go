@@ -96,8 +96,8 @@ svg{width:100%;height:auto}text{font:11px system-ui,sans-serif;fill:#1c2430}.tic
 <p>{{.Began.Format "2006-01-02 15:04:05 MST"}}, commit {{.Commit}}, {{.Machine}}.
 {{if .OK}}<span class="good">Every promise held.</span>{{else}}<span class="bad">Promises were broken.</span>{{end}}</p>
 {{range .Scenarios}}<h2>{{.Name}}</h2><p>{{.What}}{{if .Limits}} On this machine: {{.Limits}}{{end}}</p>
-<table><tr><th>acknowledged</th><th>unknown</th><th>refused</th><th>lost</th><th>doubled</th><th>invented</th><th>altered</th><th>out of order</th><th>wrong id</th><th>gaps</th><th>repeats</th><th>ack p50</th><th>ack p99</th></tr>
-{{with .Counts}}<tr><td>{{.Acked}}</td><td>{{.Unknown}}</td><td>{{.Failed}}</td><td>{{.Lost}}</td><td>{{.Doubled}}</td><td>{{.Invented}}</td><td>{{.Altered}}</td><td>{{.OutOfOrder}}</td><td>{{.WrongID}}</td><td>{{.Gaps}}</td><td>{{.Repeats}}</td>{{end}}<td>{{.AckP50}}</td><td>{{.AckP99}}</td></tr></table>
+<table><tr><th>acknowledged</th><th>unknown</th><th>refused</th><th>lost</th><th>doubled</th><th>invented</th><th>altered</th><th>out of order</th><th>wrong id</th><th>gaps</th><th>repeats</th><th>deleted but there</th><th>wrong reactions</th><th>shown to the removed</th><th>ack p50</th><th>ack p99</th></tr>
+{{with .Counts}}<tr><td>{{.Acked}}</td><td>{{.Unknown}}</td><td>{{.Failed}}</td><td>{{.Lost}}</td><td>{{.Doubled}}</td><td>{{.Invented}}</td><td>{{.Altered}}</td><td>{{.OutOfOrder}}</td><td>{{.WrongID}}</td><td>{{.Gaps}}</td><td>{{.Repeats}}</td><td>{{.Undead}}</td><td>{{.Reactions}}</td><td>{{.Intruded}}</td>{{end}}<td>{{.AckP50}}</td><td>{{.AckP99}}</td></tr></table>
 {{range .Figures}}<p>{{.}}</p>{{end}}
 {{timeline .}}
 {{if .Faults}}<p>Red: the fault. Yellow: until something written after its end had been shown between every pair of regions.</p>

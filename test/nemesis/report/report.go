@@ -124,8 +124,8 @@ func (s *Scenario) table(w io.Writer) {
 		fmt.Fprintf(w, "  on this machine: %s\n", s.Limits)
 	}
 	c := s.Counts
-	fmt.Fprintf(w, "  sends: %d acknowledged, %d unknown, %d refused; lost %d, doubled %d, invented %d, altered %d, out of order %d, wrong id %d, gaps %d, repeats %d\n",
-		c.Acked, c.Unknown, c.Failed, c.Lost, c.Doubled, c.Invented, c.Altered, c.OutOfOrder, c.WrongID, c.Gaps, c.Repeats)
+	fmt.Fprintf(w, "  sends: %d acknowledged, %d unknown, %d refused; lost %d, doubled %d, invented %d, altered %d, out of order %d, wrong id %d, gaps %d, repeats %d, deleted but there %d, wrong reactions %d, shown to the removed %d\n",
+		c.Acked, c.Unknown, c.Failed, c.Lost, c.Doubled, c.Invented, c.Altered, c.OutOfOrder, c.WrongID, c.Gaps, c.Repeats, c.Undead, c.Reactions, c.Intruded)
 	fmt.Fprintf(w, "  send to ack, faults included: p50 %s, p99 %s; largest process %d MiB\n", s.AckP50, s.AckP99, s.PeakMiB)
 	for _, f := range s.Figures {
 		fmt.Fprintf(w, "  %s\n", f)
@@ -145,7 +145,7 @@ func (s *Scenario) table(w io.Writer) {
 		case check.Elsewhere != "":
 			verdict = "not checked here: " + check.Elsewhere
 		}
-		fmt.Fprintf(w, "  %-4s %-92s %s\n", check.ID, check.What, verdict)
+		fmt.Fprintf(w, "  %-4s %-102s %s\n", check.ID, check.What, verdict)
 	}
 	for _, p := range s.Problems {
 		fmt.Fprintf(w, "  ! %s\n", p)
