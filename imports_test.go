@@ -33,6 +33,7 @@ var mayImport = map[string]string{
 	"router/geo":         "chat config router/decide",
 	"region-node":        "chat residency replication replication/claim replication/link config proto",
 	"store/embedded":     "chat",
+	"store/shared":       "chat",
 	"store/storetest":    "chat",
 	"sim":                "chat residency replication replication/claim config proto router/decide region-node store/embedded",
 	"web":                "",
@@ -40,7 +41,7 @@ var mayImport = map[string]string{
 	"sdk":                "",
 	"test":               "chat config store/embedded sdk",
 	"cmd": "chat proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
-		"replication/member region-node store/embedded sim web sdk",
+		"replication/member region-node store/embedded store/shared sim web sdk",
 	"replication/claim": "chat residency",
 }
 

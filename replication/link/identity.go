@@ -103,6 +103,19 @@ func (id *Identity) verify(state tls.ConnectionState) (chat.Region, error) {
 	return region, nil
 }
 
+// WithinRegion gives the TLS side, either one, of a connection between two processes of this region: each must prove that it
+// is of the region.
+func (id *Identity) WithinRegion() *tls.Config {
+	c := id.tlsConfig(func(proved chat.Region, err error) error {
+		if err == nil && proved != id.Region {
+			err = &refusedError{why: refusedRegion, cause: errors.New(string(proved))}
+		}
+		return err
+	})
+	c.NextProtos = nil
+	return c
+}
+
 // tlsConfig gives the TLS side of a connection; check decides about the peer's proved region.
 func (id *Identity) tlsConfig(check func(chat.Region, error) error) *tls.Config {
 	load := func() (*tls.Certificate, error) {

@@ -55,6 +55,18 @@ func (s *Store) Node(ctx context.Context, node chat.NodeID) (*Store, error) {
 	return newHandle(s.engine, <-life, false), nil
 }
 
+// NodeLife gives the handle of a node in a life that it has been in; of one that is over, or not here, nothing can be prolonged.
+func (s *Store) NodeLife(ctx context.Context, node chat.NodeID, life chat.Incarnation) (*Store, error) {
+	const op = "embedded.NodeLife"
+	if err := s.ready(ctx, op); err != nil {
+		return nil, err
+	}
+	if node == "" || len(node) > maxName || life == 0 {
+		return nil, &chat.Error{Code: chat.CodeInvalid, Op: op, Message: "a node's name has 1 to 255 bytes; lives count from 1"}
+	}
+	return newHandle(s.engine, chat.StreamID{Region: s.region, Node: node, Incarnation: life}, false), nil
+}
+
 // life is the life that the handle works in.
 func (s *Store) life() chat.StreamID {
 	return chat.StreamID{Region: s.region, Node: s.node, Incarnation: chat.Incarnation(s.incarnation.Load())}
