@@ -43,6 +43,9 @@ type Region struct {
 	HTTP     string `yaml:"http"`
 	Admin    string `yaml:"admin"`
 	Backbone string `yaml:"backbone"`
+	// Store is where the region's store listens for its nodes, a process of its own (`meridian store`); empty: it lives in the
+	// one node's process.
+	Store string `yaml:"store"`
 	// Nodes are the region's processes; empty: one, named OnlyNode, at the addresses above.
 	Nodes []Node `yaml:"nodes"`
 	// Addresses are what GeoDNS answers for this region; default: the hosts of HTTP, or of the nodes', that are addresses.

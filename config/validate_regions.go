@@ -36,6 +36,7 @@ func (v *validator) checkRegions() {
 		} else {
 			v.listenAll(path, Node{HTTP: r.HTTP, Admin: r.Admin, Backbone: r.Backbone, URL: r.URL})
 		}
+		v.checkStore(path, r)
 		v.checkReach(path, r)
 		if r.CapacitySockets < 0 {
 			v.add(path+".capacity_sockets", "%d is out of bounds; allowed: 0 (not limited) or more", r.CapacitySockets)
@@ -109,6 +110,21 @@ func (v *validator) listenAll(path string, n Node) {
 	}
 	if len(v.config.Backbones()) > 1 && openHost(n.Backbone) {
 		v.add(path+".backbone", "%s names no host; the other regions dial it, so write host:port", quote(n.Backbone))
+	}
+}
+
+// checkStore checks where the region's nodes find their store.
+func (v *validator) checkStore(path string, r Region) {
+	at := path + ".store"
+	if r.Store == "" {
+		if len(r.Nodes) > 1 {
+			v.add(at, "is missing; the nodes of a region share one store, a process of its own: write where it listens, host:port")
+		}
+		return
+	}
+	v.listen(at, at, r.Store)
+	if _, port, err := net.SplitHostPort(r.Store); err == nil && port == "0" || openHost(r.Store) {
+		v.add(at, "%s names no host or no port; the region's nodes dial it", quote(r.Store))
 	}
 }
 

@@ -53,7 +53,9 @@ func TestExitCodes(t *testing.T) {
 	}{
 		"explain ip nonsense": {exitUsage, `"nonsense" is not an IP address`},
 		"frobnicate":          {exitUsage, "unknown command"},
-		"region kill":         {exitUsage, "accepts 1 arg"},
+		"store --config ../../config/examples/three-regions.yaml --region eu-west": {exitUsage, "has no store of its own"},
+		"store --config ../../config/examples/three-regions.yaml --region moon":    {exitUsage, "is not a region"},
+		"region kill": {exitUsage, "accepts 1 arg"},
 		"region kill eu-west --data /nonexistent": {exitUnreachable, "Next: meridian up"},
 		"status --data /nonexistent":              {exitUnreachable, "no local deployment runs on /nonexistent"},
 		"config check " + bad:                     {exitFailed, "regionss"},

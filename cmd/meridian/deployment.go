@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"io"
 	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"time"
 
 	"meridian/chat"
@@ -18,11 +15,9 @@ import (
 	"meridian/observe"
 	regionnode "meridian/region-node"
 	"meridian/replication/link"
-	"meridian/residency/seal"
 	"meridian/router/decide"
 	"meridian/router/discovery"
 	"meridian/router/geo"
-	"meridian/store/embedded"
 	"meridian/web"
 )
 
@@ -96,7 +91,7 @@ func (l listeners) close() {
 // startNode opens the node's store and serves it on ls. On an error the listeners are closed.
 func (d *deployment) startNode(ctx context.Context, ref chat.NodeRef, ls listeners) (*regionnode.Node, error) {
 	metrics := observe.NewMetrics(ref.Region)
-	store, err := d.openStore(ref, metrics)
+	store, err := d.openStore(ctx, ref, metrics)
 	if err != nil {
 		ls.close()
 		return nil, err
@@ -113,34 +108,6 @@ func (d *deployment) startNode(ctx context.Context, ref chat.NodeRef, ls listene
 		return nil, err
 	}
 	return node, nil
-}
-
-func (d *deployment) openStore(ref chat.NodeRef, metrics *observe.Metrics) (chat.Store, error) {
-	region := ref.Region
-	l, r := d.cfg.Limits, d.cfg.Retention
-	dir := filepath.Join(d.cfg.DataDir, string(region))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	store, err := embedded.Open(embedded.Options{
-		Dir: dir, Region: region, Node: ref.Node, Codec: link.OpCodec{},
-		CacheBytes: l.StoreCacheBytes, MemTableBytes: l.StoreMemTableBytes, ReserveBytes: l.StoreReserveBytes,
-		Retention: embedded.Retention{Inbox: r.InboxLog, OpLog: r.OpLog, Retries: r.Retries}, Log: d.log.With("region", region),
-		Metrics: embedded.Metrics{Committed: func(int, int, time.Duration) { metrics.Count("store_commits_total") }},
-	})
-	if err != nil || !d.cfg.Security.Sealed() {
-		return store, err
-	}
-	masters := make(map[chat.Zone][seal.KeyBytes]byte) // a region holds the keys of the zones that it serves, and no others
-	for _, zone := range d.zonesOf(region) {
-		masters[zone] = d.secrets.zoneKeys[zone]
-	}
-	sealer, err := seal.New(store, masters, rand.Reader)
-	if err != nil {
-		_ = store.Close() // the first error is the one to tell
-		return nil, err
-	}
-	return seal.Wrap(store, sealer), nil
 }
 
 func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, store chat.Store, metrics *observe.Metrics, ls listeners) (*regionnode.Node, error) {

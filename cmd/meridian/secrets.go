@@ -81,7 +81,29 @@ func loadSecrets(cfg *config.Config) (*secrets, error) {
 		}
 		s.gossipKeys[r.Name] = [member.KeyBytes]byte(key)
 	}
-	return s, s.issueCertificates(cfg)
+	return s, issueCertificates(s.dir, cfg)
+}
+
+// storeSecrets opens or makes what a region's store process and its nodes know of each other, and nothing else.
+func storeSecrets(cfg *config.Config, region chat.Region) ([]byte, *link.Identity, error) {
+	dir := cfg.SecretsPath()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, err
+	}
+	unlock, err := lockSecrets(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer unlock()
+	secret, err := secretFile(filepath.Join(dir, "store-"+string(region)+".key"))
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := issueCertificates(dir, cfg); err != nil {
+		return nil, nil, err
+	}
+	identity, err := link.LoadIdentity(dir, region)
+	return secret, identity, err
 }
 
 // lockSecrets lets one process at a time make what is missing: those of a deployment may start together for the first time.
@@ -96,8 +118,8 @@ func lockSecrets(dir string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil // the lock goes with the file
 }
 
-func (s *secrets) issueCertificates(cfg *config.Config) error {
-	authority, err := link.LoadOrCreateAuthority(s.dir, cfg.Name)
+func issueCertificates(dir string, cfg *config.Config) error {
+	authority, err := link.LoadOrCreateAuthority(dir, cfg.Name)
 	if err != nil {
 		return err
 	}

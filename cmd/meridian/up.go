@@ -74,6 +74,9 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	if err := onlyOneNode(cfg); err != nil {
 		return err
 	}
+	for i := range cfg.Regions {
+		cfg.Regions[i].Store = "" // this process is all there is
+	}
 	cfg.DataDir = f.data
 	cfg.Network.DelayScale *= f.delayScale
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
