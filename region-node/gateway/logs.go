@@ -81,52 +81,81 @@ func isStep(row *chat.InboxRow) bool {
 // that all of it comes again should the socket end in between; what the client has it drops.
 func (r *logReader) catchUp() error {
 	from := make(map[chat.ConversationID]chat.HLC)
-	var news []messages.Entry
+	var own []messages.Entry
 	for _, e := range r.entries {
 		if !isStep(&e.Row) {
 			continue
+		}
+		if e.Row.Owner == r.s.self.ID {
+			own = append(own, e)
 		}
 		r.s.g.opt.Groups.Heard(e.Row.Conversation, e.Row.Arrival)
 		at, err := r.s.stepTime(&e.Row)
 		if err != nil {
 			return err
 		}
-		if known, ok := from[e.Row.Conversation]; at < r.after && (!ok || at < known) {
+		if known, ok := from[e.Row.Conversation]; !ok || at < known {
 			from[e.Row.Conversation] = at
-			if e.Row.Owner == r.s.self.ID {
-				e.Row.Arrival = at
-				news = append(news, e)
-			}
 		}
 	}
 	for group, at := range from {
+		changed, err := r.s.tookIn(group)
+		if err != nil {
+			return err
+		}
+		if !changed || at >= r.after {
+			continue
+		}
 		rows, err := r.s.g.opt.Store.Inbox(r.s.ctx, chat.UserID(group), at, r.after, r.s.g.opt.Limits.ResumeMaxEvents)
 		if err != nil {
 			return err
 		}
 		r.add(rows)
-		if len(rows) == 0 {
-			news = slices.DeleteFunc(news, func(e messages.Entry) bool { return e.Row.Conversation == group })
-		}
 	}
-	r.entries = append(r.entries, news...)
+	for _, news := range own {
+		r.first(news)
+	}
 	return nil
 }
 
-// stepTime gives since when the step of an entry may matter: from its own time on; where a repair brought steps in, for as long
-// as something may be late.
+// first puts news of the person's own membership before what was done in the group since, where some of that came here earlier.
+func (r *logReader) first(news messages.Entry) {
+	at := news.Row.Op.Time()
+	if slices.ContainsFunc(r.entries, func(e messages.Entry) bool {
+		return e.Row.Conversation == news.Row.Conversation && e.Row.Arrival > at && e.Row.Arrival < news.Row.Arrival
+	}) {
+		news.Row.Arrival = at
+		r.entries = append(r.entries, news)
+	}
+}
+
+// stepTime gives from when on the step of an entry may change what is shown: from its own time; where a repair brought steps in,
+// for as long as something may be late.
 func (s *session) stepTime(row *chat.InboxRow) (chat.HLC, error) {
 	g, err := s.g.opt.Groups.Group(s.ctx, row.Conversation)
-	if chat.CodeOf(err) == chat.CodeUnknownConversation {
-		return row.Op.Time(), nil
-	}
-	if err != nil {
+	if err != nil && chat.CodeOf(err) != chat.CodeUnknownConversation {
 		return 0, err
 	}
-	if _, ok := g.Members.Step(row.Op); ok || g.Row.Op == row.Op || row.Kind == chat.InboxMember {
-		return row.Op.Time(), nil
+	if err == nil && row.Kind == chat.InboxGroup && g.Row.Op != row.Op {
+		if _, ok := g.Members.Step(row.Op); !ok {
+			return row.Op.Time().Add(-lateBy), nil
+		}
 	}
-	return row.Op.Time().Add(-lateBy), nil
+	return row.Op.Time(), nil
+}
+
+// tookIn says whether a group has steps that this socket has not taken in, and takes them in.
+func (s *session) tookIn(id chat.ConversationID) (bool, error) {
+	g, err := s.g.opt.Groups.Group(s.ctx, id)
+	if chat.CodeOf(err) == chat.CodeUnknownConversation {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	changed := s.steps[id] != g.Members.Len()
+	s.steps[id] = g.Members.Len()
+	return changed, nil
 }
 
 // merged gives the entries up to bound in the order of (arrival, op), each once.

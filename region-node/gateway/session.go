@@ -41,9 +41,10 @@ type session struct {
 	watching map[chat.UserID]struct{}
 	groups   []chat.ConversationID // whose logs it reads; only grows
 
-	names  map[string]chat.Owner // people written to by name; the read loop's alone
-	typed  time.Time             // when a hint went to a group last; the read loop's alone
-	reader *replication.Reader   // the writer's alone
+	names  map[string]chat.Owner       // people written to by name; the read loop's alone
+	typed  time.Time                   // when a hint went to a group last; the read loop's alone
+	reader *replication.Reader         // the writer's alone
+	steps  map[chat.ConversationID]int // of memberships, that this socket has taken in, by group; the writer's alone
 	blocks atomic.Pointer[people.Blocks]
 }
 
@@ -63,6 +64,7 @@ func (g *Gateway) open(ctx context.Context, conn Conn, h Hello) (*session, error
 		self: chat.Owner{ID: c.User, Zone: c.Zone, Name: c.Name},
 		own:  make(map[chat.ClientID]struct{}), rooms: make(map[chat.ConversationID]chat.ConversationRow), watching: make(map[chat.UserID]struct{}),
 		names:   make(map[string]chat.Owner),
+		steps:   make(map[chat.ConversationID]int),
 		log:     g.opt.Log,
 		writing: true, // holds the writer off until the welcome is queued: a wake-up may come as soon as it is subscribed
 	}
