@@ -90,7 +90,7 @@ func (s *session) conversation(ctx context.Context, id chat.ConversationID) (cha
 	return row, nil
 }
 
-// reader gives this person as a reader of the room.
+// readerOf gives this person as a reader of the room.
 func (s *session) readerOf(r *room) *people.Reader {
 	reader := &people.Reader{User: s.self.ID, Mailbox: s.self.ID, Blocks: s.blocks.Load(), Group: r.group}
 	if r.group != nil {
