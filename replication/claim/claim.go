@@ -1,7 +1,7 @@
 // Package claim decides whose a username is: a pure state machine that every region runs, as a shell's core or in the
-// simulation. A sign-up holds the name at the region that owns its slot, then at a majority of regions, its own among them;
-// then it is confirmed by an op that goes to every region, and answered when a majority of regions has it as confirmed. Two
-// majorities share a region, so no two sign-ups of one name are ever answered with success.
+// simulation. A sign-up holds the name at the region that owns its slot, then at a majority of regions; then it is confirmed by
+// an op that goes to every region, and answered when a majority of regions has it as confirmed. Two majorities share a region,
+// so no two sign-ups of one name are ever answered with success.
 //
 // A Core starts nothing and reads no clock: Step takes what happened and gives what is to be done, in order.
 package claim
@@ -14,8 +14,8 @@ import (
 
 // The times of directory work.
 const (
-	// PendingTTL: a reservation that nobody has confirmed for so long may make way for another sign-up, once every region of
-	// its zone has said that the sign-up behind it has ended without success.
+	// PendingTTL: a reservation that nobody has confirmed for so long may make way for another sign-up, once every region has
+	// said that the sign-up behind it has ended without success.
 	PendingTTL = 24 * time.Hour
 	// LookupTimeout bounds finding a name that is not known here.
 	LookupTimeout = time.Second

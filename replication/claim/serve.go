@@ -95,15 +95,11 @@ func overdue(now time.Time, e chat.Claim) bool {
 	return e.Pending && e.Version.Add(PendingTTL) <= chat.HLCFromTime(now)
 }
 
-// abandoned finds out whether the sign-up behind an entry has certainly ended without success: each region of its zone, one of
-// which ran it, says so. Where one does not answer, or the zone has no region left, nobody can know.
+// abandoned finds out whether the sign-up behind an entry has certainly ended without success: every region, one of which
+// ran it, says so. Where one does not answer, nobody can know.
 func (c *Core) abandoned(now time.Time, e chat.Claim, then func(now time.Time, yes bool)) {
-	regions := c.cfg.Topology.Zones[e.Zone].Regions
-	left, yes := len(regions), len(regions) > 0
-	if left == 0 {
-		then(now, false)
-	}
-	for _, region := range regions {
+	left, yes := len(c.cfg.Topology.Regions), true
+	for _, region := range c.cfg.Topology.Regions {
 		c.ask(now, region, Ask{Kind: AskAlive, Claim: e}, AliveTimeout, func(now time.Time, r Result) {
 			yes = yes && r.Err == nil && !r.Found
 			if left--; left == 0 {

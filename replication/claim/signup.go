@@ -15,7 +15,7 @@ type attempt struct {
 	stage stage
 	asked []chat.Region // where it may be held, in the order asked
 	open  []chat.Region // of these, whose answer is awaited
-	held  []chat.Region
+	held  int
 	left  int   // of asked, that have not answered the release yet
 	last  error // of a region that did not answer
 	timer *timer
@@ -61,7 +61,7 @@ func (c *Core) claim(now time.Time, in Claim) {
 
 // gather asks all other regions at once.
 func (c *Core) gather(now time.Time, a *attempt, owner chat.Region) {
-	a.held = append(a.held, owner)
+	a.held++
 	for _, region := range c.cfg.Topology.Regions {
 		if region == owner {
 			continue
@@ -71,7 +71,7 @@ func (c *Core) gather(now time.Time, a *attempt, owner chat.Region) {
 			case r.Err != nil:
 				a.last = r.Err
 			case r.Claim.Attempt == a.claim.Attempt:
-				a.held = append(a.held, region)
+				a.held++
 			case !r.Claim.Pending:
 				c.fail(now, a, taken())
 				return
@@ -82,11 +82,11 @@ func (c *Core) gather(now time.Time, a *attempt, owner chat.Region) {
 	c.count(now, a)
 }
 
-// count says that the name is held as soon as it is: by the slot's owner, this region and a majority. Whoever holds another
-// attempt's entry does not count.
+// count says that the name is held as soon as it is: by the slot's owner and a majority. Whoever holds another attempt's entry
+// does not count.
 func (c *Core) count(now time.Time, a *attempt) {
 	switch {
-	case len(a.held) >= c.cfg.Topology.Majority() && slices.Contains(a.held, c.cfg.Self):
+	case a.held >= c.cfg.Topology.Majority():
 		a.timer.stop()
 		a.stage = held
 		c.emit(Answer{Token: a.token})

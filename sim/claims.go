@@ -1,0 +1,87 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// ClaimsResult is what the worlds of sign-ups showed.
+type ClaimsResult struct {
+	Violations []Violation    `json:"violations"`
+	Seeds      int            `json:"seeds"`
+	TraceHash  string         `json:"trace_hash"`
+	Faults     map[string]int `json:"faults"`
+	// SignUps counts the attempts by how they were answered: "" for success, else an error code, "silence" for no answer.
+	SignUps map[string]int `json:"sign_ups"`
+	Lookups int            `json:"lookups"`
+}
+
+// The promises about usernames.
+const (
+	PromiseUnique = "a name is one person's"
+	PromiseKnown  = "a name confirmed here is found here"
+)
+
+// RunClaims runs worlds in which people sign up for the same names in several regions, from seed first on: the node's own
+// claim core on every node, on stores that forget nothing but what was not synced, with regions that die, are cut off, come
+// back after a day or never, and clocks that jump by more than a day.
+func RunClaims(seeds int, first uint64) ClaimsResult { return runClaims(seeds, first, false) }
+
+// runClaims ends at the first violation if told so.
+func runClaims(seeds int, first uint64, stop bool) ClaimsResult {
+	res := ClaimsResult{Violations: []Violation{}, Faults: map[string]int{}, SignUps: map[string]int{}}
+	var hash traceHash
+	for i := range seeds {
+		seed := first + uint64(i)
+		w := newClaimsWorld(seed, false)
+		w.run()
+		res.Seeds++
+		for kind, n := range w.faults {
+			res.Faults[kind] += n
+		}
+		for _, s := range w.signUps {
+			res.SignUps[s.outcome()]++
+		}
+		res.Lookups += len(w.lookUps)
+		hash.add(uint64(w.trace))
+		if len(w.violations) > 0 {
+			again := newClaimsWorld(seed, true)
+			again.run()
+			w.violations[0].Trace = again.story()
+			res.Violations = append(res.Violations, w.violations...)
+			if stop {
+				break
+			}
+		}
+	}
+	res.TraceHash = fmt.Sprintf("%016x", uint64(hash))
+	return res
+}
+
+// String prints the figures for people.
+func (r ClaimsResult) String() string {
+	text := fmt.Sprintf("%d worlds of sign-ups, %d violations, %d look-ups, trace %s; sign-ups:", r.Seeds, len(r.Violations), r.Lookups, r.TraceHash)
+	for _, code := range slices.Sorted(maps.Keys(r.SignUps)) {
+		name := code
+		if name == "" {
+			name = "success"
+		}
+		text += fmt.Sprintf(" %s %d", name, r.SignUps[code])
+	}
+	text += "; faults:"
+	for _, kind := range slices.Sorted(maps.Keys(r.Faults)) {
+		text += fmt.Sprintf(" %s %d", kind, r.Faults[kind])
+	}
+	return text
+}
+
+// The times of a world of sign-ups: two busy spells with a day between them, and a quiet end when also what was stamped by a
+// clock that was a day ahead has been pending for a day.
+const (
+	claimsBusy  = 25 * time.Second
+	claimsNight = 25 * time.Hour
+	claimsRest  = 100 * time.Hour
+	claimsEnd   = 90 * time.Second
+)
