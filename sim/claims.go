@@ -80,8 +80,9 @@ func (r ClaimsResult) String() string {
 // The times of a world of sign-ups: two busy spells with a day between them, and a quiet end when also what was stamped by a
 // clock that was a day ahead has been pending for a day.
 const (
-	claimsBusy  = 25 * time.Second
-	claimsNight = 25 * time.Hour
-	claimsRest  = 100 * time.Hour
-	claimsEnd   = 90 * time.Second
+	claimsBusy    = 25 * time.Second
+	claimsEvening = 4 * time.Second // people go on for so long after the spell's faults have ended, and the night's begin
+	claimsNight   = 25 * time.Hour
+	claimsRest    = 100 * time.Hour
+	claimsEnd     = 90 * time.Second
 )

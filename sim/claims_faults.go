@@ -38,8 +38,9 @@ func (w *claimsWorld) jump() {
 	}
 	w.faults["clock jump by a day"]++
 	off := pick(w.rng, 25*time.Hour, 25*time.Hour, 25*time.Hour, time.Hour, -time.Hour, -25*time.Hour)
+	share := pick(w.rng, 0.4, 0.7, 1)
 	for _, n := range w.nodes {
-		if w.chance(0.6) {
+		if w.chance(share) {
 			w.note(everybody, n.name, "clock off by %s", off)
 			n.skew = off
 			w.after(w.between(200*time.Millisecond, 5*time.Second), func() { n.skew = w.newSkew() })
@@ -76,11 +77,16 @@ func (w *claimsWorld) cutFor(kind string, d time.Duration, ways ...[2]chat.Regio
 	}
 }
 
-// dusk ends the first busy spell. Sometimes a region stays down, or cut off, over the night and into the morning.
+// dusk ends the first busy spell's faults. Sometimes a region then goes down, or is cut off, over the night and into the
+// morning.
 func (w *claimsWorld) dusk() {
 	w.mend()
+	w.after(w.between(0, claimsEvening), w.night)
+}
+
+func (w *claimsWorld) night() {
 	r := w.regions[w.rng.IntN(len(w.regions))]
-	night := claimsNight - claimsBusy + w.between(0, claimsBusy)
+	night := claimsNight - w.now + w.between(0, claimsBusy)
 	switch w.rng.IntN(4) {
 	case 3:
 		w.after(2*claim.ReleaseFor, w.checkGivenBack)
@@ -110,45 +116,72 @@ func (w *claimsWorld) mend() {
 
 // heal ends all faults for good.
 func (w *claimsWorld) heal() {
-	w.calm = true
+	w.calm, w.doomed = true, nil
 	w.note(everybody, "world", "healed")
 	w.mend()
 }
 
-// loseRegion destroys a region; later the operator forgets it, and every node learns of that in its own time.
-func (w *claimsWorld) loseRegion() {
+// doom chooses a region to be lost: now, or at a bad moment.
+func (w *claimsWorld) doom() {
 	r := w.regions[w.rng.IntN(len(w.regions))]
-	w.faults["region lost"]++
-	w.note(everybody, "world", "%s is lost", r.name)
-	for _, n := range w.nodes {
-		if n.region == r && n.up {
-			n.crash()
-		}
+	if w.chance(0.2) {
+		w.loseRegion(r)
+		return
 	}
-	r.lost = true
-	w.after(w.between(time.Second, 15*time.Second), func() {
-		w.note(everybody, "world", "%s is forgotten", r.name)
-		without := func(list []chat.Region) []chat.Region {
-			return slices.DeleteFunc(slices.Clone(list), func(x chat.Region) bool { return x == r.name })
-		}
-		next := chat.Topology{Regions: without(w.topology.Regions), Zones: map[chat.Zone]chat.ZoneSpec{}}
-		for name, spec := range w.topology.Zones {
-			spec.Regions = without(spec.Regions)
-			next.Zones[name] = spec
-		}
-		w.topology = next
+	w.doomed, w.badTurn = r, w.chance(0.5)
+}
+
+// strike loses the doomed region, if it is this one.
+func (w *claimsWorld) strike(r chat.Region) {
+	if w.doomed != nil && w.doomed.name == r {
+		lost := w.doomed
+		w.doomed = nil
+		w.loseRegion(lost)
+	}
+}
+
+// loseRegion destroys a region, first its ways to the others, then all of it; later the operator forgets it, and every node
+// learns of that in its own time.
+func (w *claimsWorld) loseRegion(r *claimsRegion) {
+	w.faults["region lost"]++
+	for _, other := range w.regions {
+		w.cutFor("cut one way", claimsNight, [2]chat.Region{r.name, other.name})
+	}
+	w.after(w.between(0, 100*time.Millisecond), func() {
+		w.note(everybody, "world", "%s is lost", r.name)
 		for _, n := range w.nodes {
-			if n.region == r {
-				continue
+			if n.region == r && n.up {
+				n.crash()
 			}
-			w.after(w.between(0, 5*time.Second), func() {
-				if n.up {
-					n.crash()
-				}
-				w.start(n)
-			})
 		}
+		r.lost = true
+		w.after(w.between(300*time.Millisecond, pick(w.rng, 2*time.Second, 15*time.Second)), func() { w.forget(r) })
 	})
+}
+
+// forget takes a lost region out of the configuration.
+func (w *claimsWorld) forget(r *claimsRegion) {
+	w.note(everybody, "world", "%s is forgotten", r.name)
+	without := func(list []chat.Region) []chat.Region {
+		return slices.DeleteFunc(slices.Clone(list), func(x chat.Region) bool { return x == r.name })
+	}
+	next := chat.Topology{Regions: without(w.topology.Regions), Zones: map[chat.Zone]chat.ZoneSpec{}}
+	for name, spec := range w.topology.Zones {
+		spec.Regions = without(spec.Regions)
+		next.Zones[name] = spec
+	}
+	w.topology = next
+	for _, n := range w.nodes {
+		if n.region == r {
+			continue
+		}
+		w.after(w.between(0, 5*time.Second), func() {
+			if n.up {
+				n.crash()
+			}
+			w.start(n)
+		})
+	}
 }
 
 // lastWishes: in a world that is well again everybody who wants a name that nobody has can get it. Then the names are asked

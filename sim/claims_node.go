@@ -201,6 +201,10 @@ func (n *claimsNode) disk(write bool, effect func() claim.Result, then func(clai
 		if write && w.fault(w.mood.badWrites, "write of unknown outcome") {
 			r = claim.Result{Err: &chat.Error{Code: chat.CodeUnknownOutcome, Op: "sim.disk"}}
 		}
-		n.later(w.between(0, time.Millisecond), func() { then(r) })
+		told := w.between(0, time.Millisecond)
+		if !w.calm && w.chance(w.mood.slowWord) {
+			told = w.between(0, 800*time.Millisecond)
+		}
+		n.later(told, func() { then(r) })
 	})
 }

@@ -53,7 +53,7 @@ func (w *claimsWorld) busy(from time.Duration) {
 	until := from + claimsBusy
 	var crowd, curious, trouble func()
 	crowd = func() {
-		if w.now < until {
+		if w.now < until+claimsEvening {
 			w.burst()
 			w.after(w.between(100*time.Millisecond, 2*time.Second), crowd)
 		}
@@ -75,11 +75,15 @@ func (w *claimsWorld) busy(from time.Duration) {
 	w.after(w.mood.faultEvery, trouble)
 }
 
-// burst has a few people want one name at nearly the same time.
+// burst has a few people want one name at nearly the same time, or while others are still at it.
 func (w *claimsWorld) burst() {
-	name := w.rng.IntN(len(w.names))
+	if w.chance(0.6) {
+		w.hot = w.rng.IntN(len(w.names))
+	}
+	name := w.hot
+	spread := pick(w.rng, 1, 150*time.Millisecond, 400*time.Millisecond, 3*time.Second)
 	for range 1 + w.rng.IntN(4) {
-		w.after(w.between(0, 1+time.Duration(w.rng.IntN(3))*150*time.Millisecond), func() { w.want(name, 2) })
+		w.after(w.between(0, spread), func() { w.want(name, 2) })
 	}
 }
 
@@ -153,14 +157,21 @@ func (n *claimsNode) signUp(s *signUp, answer func(error)) (token uint64) {
 			return
 		}
 		w.note(s.name, n.name, "%s is held", s.claim.Attempt)
+		if w.badTurn {
+			w.strike(claim.SlotOwner(w.topology, s.claim.Key))
+		}
 		settle := func(in claim.Settle) {
 			in.Token = token
 			n.tokens[token] = func(r claim.Result) { answer(r.Err) }
 			n.step(in)
 		}
-		n.later(w.between(time.Millisecond, 8*time.Millisecond), func() {
+		took := w.between(time.Millisecond, 8*time.Millisecond)
+		if !w.calm && w.chance(w.mood.slowPeople) {
+			took = w.between(0, 3*time.Second)
+		}
+		n.later(took, func() {
 			if w.fault(w.mood.badWrites, "account refused") {
-				settle(claim.Settle{Outcome: claim.Failed, Err: &chat.Error{Code: chat.CodeBusy, Op: "sim.signUp"}})
+				settle(claim.Settle{Err: &chat.Error{Code: chat.CodeBusy, Op: "sim.signUp"}})
 				return
 			}
 			n.confirm(s, settle)
@@ -170,7 +181,7 @@ func (n *claimsNode) signUp(s *signUp, answer func(error)) (token uint64) {
 	return token
 }
 
-// confirm makes the confirming op durable. One of unknown outcome may be so already, later, or never.
+// confirm makes the confirming op durable, whatever time it takes: a write of unknown outcome is repeated until it is known.
 func (n *claimsNode) confirm(s *signUp, settle func(claim.Settle)) {
 	w := n.w
 	n.region.clock = max(n.region.clock+1, chat.HLCFromTime(n.clock()))
@@ -181,27 +192,24 @@ func (n *claimsNode) confirm(s *signUp, settle func(claim.Settle)) {
 		op := &confirmation{claim: c, at: []*claimsRegion{n.region}}
 		w.ops = append(w.ops, op)
 		n.region.tables.Apply(&chat.Batch{Claims: []chat.Claim{c}})
+		if !w.badTurn {
+			w.strike(n.region.name)
+		}
 		w.relay(op, 500*time.Millisecond)
 		return claim.Result{}
 	}
-	if w.fault(w.mood.doubts, "op of unknown outcome") {
-		n.later(w.between(time.Millisecond, 50*time.Millisecond), func() {
-			settle(claim.Settle{Outcome: claim.Doubtful, Err: &chat.Error{Code: chat.CodeUnknownOutcome, Op: "sim.confirm"}})
-		})
-		if w.chance(0.6) {
-			n.later(w.between(0, 6*time.Second), func() { n.disk(true, durable, func(claim.Result) {}) })
-		}
-		return
+	delay := time.Duration(0)
+	if w.fault(w.mood.slowOps, "slow op") {
+		delay = w.between(0, 6*time.Second)
 	}
-	n.disk(true, durable, func(r claim.Result) {
-		switch chat.CodeOf(r.Err) {
-		case "":
-			settle(claim.Settle{Outcome: claim.Kept, Claim: c})
-		case chat.CodeUnknownOutcome:
-			settle(claim.Settle{Outcome: claim.Doubtful, Err: r.Err})
-		default:
-			settle(claim.Settle{Outcome: claim.Failed, Err: r.Err})
-		}
+	n.later(delay, func() {
+		n.disk(true, durable, func(r claim.Result) {
+			if chat.CodeOf(r.Err) == chat.CodeUnknownOutcome {
+				n.later(w.between(10*time.Millisecond, 800*time.Millisecond), func() { settle(claim.Settle{Claim: c}) })
+				return
+			}
+			settle(claim.Settle{Claim: c, Err: r.Err})
+		})
 	})
 }
 

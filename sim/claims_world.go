@@ -26,6 +26,9 @@ type claimsWorld struct {
 	nodes    []*claimsNode
 	cut      map[[2]chat.Region]bool // no word passes from one to the other
 	names    []chat.ClaimKey
+	hot      int           // the name wanted last
+	doomed   *claimsRegion // lost at the next moment that is bad for it
+	badTurn  bool          // that moment: a name of its slots is held; else one is confirmed there
 	signUps  []*signUp
 	lookUps  []*lookUp
 	ops      []*confirmation
@@ -53,14 +56,16 @@ type claimsMood struct {
 	nodes      int // in a region
 	slowWrites float64
 	badWrites  float64
+	slowWord   float64 // share of reads and writes that are heard of up to 800 ms later
 	loss, dup  float64 // of a message between regions
 	slow       float64 // share of messages that take up to 8 s
 	partial    float64 // chance that a write under way survives a crash
 	skew       time.Duration
-	jumps      bool // of a day
-	doubts     float64
+	jumps      bool    // of a day
+	slowOps    float64 // share of confirming ops that take up to 6 s
 	faultEvery time.Duration
-	loses      bool // a region, for ever
+	loses      bool    // a region, for ever
+	slowPeople float64 // share of sign-ups that take up to 3 s between holding the name and its op
 }
 
 // claimsRegion is a region: what is durable there.
@@ -80,14 +85,16 @@ func newClaimsWorld(seed uint64, keepTrace bool) *claimsWorld {
 		nodes:      pick(w.rng, 1, 1, 2),
 		slowWrites: pick(w.rng, 0, 0.05, 0.3),
 		badWrites:  pick(w.rng, 0, 0.02, 0.1),
+		slowWord:   pick(w.rng, 0, 0.05, 0.5),
 		loss:       pick(w.rng, 0, 0.02, 0.15),
 		dup:        pick(w.rng, 0, 0.05, 0.2),
 		slow:       pick(w.rng, 0, 0.02, 0.1),
 		partial:    pick(w.rng, 0, 0.5, 0.9),
 		skew:       pick(w.rng, 0, 50*time.Millisecond, 400*time.Millisecond),
-		doubts:     pick(w.rng, 0, 0.05, 0.2),
-		faultEvery: pick(w.rng, 500*time.Millisecond, 1500*time.Millisecond, 4*time.Second),
+		slowOps:    pick(w.rng, 0, 0.05, 0.2),
+		faultEvery: pick(w.rng, 300*time.Millisecond, 1500*time.Millisecond, 4*time.Second),
 		loses:      w.rng.IntN(3) == 0,
+		slowPeople: pick(w.rng, 0, 0.1, 0.4),
 	}
 	// The nodes of a region tell each other by the clock what they run: see decision 0007.
 	w.mood.jumps = w.mood.nodes == 1 && w.rng.IntN(2) == 0
@@ -123,7 +130,7 @@ func (w *claimsWorld) build() {
 	w.after(claimsNight+claimsBusy, w.heal)
 	w.after(claimsRest, w.lastWishes)
 	if w.mood.loses {
-		w.after(w.between(claimsBusy/5, claimsBusy), w.loseRegion)
+		w.after(w.between(claimsBusy/5, claimsBusy), w.doom)
 	}
 }
 

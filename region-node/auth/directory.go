@@ -95,16 +95,17 @@ func (d *Directory) hold(ctx context.Context, c chat.Claim) (token uint64, err e
 	r := <-answer // soon: what is held is given back, or was held already
 	if r.Err == nil {
 		err := &chat.Error{Code: chat.CodeNoMajority, Op: "auth.Directory.hold", Message: "the request ended", Cause: ctx.Err(), RetryAfter: claim.RetryAfter}
-		return token, d.settle(token, claim.Failed, c, err)
+		return token, d.settle(token, c, err)
 	}
 	return token, r.Err
 }
 
-// settle says what came of a held claim, and gives err back once the core has done what follows. Kept: nil when a majority of
-// regions has c as confirmed, else CodeUnknownOutcome.
-func (d *Directory) settle(token uint64, outcome claim.Outcome, c chat.Claim, err error) error {
+// settle says what came of a held claim: c as it was confirmed, or the error because of which it is not and will never be. The
+// answer is that error once the claim is given back; else nil when a majority of regions has c as confirmed, and
+// CodeUnknownOutcome when too few answer.
+func (d *Directory) settle(token uint64, c chat.Claim, err error) error {
 	answer := d.await(token)
-	d.step(claim.Settle{Token: token, Outcome: outcome, Claim: c, Err: err})
+	d.step(claim.Settle{Token: token, Claim: c, Err: err})
 	return (<-answer).Err
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 
 	"meridian/chat"
-	"meridian/replication/claim"
 )
 
 // SignUpRequest is what a new person says, and from where.
@@ -62,25 +61,41 @@ func (s *Service) SignUp(ctx context.Context, r SignUpRequest) (LoggedIn, error)
 	return s.open(ctx, account, device)
 }
 
-// take makes name the account's: held by a majority of regions, then the account durable, then the name confirmed.
+// take makes name the account's: held by a majority of regions, then the account durable, then the name confirmed. Once the
+// name is held the rest goes on when ctx ends: until it is known what came of it, the name stays held.
 func (s *Service) take(ctx context.Context, name chat.Claim, account chat.Account) (chat.Account, error) {
 	token, err := s.directory.hold(ctx, name)
 	if err != nil {
 		return account, err
 	}
+	type outcome struct {
+		account chat.Account
+		err     error
+	}
+	made := make(chan outcome, 1)
+	go func() {
+		account, err := s.own(context.WithoutCancel(ctx), token, name, account)
+		made <- outcome{account, err}
+	}()
+	select {
+	case o := <-made:
+		return o.account, o.err
+	case <-ctx.Done():
+		return account, &chat.Error{Code: chat.CodeUnknownOutcome, Op: "auth.Service.SignUp", Message: "not made in time", Cause: ctx.Err()}
+	}
+}
+
+// own makes the account of a held name durable, and the name its own.
+func (s *Service) own(ctx context.Context, token uint64, name chat.Claim, account chat.Account) (chat.Account, error) {
+	var err error
 	if account.CreatedAt, err = s.submitAccount(ctx, account); err != nil {
 		// Whatever became of the account, without a claim nobody can find it: the name is free again.
-		return account, s.directory.settle(token, claim.Failed, name, err)
+		return account, s.directory.settle(token, name, err)
 	}
-	name, err = s.confirm(ctx, name)
-	outcome := claim.Kept
-	switch {
-	case chat.CodeOf(err) == chat.CodeUnknownOutcome:
-		outcome = claim.Doubtful
-	case err != nil:
-		outcome = claim.Failed
+	if name, err = s.confirm(ctx, name); chat.CodeOf(err) == chat.CodeUnknownOutcome {
+		return account, err // the node stops: nobody here will ever know
 	}
-	return account, s.directory.settle(token, outcome, name, err)
+	return account, s.directory.settle(token, name, err)
 }
 
 // newAccount checks what was asked and gives the account, without its password hash, and the device's name.

@@ -73,17 +73,17 @@ type Input interface{ input() }
 // The inputs. Tokens and request ids are the shell's; ids of work are the core's.
 type (
 	// Claim: a sign-up in this region wants a name. An Answer says that it is held; then the shell makes the account and the op
-	// that confirms the name durable, and says what came of it by Settle.
+	// that confirms the name durable, and says what came of it by Settle, however long that takes: while nobody knows, the name
+	// stays held.
 	Claim struct {
 		Token uint64
 		Claim chat.Claim
 	}
-	// Settle: what came of a held name. Another Answer follows.
+	// Settle: the op that confirms a held name is durable, or, with Err, is not and will never be. Another Answer follows.
 	Settle struct {
-		Token   uint64
-		Outcome Outcome
-		Claim   chat.Claim // Kept: as the op confirms it
-		Err     error      // Failed, Doubtful: what the Answer shall say
+		Token uint64
+		Claim chat.Claim // as the op confirms it
+		Err   error      // what the Answer shall say, once the name is given back
 	}
 	// Cancel: nobody waits for the name any more. It is given back if it is not held yet; an Answer follows.
 	Cancel struct{ Token uint64 }
@@ -114,16 +114,6 @@ func (Lookup) input()  {}
 func (Done) input()    {}
 func (Request) input() {}
 func (Tick) input()    {}
-
-// Outcome is what came of making a held name's owner durable.
-type Outcome uint8
-
-// The outcomes.
-const (
-	Kept     Outcome = iota + 1 // the confirming op is durable here
-	Failed                      // it is not and will never be: the name is given back
-	Doubtful                    // nobody knows: the name stays held
-)
 
 // Output is something to be done.
 type Output interface{ output() }

@@ -110,8 +110,7 @@ func (c *Core) abandoned(now time.Time, e chat.Claim, then func(now time.Time, y
 }
 
 // alive answers whether an attempt may be confirmed here yet: when it runs in this node; when it is confirmed, or another is;
-// or when it has been pending here for less than PendingTTL, for it may run in another node of this region. Whether it runs is
-// asked first: one that ends while the store is read has its op in the store before.
+// or when it has been pending here for less than PendingTTL, for it may run in another node of this region.
 func (c *Core) alive(now time.Time, e chat.Claim, then continuation) {
 	if c.running[e.Attempt] > 0 {
 		e.Pending = true

@@ -28,7 +28,6 @@ const (
 	reserving stage = iota
 	held
 	confirming
-	doubtful
 	over
 )
 
@@ -117,20 +116,16 @@ func (c *Core) cancel(now time.Time, in Cancel) {
 	}
 }
 
-// settle goes on with a held name whose confirming op is durable, or is not.
+// settle goes on with a held name whose confirming op is durable, or will never be.
 func (c *Core) settle(now time.Time, in Settle) {
 	a, ok := c.attempts[in.Token]
 	switch {
 	case !ok || a.stage != held:
 		c.emit(Answer{in.Token, Result{Err: &chat.Error{Code: chat.CodeInternal, Op: "claim.Settle", Message: "the name is not held"}}})
-	case in.Outcome == Kept:
-		c.confirm(now, a, in.Claim)
-	case in.Outcome == Failed:
+	case in.Err != nil:
 		c.fail(now, a, in.Err)
-	default: // it may be confirmed yet
-		a.stage = doubtful
-		a.timer = c.after(now, PendingTTL, func(time.Time) { c.ended(a) })
-		c.answer(a, in.Err)
+	default:
+		c.confirm(now, a, in.Claim)
 	}
 }
 
@@ -174,9 +169,7 @@ func (c *Core) answer(a *attempt, err error) {
 		return
 	}
 	delete(c.attempts, a.token)
-	if a.stage != doubtful {
-		a.timer.stop()
-	}
+	a.timer.stop()
 	c.emit(Answer{a.token, Result{Err: err}})
 }
 
