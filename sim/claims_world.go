@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -156,7 +155,7 @@ func (w *claimsWorld) fault(p float64, kind string) bool {
 
 func (w *claimsWorld) after(d time.Duration, do func()) {
 	w.seq++
-	heap.Push(&w.events, event{at: w.now + max(0, d), seq: w.seq, do: do})
+	w.events.push(event{at: w.now + max(0, d), seq: w.seq, do: do})
 }
 
 // note adds to the trace what concerns a name, or everybody.
@@ -198,7 +197,7 @@ func (w *claimsWorld) violate(name int, promise, format string, args ...any) {
 // run lets the world live to its end, and asks for the promises.
 func (w *claimsWorld) run() {
 	for len(w.events) > 0 && w.events[0].at < claimsRest+claimsEnd && len(w.violations) == 0 {
-		e := heap.Pop(&w.events).(event)
+		e := w.events.pop()
 		w.now = e.at
 		e.do()
 	}
