@@ -144,10 +144,12 @@ func TestBroken(t *testing.T) {
 			codes = append(codes, chat.CodeOf(err))
 		})
 	}
-	commit()
-	if _, err := c.InboxFloor(ctx); err != nil { // the commit is there
-		t.Fatal(err)
+	err := func() error {
+		_, err := c.InboxFloor(ctx)
+		return err
 	}
+	commit()
+	wantCode(t, err(), "") // the commit is there
 	closed := make(chan error)
 	go func() { closed <- server.Close() }()
 	select {
@@ -158,10 +160,12 @@ func TestBroken(t *testing.T) {
 	s.commits <- struct{}{}
 	wantCode(t, <-closed, "")
 	all.Wait()
+	for chat.CodeOf(err()) == "" { // until the client has seen it
+		time.Sleep(time.Millisecond)
+	}
+	wantCode(t, err(), chat.CodeRegionDegraded)
 	commit() // nobody is there
 	all.Wait()
-	_, err := c.InboxFloor(ctx)
-	wantCode(t, err, chat.CodeRegionDegraded)
 	if !slices.Equal(codes, []chat.Code{"", chat.CodeRegionDegraded}) {
 		t.Fatalf("the commits ended with %q", codes)
 	}

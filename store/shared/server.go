@@ -58,7 +58,8 @@ func Serve(l net.Listener, o ServerOptions) (*Server, error) {
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Close takes no more requests, answers those under way, and ends every connection. The store stays open.
+// Close takes no more requests, answers those under way, and ends every connection. It waits for commits; a read that takes
+// longer than drainFor is told to end. The store stays open.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -171,6 +172,7 @@ func (c *lending) run() error {
 		if !c.stopped() {
 			cancel() // nobody waits for reads any more
 		}
+		defer time.AfterFunc(drainFor, cancel).Stop()
 	}
 	requests.Wait()
 	c.out.close()
