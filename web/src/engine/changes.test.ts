@@ -4,8 +4,8 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { EventFrame, GroupRow, Message } from '../protocol/types';
 import { applyChange, combine, hold } from './changes';
 import type { Change } from './changes';
+import type { Effect } from './effects';
 import { applyEvent } from './events';
-import type { Effect } from './events';
 import { applyList } from './lists';
 import { toRow } from './rows';
 import { initialState } from './state';
@@ -181,5 +181,8 @@ describe('events', () => {
     expect(conv().marks).toEqual({ read: { ana: id(5) }, delivered: { ana: id(5), bo: id(4) } });
     const list = applyList(state, [group]).state.conversations!['conv'] as GroupRow;
     expect(list.marks?.read).toEqual({ ana: id(5) });
+    // Who is gone is not waited for.
+    event({ t: 'group', cursor: '9', conversation_id: 'conv', change: 'left', user: { id: 'ana', username: 'ana' }, by: { id: 'ana', username: 'ana' }, at: at(9) });
+    expect(conv().marks).toEqual({ read: {}, delivered: { bo: id(4) } });
   });
 });

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { DirectRow, Message } from '../protocol/types';
+import type { Effect } from './effects';
 import { applyAck, applyEvent, contactEffect } from './events';
-import type { Effect } from './events';
 import { applyList } from './lists';
 import { initialState } from './state';
 import type { ChatState } from './state';

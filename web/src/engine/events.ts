@@ -5,28 +5,15 @@ import type {
   AckFrame, AliasFrame, ContactFrame, ContactState, ConversationRow, EventFrame, FailedFrame, GroupFrame, GroupRow, Message, MessageFrame,
   ReceiptFrame, UserRef,
 } from '../protocol/types';
-import { heldKey } from '../store/storage';
-import type { Batch } from '../store/storage';
-import { applyChange, changeLimits, changeOf, hold } from './changes';
-import type { Change, Held } from './changes';
+import { applyChange, changeOf, hold } from './changes';
+import type { Change } from './changes';
+import { conversationOf, lastOf, timelineEffect, withConversation } from './effects';
+import type { Effect } from './effects';
 import { acknowledge, changeOfEntry } from './outbox';
 import type { ChangeEntry, SendEntry } from './outbox';
+import { toRow } from './rows';
 import type { ChatState } from './state';
-import { sendOf, toRow } from './rows';
-import { emptyTimeline, merge, rename, resolve, settle, withAlias } from './timeline';
-import type { Row } from './rows';
-import type { TimelineChange } from './timeline';
-
-export interface Effect {
-  state: Partial<ChatState>;
-  batch: Batch;
-  /** Something came that only the server can complete, such as a message of an unknown conversation. */
-  refetch?: boolean;
-  /** A group whose members are others now. */
-  group?: string;
-  /** A conversation of which more is to be read now than the events tell. */
-  reread?: string;
-}
+import { emptyTimeline, merge, rename, resolve, withAlias } from './timeline';
 
 /** applyEvent gives the effect of an event. Its batch carries the event's cursor, so both reach the disk together. */
 export function applyEvent(state: ChatState, frame: EventFrame): Effect {
@@ -61,7 +48,7 @@ function applyMessage(state: ChatState, { message }: MessageFrame): Effect {
   const effect = timelineEffect(state, message.conversation_id, change);
   const mine = message.sender.id === state.me?.user_id;
   const fresh = change.added.length > 0;
-  const conversation = state.conversations[message.conversation_id];
+  const conversation = conversationOf(state, effect, message.conversation_id);
   if (!conversation) return { ...effect, refetch: true };
 
   // A message that this list never held may still be an old one that comes again: the read mark knows.
@@ -90,7 +77,7 @@ function applyAlias(state: ChatState, frame: AliasFrame): Effect {
   effect.batch.aliases = { ...effect.batch.aliases, [from]: to };
   // The row may be on the device only.
   effect.batch.renamed = [{ conversation_id, from, to }];
-  const conversation = effect.state.conversations?.[conversation_id] ?? state.conversations[conversation_id];
+  const conversation = conversationOf(state, effect, conversation_id);
   const last = conversation?.last_message;
   if (conversation && last?.id === from) withConversation(state, effect, { ...conversation, last_message: { ...last, id: to } });
   return effect;
@@ -103,7 +90,7 @@ export function changeEffect(state: ChatState, change: Change): Effect {
   const timeline = state.timelines[conversation_id] ?? emptyTimeline;
   const effect = timelineEffect(state, conversation_id, { timeline, put: [], removed: [], added: [], aliases: {} }, held);
   // The list shows the last message of a conversation whose messages are not in memory, too.
-  const conversation = effect.state.conversations?.[conversation_id] ?? state.conversations[conversation_id];
+  const conversation = conversationOf(state, effect, conversation_id);
   const last = conversation?.last_message;
   if (conversation && last && resolve(state.aliases, change.message_id) === resolve(state.aliases, last.id)) {
     const row = toRow(last);
@@ -134,8 +121,17 @@ function applyGroup(state: ChatState, frame: GroupFrame): Effect {
   if (frame.change === 'renamed' && frame.name !== undefined) changed.name = frame.name;
   if (aboutMe && (frame.change === 'left' || frame.change === 'removed')) changed.role = 'none';
   else if (aboutMe && frame.role !== undefined) changed.role = frame.role;
+  if (frame.user && (frame.change === 'left' || frame.change === 'removed')) forgetMarks(changed, frame.user.id);
   withConversation(state, effect, changed);
   return effect;
+}
+
+/** forgetMarks drops how far somebody had read who is no longer asked: "read by all" is about those who are there. */
+function forgetMarks(group: GroupRow, user: string): void {
+  if (!group.marks) return;
+  const { [user]: _, ...read } = group.marks.read;
+  const { [user]: _delivered, ...delivered } = group.marks.delivered;
+  group.marks = { read, delivered };
 }
 
 function applyReceipt(state: ChatState, frame: ReceiptFrame): Effect {
@@ -224,7 +220,7 @@ function sentEffect(state: ChatState, frame: AckFrame, entry: SendEntry, me: { u
   };
   const change = merge(state.timelines[frame.conversation_id] ?? emptyTimeline, [message]);
   const effect = timelineEffect(state, frame.conversation_id, change);
-  const conversation = state.conversations[frame.conversation_id];
+  const conversation = conversationOf(state, effect, frame.conversation_id);
   if (!conversation) return { ...effect, refetch: true };
   const changed: ConversationRow = {
     ...conversation,
@@ -233,65 +229,4 @@ function sentEffect(state: ChatState, frame: AckFrame, entry: SendEntry, me: { u
   };
   withConversation(state, effect, changed);
   return effect;
-}
-
-/**
- * timelineEffect puts a changed timeline into an effect, with the held changes applied whose messages are in it, and the
- * last message of the conversation following its row.
- */
-export function timelineEffect(
-  state: ChatState, conversation_id: string, change: TimelineChange, held: readonly Held[] = state.held[conversation_id] ?? [],
-): Effect {
-  const effect: Effect = { state: {}, batch: {} };
-  let { aliases } = state;
-  for (const [from, to] of Object.entries(change.aliases)) aliases = withAlias(aliases, from, to);
-  if (aliases !== state.aliases) {
-    effect.state.aliases = aliases;
-    effect.batch.aliases = change.aliases;
-  }
-  const { change: settled, left } = settle(change, held, aliases);
-  withHeld(state, effect, conversation_id, left.slice(-changeLimits.held_max));
-  if (settled.put.length === 0 && settled.removed.length === 0) return effect;
-  effect.state.timelines = { ...state.timelines, [conversation_id]: settled.timeline };
-  effect.batch.rows = settled.put;
-  effect.batch.removedRows = settled.removed;
-  const conversation = state.conversations[conversation_id];
-  const last = conversation?.last_message;
-  const row = last && settled.put.find((put) => sendOf(put) === sendOf(last));
-  if (conversation && row && row.id === last.id) withConversation(state, effect, { ...conversation, last_message: row });
-  return effect;
-}
-
-function withHeld(state: ChatState, effect: Effect, conversation_id: string, left: readonly Held[]): void {
-  const before = state.held[conversation_id] ?? [];
-  const key = (one: Held) => heldKey(one).join(' ');
-  const keys = new Set(left.map(key));
-  const known = new Set(before);
-  const removed = before.filter((one) => !keys.has(key(one)));
-  const added = left.filter((one) => !known.has(one));
-  if (removed.length + added.length === 0) return;
-  effect.state.held = { ...state.held, [conversation_id]: left };
-  effect.batch.held = added;
-  effect.batch.removedHeld = removed;
-}
-
-/** lastOf gives what a message that came changes in the list: with all that is known of it, where it is the last one. */
-function lastOf(conversation: ConversationRow, effect: Effect, state: ChatState, message: Message): Pick<ConversationRow, 'last_message' | 'updated_at'> {
-  if (!isLast(conversation, message)) return {};
-  const rows = (effect.state.timelines ?? state.timelines)[message.conversation_id]?.rows ?? [];
-  const row: Row | undefined = rows.findLast((one) => sendOf(one) === sendOf(message));
-  return { last_message: row ?? message, updated_at: message.sent_at };
-}
-
-function withConversation(state: ChatState, effect: Effect, conversation: ConversationRow): void {
-  effect.state.conversations = {
-    ...(effect.state.conversations ?? state.conversations),
-    [conversation.id]: conversation,
-  };
-  effect.batch.conversations = [...(effect.batch.conversations ?? []), conversation];
-}
-
-function isLast(conversation: ConversationRow, message: Message): boolean {
-  const last = conversation.last_message;
-  return !last || compareIds(message.id, last.id) >= 0 || last.client_id === message.client_id;
 }

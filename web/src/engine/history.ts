@@ -5,7 +5,7 @@ import { RestError } from '../protocol/rest';
 import type { Rest } from '../protocol/rest';
 import type { Message } from '../protocol/types';
 import type { Batch, Storage, Writer } from '../store/storage';
-import { timelineEffect } from './events';
+import { timelineEffect } from './effects';
 import type { ChatStore } from './state';
 import { emptyTimeline, lower, merge, shown, trim } from './timeline';
 import type { Row } from './rows';

@@ -3,7 +3,7 @@
 import { atOrBefore, compareIds, laterId } from '../protocol/ids';
 import type { ConversationRow } from '../protocol/types';
 import { combine } from './changes';
-import type { Effect } from './events';
+import type { Effect } from './effects';
 import type { ChatState } from './state';
 import { sendOf, toRow } from './rows';
 
