@@ -103,9 +103,18 @@ export class Person {
     if (frame.t === 'error') return this.refused(frame);
     if (frame.t === 'group') this.groups.push(frame);
     if (frame.t === 'alias') this.renamed(frame);
-    if (frame.t === 'message') this.messages.set(this.now(frame.message.id), { ...frame.message, turns: {} });
+    if (frame.t === 'message') this.came(frame.message);
     if (['edit', 'delete', 'react'].includes(frame.t)) this.early.push(frame);
     this.early = this.early.filter((change) => !this.apply(change));
+  }
+
+  /** came takes a message in. One that comes again is known, with all that was said about it since. */
+  came(message) {
+    const id = this.now(message.id);
+    if (this.messages.has(id)) return;
+    const turns = {};
+    for (const { emoji, users } of message.reactions ?? []) for (const user of users) turns[`${user} ${emoji}`] = { emoji, on: true, at: '' };
+    this.messages.set(id, { ...message, id, turns });
   }
 
   now(id) {
@@ -168,10 +177,12 @@ export class Person {
 /** contentOf gives what people see of a message, in a form that is the same for pages, events and history. */
 export function contentOf(message) {
   if (message.deleted) return { text: 'Message deleted', deleted: true, edited: false, reactions: [] };
-  const users = new Map((message.reactions ?? []).map(({ emoji, users: those }) => [emoji, those.length]));
-  for (const { emoji, on } of Object.values(message.turns ?? {})) if (on) users.set(emoji, (users.get(emoji) ?? 0) + 1);
+  const counts = new Map();
+  const count = (emoji, by) => counts.set(emoji, (counts.get(emoji) ?? 0) + by);
+  if (message.turns) for (const { emoji, on } of Object.values(message.turns)) count(emoji, on ? 1 : 0);
+  else for (const { emoji, users } of message.reactions ?? []) count(emoji, users.length);
   return {
     text: message.body.text, deleted: false, edited: message.edited_at !== undefined,
-    reactions: [...users].map(([emoji, count]) => `${emoji} ${count}`).sort(),
+    reactions: [...counts].filter(([, number]) => number > 0).map(([emoji, number]) => `${emoji} ${number}`).sort(),
   };
 }

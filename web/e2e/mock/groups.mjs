@@ -74,6 +74,8 @@ export class Groups {
     const group = this.manage(user, id);
     const other = this.world.user(username);
     const known = group.members.includes(other);
+    const owns = group.roles.get(user.id) === 'owner';
+    if (!owns && (role === 'admin' || (known && managers.includes(group.roles.get(other.id))))) throw refusal(403, 'denied', 'only the owner makes admins');
     if (!known) group.members.push(other);
     if (group.roles.get(other.id) !== 'owner') this.enter(group, other, role);
     this.tell(group, { change: known ? 'role' : 'joined', user: ref(other), by: ref(user), role });

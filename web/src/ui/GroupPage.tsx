@@ -1,7 +1,7 @@
 import { useEffect, useId, useState } from 'react';
 import type { FormEvent } from 'react';
 import { groupLimits } from '../engine/groups';
-import type { GroupRow, Member } from '../protocol/types';
+import type { GroupRow, Member, Role } from '../protocol/types';
 import { useAction } from './action';
 import { Avatar } from './Avatar';
 import { useChat, useEngine } from './context';
@@ -57,7 +57,7 @@ export default function GroupPage({ id, onClose }: { id: string; onClose: () => 
         <h3 className="group-title">{conversation.member_count === 1 ? 'Only you' : `${conversation.member_count} members`}</h3>
         <ul className="list" data-testid="member-list">
           {(members ?? []).map((member) => (
-            <MemberRow key={member.user.id} id={id} member={member} self={member.user.id === me.user_id} manages={manages} run={run} />
+            <MemberRow key={member.user.id} id={id} member={member} self={member.user.id === me.user_id} mine={conversation.role} run={run} />
           ))}
         </ul>
       </section>
@@ -68,12 +68,23 @@ export default function GroupPage({ id, onClose }: { id: string; onClose: () => 
   );
 }
 
-const roleNames: Record<Member['role'], string> = { owner: 'Owner', admin: 'Admin', member: 'Member', none: 'Gone' };
+const roleNames: Record<Role, string> = { owner: 'Owner', admin: 'Admin', member: 'Member', none: 'Gone' };
 
-function MemberRow({ id, member, self, manages, run }: { id: string; member: Member; self: boolean; manages: boolean; run: Run }) {
+interface MemberRowProps {
+  id: string;
+  member: Member;
+  self: boolean;
+  /** What the person who looks is. */
+  mine: Role;
+  run: Run;
+}
+
+function MemberRow({ id, member, self, mine, run }: MemberRowProps) {
   const engine = useEngine();
   const { username } = member.user;
-  const other = manages && !self && member.role !== 'owner';
+  // Only the owner makes admins, and unmakes or removes them.
+  const ranks = mine === 'owner' && !self;
+  const removes = !self && (mine === 'owner' || (mine === 'admin' && member.role === 'member'));
   return (
     <li className="person" data-testid="member" data-peer={username} data-role={member.role}>
       <Avatar name={username} size="small" />
@@ -81,29 +92,30 @@ function MemberRow({ id, member, self, manages, run }: { id: string; member: Mem
         {username}
         {self && ' (you)'}
       </span>
-      {!other && <span className="tag">{roleNames[member.role]}</span>}
-      {other && (
-        <>
-          <select
-            className="role"
-            data-testid="member-role"
-            aria-label={`What ${username} is`}
-            value={member.role}
-            onChange={(event) => run(engine.setMember(id, username, event.target.value as 'member' | 'admin'))}
-          >
-            <option value="member">{roleNames.member}</option>
-            <option value="admin">{roleNames.admin}</option>
-          </select>
-          <button
-            type="button"
-            className="button button-small row-danger"
-            data-testid="member-remove"
-            aria-label={`Remove ${username}`}
-            onClick={() => run(engine.removeMember(id, username))}
-          >
-            Remove
-          </button>
-        </>
+      {ranks ? (
+        <select
+          className="role"
+          data-testid="member-role"
+          aria-label={`What ${username} is`}
+          value={member.role}
+          onChange={(event) => run(engine.setMember(id, username, event.target.value as 'member' | 'admin'))}
+        >
+          <option value="member">{roleNames.member}</option>
+          <option value="admin">{roleNames.admin}</option>
+        </select>
+      ) : (
+        <span className="tag">{roleNames[member.role]}</span>
+      )}
+      {removes && (
+        <button
+          type="button"
+          className="button button-small row-danger"
+          data-testid="member-remove"
+          aria-label={`Remove ${username}`}
+          onClick={() => run(engine.removeMember(id, username))}
+        >
+          Remove
+        </button>
       )}
     </li>
   );
