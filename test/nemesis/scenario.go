@@ -25,7 +25,7 @@ type Scenario struct {
 
 	lost       []chat.Region // for ever
 	directOnly bool
-	log  func(format string, args ...any)
+	log        func(format string, args ...any)
 }
 
 // Plan says what a scenario consists of.
