@@ -287,6 +287,9 @@ func (c *Client) judge(ep Endpoint, end linkEnd) (pause time.Duration, fatal err
 		failed = ""
 	}
 	pause = c.eps.fail(failed, now, c.opt.Random())
+	if isError && (e == errDead || e == errHard) {
+		c.eps.avoidRegion(ep.Region, now)
+	}
 	if isError {
 		if e.Code == CodeWrongRegion {
 			c.eps.replace(e.Endpoints)

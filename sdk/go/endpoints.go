@@ -77,6 +77,16 @@ func (e *endpoints) fail(url string, now time.Time, jitter float64) time.Duratio
 	return wait(e.failures, len(e.list), jitter)
 }
 
+// avoidRegion notes that what failed is more than one endpoint: a region that is silent, or takes no sends, is passed over
+// with all its nodes while another one is left.
+func (e *endpoints) avoidRegion(region string, now time.Time) {
+	for _, ep := range e.list {
+		if ep.Region == region {
+			e.failedAt[ep.URL] = now
+		}
+	}
+}
+
 // wait is the pause after so many failures in a row: a short step while the list has endpoints that were not tried, then full
 // jitter that doubles.
 func wait(failures, endpoints int, jitter float64) time.Duration {

@@ -192,3 +192,28 @@ func TestAliasOfAnEarlierRun(t *testing.T) {
 		}
 	}
 }
+
+// After an endpoint is lost the next node of its region is tried; after a region fell silent, the next region; when all have
+// failed, whatever failed first.
+func TestNextEndpoint(t *testing.T) {
+	now := time.Unix(1000, 0)
+	e := newEndpoints([]Endpoint{{Region: "eu", URL: "eu1"}, {Region: "eu", URL: "eu2"}, {Region: "us", URL: "us1"}})
+	next := func(want string) {
+		t.Helper()
+		if got, ok := e.pick(now); !ok || got.URL != want {
+			t.Errorf("the next is %q, want %q", got.URL, want)
+		}
+	}
+	next("eu1")
+	e.fail("eu1", now, 0)
+	next("eu2")
+	now = now.Add(avoidFor)
+	e.fail("eu1", now, 0)
+	e.avoidRegion("eu", now)
+	next("us1")
+	now = now.Add(time.Second)
+	e.fail("us1", now, 0)
+	next("eu1")
+	now = now.Add(avoidFor - time.Second)
+	next("eu1")
+}

@@ -24,6 +24,9 @@ var (
 	only   = flag.String("only", "", "faults to do, by name, separated by commas; default: all of the matrix")
 )
 
+// nodesEach is how many nodes a region of the fault matrix has.
+const nodesEach = 2
+
 // all is what every test of this package adds to.
 var all = report.Report{Began: time.Now().UTC(), Machine: fmt.Sprintf("%s, %d CPUs", runtime.GOOS, runtime.NumCPU())}
 
@@ -134,9 +137,9 @@ func strikes(t *testing.T, s *Scenario, faults []Fault) error {
 func TestFaultMatrix(t *testing.T) {
 	size := fleet.Size{World: 8, Pinned: 3, PerSecond: 60}
 	play(t, Plan{
-		Name: "fault-matrix", What: "three regions of one node each, ack: zone", Size: size, Warm: 5 * time.Second, DirectOnly: true,
-		World: world.Plan{Nodes: 1, Ack: chat.AckZone, SmallDisk: "ap-south"},
-	}, func(s *Scenario) error { return strikes(t, s, Matrix(1, *matrix != "full")) })
+		Name: "fault-matrix", What: "three regions of two nodes and a store each, ack: zone", Size: size, Warm: 5 * time.Second, DirectOnly: true,
+		World: world.Plan{Nodes: nodesEach, Ack: chat.AckZone, SmallDisk: "ap-south"},
+	}, func(s *Scenario) error { return strikes(t, s, Matrix(nodesEach, *matrix != "full")) })
 }
 
 // git runs git in the module and gives what it says.
