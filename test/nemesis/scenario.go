@@ -157,6 +157,9 @@ func (s *Scenario) counts(v *history.Report) {
 // neverMetrics must stay 0 at every node.
 var neverMetrics = []string{"dead_letters_total", "residency_violations_total", "defects_total"}
 
+// peakMiBMax bounds the memory of a process, whatever waits in it.
+const peakMiBMax = 512
+
 // checks fills in the promises, by the numbers of the history checker's list.
 func (s *Scenario) checks(v *history.Report, marks []string, claims []history.Claim) {
 	claimProblems := history.CheckClaims(claims)
@@ -183,6 +186,14 @@ func (s *Scenario) checks(v *history.Report, marks []string, claims []history.Cl
 	for _, exit := range s.World.Exits() {
 		s.problem("%s", exit)
 	}
+	large := 0
+	for _, ref := range s.World.Processes() {
+		peak := s.World.PeakBytes(ref) >> 20
+		if s.Report.PeakMiB = max(s.Report.PeakMiB, peak); peak > peakMiBMax {
+			large++
+			s.problem("%s took %d MiB", ref, peak)
+		}
+	}
 	slow := 0
 	for _, f := range s.Report.Faults {
 		if f.Problem != "" {
@@ -203,6 +214,7 @@ func (s *Scenario) checks(v *history.Report, marks []string, claims []history.Cl
 		{ID: "I10", What: fmt.Sprintf("usernames: every answer of %d operations fits one directory (porcupine)", len(claims)), Broken: len(claimProblems)},
 		{ID: "I11", What: "one visible id for each send, and it is the one that its sender knows", Broken: v.Doubled + v.WrongID},
 		{ID: "I12", What: "no residency violation, dead letter or defect at any node", Broken: never},
+		{ID: "I15", What: fmt.Sprintf("no process took more than %d MiB", peakMiBMax), Broken: large},
 		{ID: "I13", What: "everybody is served elsewhere within the bound; all that waits is acknowledged in the end", Broken: slow},
 	}
 	for i := range s.Report.Checks {
@@ -230,9 +242,6 @@ func (s *Scenario) figures(claims int) {
 	connects, resets := 0, 0
 	for _, p := range s.Fleet.People {
 		connects, resets = connects+p.Connects, resets+p.Resets
-	}
-	for _, ref := range s.World.Processes() {
-		s.Report.PeakMiB = max(s.Report.PeakMiB, s.World.PeakBytes(ref)>>20)
 	}
 	s.figure("%d people; %d links were made, %d of them began with a reset; %d operations on contested usernames", len(s.Fleet.People), connects, resets, claims)
 	if resets > connects/4 {
