@@ -30,15 +30,26 @@ type Claim struct {
 }
 
 // CheckClaims says which names have a history that no single directory could have given: names are registers that are set
-// once, and every answer must fit one order of all operations.
+// once, and every answer must fit one order of all operations. An attempt whose outcome is not known may hold a name for a
+// while that nobody has; in the end all regions must say the same.
 func CheckClaims(claims []Claim) (problems []string) {
-	byName := map[string][]porcupine.Operation{}
+	byName, last := map[string][]porcupine.Operation{}, map[[2]string]Claim{}
 	for i, c := range claims {
 		op := porcupine.Operation{ClientId: i, Input: i, Output: c, Call: int64(c.Invoked), Return: int64(c.Returned)}
 		if c.Outcome == Unknown {
 			op.Return = forever // it may take effect at any time from now on
 		}
 		byName[c.Name] = append(byName[c.Name], op)
+		if c.Kind == LookUpName {
+			last[[2]string{c.Name, c.Region}] = c
+		}
+	}
+	for key, c := range last {
+		for other, d := range last {
+			if key[0] == other[0] && key[1] < other[1] && c.User != d.User {
+				problems = append(problems, fmt.Sprintf("username %s: in the end %s says %q and %s says %q", key[0], key[1], c.User, other[1], d.User))
+			}
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		if !porcupine.CheckOperations(claimModel, byName[name]) {
@@ -50,10 +61,11 @@ func CheckClaims(claims []Claim) (problems []string) {
 
 const forever = int64(1) << 62
 
-// nobody and somebody are states of a name beside the id of who has it; somebody: a sign-up whose answer is not known.
+// nobody and held are states of a name beside the id of who has it; held: by a sign-up whose answer is not known, which may
+// get it yet or give it free.
 const (
-	nobody   = ""
-	somebody = "?"
+	nobody = ""
+	held   = "?"
 )
 
 var claimModel = (&porcupine.NondeterministicModel{
@@ -61,16 +73,18 @@ var claimModel = (&porcupine.NondeterministicModel{
 	Step: func(state, _, output any) []any {
 		holder, c := state.(string), output.(Claim)
 		switch {
-		case c.Kind == LookUpName && holder == somebody && c.User != "":
+		case c.Kind == LookUpName && holder == held && c.User != "":
 			return []any{c.User} // now it is known who
+		case c.Kind == LookUpName && holder == held:
+			return []any{held, nobody}
 		case c.Kind == LookUpName && holder == c.User:
 			return []any{holder}
-		case c.Kind == ClaimName && c.Outcome == Acked && holder == nobody:
+		case c.Kind == ClaimName && c.Outcome == Acked && (holder == nobody || holder == held):
 			return []any{c.User}
 		case c.Kind == ClaimName && c.Outcome == Failed && holder != nobody:
 			return []any{holder}
 		case c.Kind == ClaimName && c.Outcome == Unknown && holder == nobody:
-			return []any{nobody, somebody}
+			return []any{nobody, held}
 		case c.Kind == ClaimName && c.Outcome == Unknown:
 			return []any{holder}
 		}
