@@ -157,7 +157,7 @@ func git(t *testing.T, args ...string) string {
 // build builds the program of another work tree.
 func build(t *testing.T, dir, bin string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-o", bin, "./cmd/meridian")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "./cmd/meridian") // the same bytes next time, from the cache
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("build in %s: %v", dir, err)

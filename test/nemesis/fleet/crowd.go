@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +18,9 @@ type Crowd struct {
 	clients []*guest
 	stop    context.CancelFunc
 	ended   sync.WaitGroup
+
+	mu    sync.Mutex
+	dials []time.Duration
 }
 
 // guest is one client of a crowd.
@@ -24,7 +28,6 @@ type guest struct {
 	mu    sync.Mutex
 	url   string
 	since time.Duration
-	links int
 }
 
 // socketsPerPerson is how many clients of a crowd share an account.
@@ -43,7 +46,9 @@ func (f *Fleet) Gather(ctx context.Context, size int, near chat.Region) (*Crowd,
 		}
 		for range min(socketsPerPerson, size-len(c.clients)) {
 			g := &guest{}
-			client := f.Client(meridian.Options{Tokens: account.Tokens, Handle: func(e meridian.Event) { g.handle(f, e) }}, near)
+			client := f.Client(meridian.Options{
+				Tokens: account.Tokens, Handle: func(e meridian.Event) { g.handle(f, e) }, Dial: c.dial,
+			}, near)
 			c.clients = append(c.clients, g)
 			c.ended.Go(func() { _ = client.Run(run) }) // it ends with the crowd
 		}
@@ -64,7 +69,6 @@ func (g *guest) handle(f *Fleet, e meridian.Event) {
 	switch e := e.(type) {
 	case meridian.Connected:
 		g.url, g.since = e.URL, f.now()
-		g.links++
 	case meridian.Disconnected:
 		g.url = ""
 	}
@@ -97,15 +101,28 @@ func (c *Crowd) Returned(after time.Duration) []time.Duration {
 	return all
 }
 
-// Links is how often the clients were welcomed in all.
-func (c *Crowd) Links() int {
-	n := 0
-	for _, g := range c.clients {
-		g.mu.Lock()
-		n += g.links
-		g.mu.Unlock()
+// dial connects, and notes when a connection was there.
+func (c *Crowd) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.dials = append(c.dials, c.fleet.now())
 	}
-	return n
+	return conn, err
+}
+
+// Accepted gives how long after a time each connection was accepted that came after it.
+func (c *Crowd) Accepted(after time.Duration) []time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []time.Duration
+	for _, at := range c.dials {
+		if at > after {
+			all = append(all, at-after)
+		}
+	}
+	return all
 }
 
 // Close ends every client.
