@@ -41,8 +41,8 @@ race: ## the Go tests under the race detector
 sim: build ## the simulation: make sim SEEDS=5000
 	bin/meridian sim --seeds $(SEEDS) --progress
 
-mutants: ## search anew the worlds that catch each missing mechanism, and record them (minutes)
-	go test ./sim -run '^Test(Claim)?Mutants$$' -count 1 -timeout 2h -v -record
+mutants: ## search anew the worlds that catch each missing mechanism; ONLY=pattern for some (minutes)
+	go test ./sim -run '^Test(Claim)?Mutants$$' -count 1 -timeout 2h -v -record -only '$(ONLY)'
 
 nemesis: build ## real processes under every fault, about 20 min; the report lies in .cache/nemesis
 	scripts/nemesis.sh full

@@ -21,9 +21,6 @@ var mutants = slices.Concat(
 	coreMutants, mergeMutants, nodeMutants,
 )
 
-// huntSeeds is how many seeds a mutant may survive.
-const huntSeeds = 2000
-
 // caught is the world that catches a mutant, as recorded.
 type caught struct {
 	Mutant  string `json:"mutant"`
@@ -36,6 +33,8 @@ const recordFile = "testdata/mutants.json"
 
 var (
 	record = flag.Bool("record", false, "TestMutants searches for the seeds anew and writes them to "+recordFile)
+	only   = flag.String("only", "", "with -record: a pattern of the mutants to search for; the others keep their record")
+	seeds  = flag.Int("seeds", 2000, "with -record: how many worlds a mutant may survive")
 	hunt   = flag.String("hunt", "", "options of the worlds that TestHunt runs, as JSON; used by TestMutants in the binary that it builds")
 )
 
