@@ -1,25 +1,19 @@
 import { useVirtualizer } from '@tanstack/react-virtual';
 import type { VirtualItem, Virtualizer } from '@tanstack/react-virtual';
-import { useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { useCallback, useEffect, useId, useLayoutEffect, useRef, useState } from 'react';
 import type { KeyboardEvent, RefObject } from 'react';
 import type { ConversationRow } from '../protocol/types';
 import { useEngine } from './context';
-import { Confirm } from './Dialog';
 import { DownIcon } from './icons';
 import type { Item } from './items';
-import { MessageMenu } from './MessageMenu';
 import { MessageRow } from './MessageRow';
-import type { RowActions } from './MessageRow';
 import { titleOf } from './names';
+import { useJump } from './useJump';
+import { useMenu } from './useMenu';
 
 /** Distances in pixels: when the next page of the past is fetched, and how near to the end counts as at the end. */
 const prefetch_px = 900;
 const end_px = 60;
-
-/** Pages of the past that are fetched at most to find a quoted message. */
-const jumpPages = 40;
-/** How long the message stands out that somebody was led to, in milliseconds. */
-const found_ms = 1_800;
 
 interface Props {
   conversation: ConversationRow;
@@ -142,97 +136,6 @@ export function MessageList({ conversation, items, ready, complete, onReply, onE
       {menu}
     </div>
   );
-}
-
-interface MenuInput extends Pick<Props, 'conversation' | 'items' | 'onReply' | 'onEdit'> {
-  jump: (message_id: string) => void;
-}
-
-/** useMenu gives the menu of the message that has it open, and what the rows can ask for. */
-function useMenu({ conversation, items, jump, onReply, onEdit }: MenuInput) {
-  const engine = useEngine();
-  const [menuKey, setMenuKey] = useState<string>();
-  const [doomed, setDoomed] = useState<string>();
-  const latest = useLatest(items);
-  const { id } = conversation;
-  const actions: RowActions = useMemo(
-    () => ({
-      openMenu: (index) => setMenuKey(latest.current[index]?.key),
-      jump,
-      react: (item, emoji, on) => item.id !== undefined && engine.change(id, item.id, { kind: 'react', emoji, on }),
-    }),
-    [engine, id, jump, latest],
-  );
-  const index = items.findIndex(({ key }) => key === menuKey);
-  const item = items[index];
-  const anchor = document.querySelector<HTMLElement>(`#message-${index} .bubble`);
-  const close = useCallback(() => {
-    const at = latest.current.findIndex(({ key }) => key === menuKey);
-    // Who clicked elsewhere wants the focus there; the composer takes it after this where it wants it.
-    const inMenu = document.activeElement === document.body || document.activeElement?.closest('[role=menu]');
-    if (inMenu) document.getElementById(`message-${at}`)?.focus({ preventScroll: true });
-    setMenuKey((now) => (now === menuKey ? undefined : now));
-  }, [latest, menuKey]);
-  const doomedId = items.find(({ key }) => key === doomed)?.id;
-  const menu = (
-    <>
-      {item && anchor && (
-        <MessageMenu
-          key={menuKey}
-          item={item}
-          anchor={anchor}
-          onReact={(emoji, on) => actions.react(item, emoji, on)}
-          onReply={() => onReply(item)}
-          onEdit={() => onEdit(item)}
-          onDelete={() => setDoomed(item.key)}
-          onClose={close}
-        />
-      )}
-      {doomedId !== undefined && (
-        <Confirm
-          title="Delete this message?"
-          text="It goes for everybody in this conversation, and cannot be brought back."
-          action="Delete"
-          onClose={() => setDoomed(undefined)}
-          onConfirm={() => engine.change(id, doomedId, { kind: 'delete' })}
-        />
-      )}
-    </>
-  );
-  return { menu, menuKey, actions };
-}
-
-/** useJump leads to a message, fetching the past until it is there, and lets it stand out for a moment. */
-function useJump(virtualizer: ListVirtualizer, conversation_id: string, items: Item[]) {
-  const engine = useEngine();
-  const [found, setFound] = useState<string>();
-  const latest = useLatest(items);
-  const jump = useCallback(
-    async (message_id: string) => {
-      for (let page = 0; page < jumpPages; page++) {
-        const index = latest.current.findIndex(({ id }) => id === message_id);
-        if (index >= 0) {
-          virtualizer.scrollToIndex(index, { align: 'center' });
-          setFound(latest.current[index]!.key);
-          setTimeout(() => setFound(undefined), found_ms);
-          return;
-        }
-        if (!(await engine.older(conversation_id).catch(() => false))) return;
-        await new Promise(requestAnimationFrame); // the page is in the list by then
-      }
-    },
-    [virtualizer, conversation_id, engine, latest],
-  );
-  return { found, jump: useCallback((message_id: string) => void jump(message_id), [jump]) };
-}
-
-/** useLatest lets a function that stays the same read what was rendered last. */
-function useLatest<T>(value: T): RefObject<T> {
-  const ref = useRef(value);
-  useLayoutEffect(() => {
-    ref.current = value;
-  });
-  return ref;
 }
 
 type ListVirtualizer = ReturnType<typeof useVirtualizer<HTMLDivElement, Element>>;

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import type { OutboxEntry, SendEntry } from '../engine/outbox';
+import type { ChangeEntry, OutboxEntry, SendEntry, Wish } from '../engine/outbox';
 import { toRow } from '../engine/rows';
 import type { Row } from '../engine/rows';
-import type { DirectRow } from '../protocol/types';
+import type { DirectRow, GroupRow } from '../protocol/types';
 import { initialsOf } from './Avatar';
 import { dayOf, formatWhen } from './format';
 import { buildItems } from './items';
 import { splitLinks } from './linkify';
+import { formatNames } from './names';
 
 const me = { user_id: 'me', username: 'me' };
 const conversation: DirectRow = { id: 'conv', kind: 'direct', peer: { id: 'peer', username: 'peer' }, state: 'accepted', unread: 0 };
@@ -55,6 +56,55 @@ describe('items', () => {
     expect(items.map(({ day }) => day !== undefined)).toEqual([true, false, false, false, true, false]);
     expect(items[5]?.unread).toBe(true);
   });
+});
+
+describe('items of a group', () => {
+  const group: GroupRow = { id: 'conv', kind: 'group', name: 'trip', member_count: 3, role: 'member', state: 'accepted', unread: 0 };
+  const change = (n: number, wish: Wish, message_id = id(1)): ChangeEntry => ({
+    kind: 'change', client_id: `x${n}`, seq: n, conversation_id: 'conv', message_id, wish, written_at: noon, level: 'none',
+  });
+  const make = (rows: Row[], outbox: OutboxEntry[] = [], more: Partial<GroupRow> = {}, aliases = {}) =>
+    buildItems({ rows, outbox, conversation: { ...group, ...more }, me, unreadFrom: undefined, aliases, names: (user) => user });
+
+  test('show a change before any region took it, under whatever id it names', () => {
+    const rows = [row(1, 'me', 0)];
+    const [edited] = make(rows, [change(1, { kind: 'edit', text: 'new' }), change(2, { kind: 'react', emoji: 'x', on: true })]);
+    expect(edited).toMatchObject({ text: 'new', edited: true, reactions: [{ emoji: 'x', mine: true, names: ['me'] }] });
+    expect(make(rows, [change(1, { kind: 'delete' }, id(9))], {}, { [id(9)]: id(1) })[0]).toMatchObject({ deleted: true, text: '', may: { answer: false } });
+    expect(make(rows)[0]).toMatchObject({ text: 'text 1', edited: false, reactions: [] });
+  });
+
+  test('say what may be done: one’s own is edited and deleted, others’ deleted by owner and admins, nothing by who left', () => {
+    const may = (more: Partial<GroupRow>) => make([row(1, 'ana', 0), row(2, 'me', 1)], [], more).map((item) => Object.values(item.may).map(Number).join(''));
+    expect(may({})).toEqual(['100', '111']);
+    expect(may({ role: 'admin' })).toEqual(['101', '111']);
+    expect(may({ role: 'none' })).toEqual(['000', '000']);
+  });
+
+  test('put each reader under the last message that they read, and ticks on what all read', () => {
+    const marks = { read: { ana: id(2), bo: id(3), me: id(3) }, delivered: {} };
+    const items = make([row(1, 'me', 0), row(2, 'me', 1), row(3, 'bo', 2)], [], { marks });
+    expect(items.map(({ seenBy }) => seenBy)).toEqual([[], ['ana'], []]); // bo wrote the last one
+    expect(items.map(({ state }) => state)).toEqual(['read', 'read', 'received']);
+  });
+
+  test('quote what an answer is to, also under an older id, and know when it is not loaded', () => {
+    const answer = (reply_to: string) => toRow({ ...row(5, 'ana', 5), reply_to });
+    const quote = (reply_to: string, aliases = {}) => make([row(1, 'bo', 0), answer(reply_to)], [], {}, aliases)[1]?.reply;
+    expect(quote(id(1))).toEqual({ id: id(1), author: 'bo', text: 'text 1' });
+    expect(quote(id(8), { [id(8)]: id(1) })).toMatchObject({ id: id(1), text: 'text 1' });
+    expect(quote(id(9))).toEqual({ id: id(9) });
+  });
+
+  test('order reactions alike for everybody', () => {
+    const reactions = ['b', 'c', 'a'].map((emoji) => ({ emoji, users: ['ana'] }));
+    expect(make([toRow({ ...row(1, 'ana', 0), reactions })])[0]?.reactions.map(({ emoji }) => emoji)).toEqual(['a', 'b', 'c']);
+  });
+});
+
+test('names are listed, and counted where they are too many', () => {
+  expect(formatNames(['ana', 'bo'])).toMatch(/ana.*bo/);
+  expect(formatNames(['a1', 'b1', 'c1', 'd1', 'e1', 'f1'])).toMatch(/a1.*b1.*c1.*3 more/);
 });
 
 describe('links', () => {
