@@ -1,14 +1,9 @@
 package sim
 
 import (
-	"cmp"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
 )
 
@@ -42,9 +37,6 @@ var claimMutants = []mutant{
 	{"a look-up asks the others though the name is here", 37, "replication/claim/lookup.go", []string{"here.Err != nil || here.confirmed()", "here.Err != nil"}},
 }
 
-// claimSeeds is how many worlds of sign-ups a mutant may survive when its seed is searched anew.
-const claimSeeds = 3000
-
 const claimRecordFile = "testdata/claim_mutants.json"
 
 var claimHunt = flag.String("claim-hunt", "", "first seed and number of the worlds that TestClaimHunt runs, as JSON; used by TestClaimMutants in the binary that it builds")
@@ -71,76 +63,12 @@ func TestClaimMutants(t *testing.T) {
 		t.Skip("builds the test with the mutants in it")
 	}
 	binary := buildMutants(t, claimMutants)
+	h := herd{claimMutants, claimRecordFile, func(mutant string, first uint64, worlds int) ([]Violation, error) {
+		return binary.run(mutant, "-test.run=^TestClaimHunt$", fmt.Sprintf("-claim-hunt=[%d,%d]", first, worlds))
+	}}
 	if *record {
-		recordClaimSeeds(t, binary)
+		h.record(t)
 		return
 	}
-	var recorded []caught
-	if b, err := os.ReadFile(claimRecordFile); err != nil {
-		t.Fatal(err)
-	} else if err := json.Unmarshal(b, &recorded); err != nil {
-		t.Fatal(err)
-	}
-	seeds := map[string]uint64{}
-	for _, c := range recorded {
-		seeds[c.Mutant] = c.Seed
-		if found := huntClaims(t, binary, "", c.Seed, 1); len(found) > 0 {
-			t.Errorf("seed %d breaks a promise without a mutant: %v", c.Seed, found[0])
-		}
-	}
-	for _, m := range claimMutants {
-		t.Run(m.name, func(t *testing.T) {
-			seed, ok := seeds[m.name]
-			if !ok {
-				t.Fatal("no seed is recorded: run make mutants")
-			}
-			found := huntClaims(t, binary, m.name, seed, 1)
-			if len(found) == 0 {
-				t.Fatalf("the recorded world %d does not catch it any more: run make mutants", seed)
-			}
-			t.Logf("seed %d: %s: %s", seed, found[0].Promise, found[0].Detail)
-		})
-	}
-}
-
-// recordClaimSeeds searches a world for each mutant and writes the record.
-func recordClaimSeeds(t *testing.T, binary mutantBinary) {
-	var list []caught
-	for _, m := range claimMutants {
-		found := huntClaims(t, binary, m.name, 1, claimSeeds)
-		if len(found) == 0 {
-			t.Errorf("%s survived %d worlds: they are too kind, or the mechanism is not needed", m.name, claimSeeds)
-			continue
-		}
-		t.Logf("%s: seed %d: %s", m.name, found[0].Seed, found[0].Promise)
-		list = append(list, caught{m.name, m.hole, found[0].Seed, found[0].Promise})
-	}
-	b, err := json.MarshalIndent(list, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(claimRecordFile, append(b, '\n'), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// huntClaims runs worlds of sign-ups with a mutant ("": with none) until one breaks a promise.
-func huntClaims(t *testing.T, binary mutantBinary, mutant string, first, worlds uint64) []Violation {
-	t.Helper()
-	cmd := exec.Command(string(binary), "-test.run=^TestClaimHunt$", fmt.Sprintf("-claim-hunt=[%d,%d]", first, worlds))
-	cmd.Env = append(os.Environ(), mutantVariable+"="+mutant)
-	out, err := cmd.CombinedOutput()
-	if strings.Contains(string(out), "\npanic:") {
-		return []Violation{{Seed: first, Promise: "the core panics"}}
-	}
-	_, line, ok := strings.Cut(string(out), "\nhunt: ")
-	if !ok || err != nil {
-		t.Fatalf("hunt: %v\n%s", cmp.Or(err, errors.New("it printed nothing")), out)
-	}
-	line, _, _ = strings.Cut(line, "\n")
-	var found []Violation
-	if err := json.Unmarshal([]byte(line), &found); err != nil {
-		t.Fatal(err)
-	}
-	return found
+	h.replay(t)
 }

@@ -89,11 +89,19 @@ func (b mutantBinary) search(mutant string, o huntOptions) ([]Violation, error) 
 	if err != nil {
 		return nil, err
 	}
+	return b.run(mutant, "-test.run=^TestHunt$", "-hunt="+string(options))
+}
+
+// run runs a test of the binary that hunts, and gives the violations that it prints.
+func (b mutantBinary) run(mutant string, args ...string) ([]Violation, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), huntMax)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, string(b), "-test.run=^TestHunt$", "-test.timeout=0", "-hunt="+string(options))
+	cmd := exec.CommandContext(ctx, string(b), append(args, "-test.timeout=0")...)
 	cmd.Env = append(os.Environ(), mutantVariable+"="+mutant, "GOMAXPROCS=1", "GOGC=400")
 	out, err := cmd.CombinedOutput()
+	if strings.Contains(string(out), "\npanic:") {
+		return []Violation{{Promise: PromiseNoPanic}}, nil
+	}
 	_, line, ok := strings.Cut(string(out), "\nhunt: ")
 	if !ok || err != nil {
 		return nil, fmt.Errorf("%w\n%s", cmp.Or(err, errors.New("it printed nothing")), out)

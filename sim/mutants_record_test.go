@@ -16,16 +16,24 @@ import (
 	"text/tabwriter"
 )
 
-func readRecord(t *testing.T) map[string]caught {
+// herd is mutants that are hunted in worlds of one kind, and where the worlds that catch them are recorded.
+type herd struct {
+	mutants []mutant
+	file    string
+	hunt    func(mutant string, first uint64, worlds int) ([]Violation, error)
+}
+
+// recorded gives the recorded worlds by mutant.
+func (h herd) recorded(t *testing.T) map[string]caught {
 	t.Helper()
-	b, err := os.ReadFile(recordFile)
+	b, err := os.ReadFile(h.file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
 	var list []caught
 	if len(b) > 0 {
 		if err := json.Unmarshal(b, &list); err != nil {
-			t.Fatalf("%s: %v", recordFile, err)
+			t.Fatalf("%s: %v", h.file, err)
 		}
 	}
 	recorded := map[string]caught{}
@@ -35,34 +43,67 @@ func readRecord(t *testing.T) map[string]caught {
 	return recorded
 }
 
-func seedsOf(recorded map[string]caught) []uint64 {
-	var seeds []uint64
-	for _, c := range recorded {
-		seeds = append(seeds, c.Seed)
+// replay runs the recorded world of each mutant, with it and without any.
+func (h herd) replay(t *testing.T) {
+	recorded := h.recorded(t)
+	t.Run("none", func(t *testing.T) {
+		for _, seed := range seedsOf(recorded) {
+			if found, err := h.hunt("", seed, 1); err != nil || len(found) > 0 {
+				t.Errorf("seed %d without a mutant: %v (%v)", seed, found, err)
+			}
+		}
+	})
+	for _, m := range h.mutants {
+		c, ok := recorded[m.name]
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			if !ok {
+				t.Fatal("no world that catches it is recorded: run make mutants")
+			}
+			found, err := h.hunt(m.name, c.Seed, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(found) == 0 {
+				t.Fatalf("the recorded seed %d catches it no more: run make mutants", c.Seed)
+			}
+			t.Logf("hole %d, seed %d: %s: %s", m.hole, c.Seed, found[0].Promise, found[0].Detail)
+		})
+		delete(recorded, m.name)
 	}
-	slices.Sort(seeds)
-	return slices.Compact(seeds)
+	for name := range recorded {
+		t.Errorf("%s records %q, which is no mutant: run make mutants", h.file, name)
+	}
 }
 
-// recordSeeds searches a world for each mutant, on all cores, writes the record, and prints it as a table.
-func recordSeeds(t *testing.T, binary mutantBinary) {
+func seedsOf(recorded map[string]caught) []uint64 {
+	var list []uint64
+	for _, c := range recorded {
+		list = append(list, c.Seed)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// record searches a world for each mutant, on all cores, writes the record, and prints it as a table.
+func (h herd) record(t *testing.T) {
 	wanted, err := regexp.Compile(*only)
 	if err != nil {
 		t.Fatalf("-only: %v", err)
 	}
-	recorded := readRecord(t)
-	found := make([]caught, len(mutants))
+	recorded := h.recorded(t)
+	found := make([]caught, len(h.mutants))
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			for i := next.Add(1) - 1; int(i) < len(mutants); i = next.Add(1) - 1 {
-				m := mutants[i]
+			for i := next.Add(1) - 1; int(i) < len(h.mutants); i = next.Add(1) - 1 {
+				m := h.mutants[i]
 				if !wanted.MatchString(m.name) {
 					found[i] = recorded[m.name]
 					continue
 				}
-				violations, err := binary.search(m.name, huntOptions{Seeds: *seeds, FirstSeed: 1})
+				violations, err := h.hunt(m.name, 1, *seeds)
 				switch {
 				case err != nil:
 					t.Errorf("%s: %v", m.name, err)
@@ -81,10 +122,7 @@ func recordSeeds(t *testing.T, binary mutantBinary) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll("testdata", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(recordFile, append(b, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(h.file, append(b, '\n'), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	table := tabwriter.NewWriter(t.Output(), 0, 8, 2, ' ', 0)
