@@ -1,5 +1,7 @@
 package chat
 
+import "bytes"
+
 // OpKind says what an op changes. Kinds are stored and cross the wire: add, never renumber.
 type OpKind uint8
 
@@ -237,6 +239,11 @@ type Claim struct {
 	// Pending: reserved at the slot owner, not yet confirmed by a finished sign-up.
 	Pending bool
 	Version HLC
+}
+
+// Before says that, of two confirmed claims of one name, c is the one that stands, in every region.
+func (c Claim) Before(other Claim) bool {
+	return c.Version < other.Version || c.Version == other.Version && bytes.Compare(c.Attempt[:], other.Attempt[:]) < 0
 }
 
 // OpCodec turns ops into bytes and back, for op logs and the backbone. Fields it does not know survive a round trip

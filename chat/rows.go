@@ -216,7 +216,7 @@ type Batch struct {
 	Rows
 	Log         []LogRow
 	Inbox       []InboxRow
-	Claims      []Claim // confirmed claims; the first confirmed one of a key stays
+	Claims      []Claim // confirmed claims, which replace pending ones; of several of a key the smallest (Version, Attempt) stands
 	Applied     []AppliedRow
 	Positions   []PositionRow
 	DeadLetters []DeadLetterRow

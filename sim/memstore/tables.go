@@ -156,7 +156,7 @@ func (t *Tables) ApplyOf(node chat.NodeID, b *chat.Batch) {
 	t.raise(own, high)
 	t.applyRows(&b.Rows)
 	for _, cl := range b.Claims {
-		if old, ok := t.claims[cl.Key]; !ok || old.Pending || cl.Version < old.Version {
+		if old, ok := t.claims[cl.Key]; !ok || old.Pending || cl.Before(old) {
 			t.claims[cl.Key] = cl
 		}
 	}

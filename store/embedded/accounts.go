@@ -101,7 +101,7 @@ func (s *Store) Release(ctx context.Context, k chat.ClaimKey, attempt chat.UUID)
 	})
 }
 
-// standing says which of the confirmed claims are to be written: those whose key has no confirmed entry of another attempt.
+// standing says which of the confirmed claims are to be written: those that come before what their key has as confirmed.
 func (g *group) standing(claims []chat.Claim) ([]bool, error) {
 	if len(claims) == 0 {
 		return nil, nil
@@ -112,27 +112,21 @@ func (g *group) standing(claims []chat.Claim) ([]bool, error) {
 		if err != nil {
 			return nil, readError("embedded.Commit", err)
 		}
-		stand[i] = !ok || have.Pending
+		stand[i] = !ok || have.Pending || claims[i].Before(have)
 	}
 	return stand, nil
 }
 
+// confirm writes the claims that stand. The zone of one that is replaced stays in its bucket's list: other names may be there.
 func (g *group) confirm(claims []chat.Claim, stand []bool) {
 	for i := range claims {
 		c := &claims[i]
-		k := key(tagClaim, c.Key[:])
-		if _, twice := g.written[string(k)]; twice && i > 0 && sameBefore(claims[:i], c.Key) {
-			continue // the first of the batch stands
-		}
-		if stand[i] {
-			g.set(k, packClaim(c))
+		later := slices.ContainsFunc(claims, func(other chat.Claim) bool { return other.Key == c.Key && other.Before(*c) })
+		if stand[i] && !later {
+			g.set(key(tagClaim, c.Key[:]), packClaim(c))
 			_ = g.batch.Set(bucketZoneKey(c), []byte{rowFormat}, nil)
 		}
 	}
-}
-
-func sameBefore(claims []chat.Claim, k chat.ClaimKey) bool {
-	return slices.ContainsFunc(claims, func(c chat.Claim) bool { return c.Key == k })
 }
 
 // ZonesOfBucket implements chat.Directory. Only confirmed names count.

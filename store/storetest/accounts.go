@@ -52,7 +52,7 @@ func claim(name, attempt int, zone chat.Zone, pending bool) chat.Claim {
 	return c
 }
 
-// A name is reserved once; only its own attempt releases it; the first confirmed entry stays.
+// A name is reserved once; only its own attempt releases it; the smallest confirmed entry stands.
 func testDirectory(t *testing.T, f Factory) {
 	s := fresh(t, f)
 	reserve := got[chat.Claim](t)
@@ -79,7 +79,23 @@ func testDirectory(t *testing.T, f Factory) {
 	must(t, err)
 	same(t, "the entry", []any{have, ok}, []any{confirmed, true})
 
-	// A claim that this region never saw pending, and two of one name in one batch: the first stays.
+	// Of two confirmed ones the smaller (Version, Attempt) stands, in whatever order they come.
+	earlier, twin := claim(1, 1, "in", false), claim(1, 1, "in", false)
+	twin.Attempt[0] = earlier.Attempt[0] - 1
+	if earlier.Attempt[0] == 0 {
+		twin, earlier = earlier, twin
+	}
+	for _, c := range []struct {
+		comes  []chat.Claim
+		stands chat.Claim
+	}{{[]chat.Claim{confirmed, earlier}, earlier}, {[]chat.Claim{confirmed}, earlier}, {[]chat.Claim{twin}, twin}, {[]chat.Claim{earlier}, twin}} {
+		must(t, Commit(s, &chat.Batch{Claims: c.comes}))
+		have, _, err := s.Claim(ctx, confirmed.Key)
+		must(t, err)
+		same(t, "of two confirmed entries", have, c.stands)
+	}
+
+	// A claim that this region never saw pending, and two of one name in one batch: the smaller stands.
 	must(t, Commit(s, &chat.Batch{Claims: []chat.Claim{claim(3, 5, "eu", false), claim(5, 6, "eu", false), claim(5, 7, "zz", false), claim(2, 8, "aa", false)}}))
 	must(t, Commit(s, &chat.Batch{Claims: []chat.Claim{claim(3, 5, "eu", false)}}))
 	same(t, "the zones of a bucket", got[[]chat.Zone](t)(s.ZonesOfBucket(ctx, 1)), []chat.Zone{"eu", "in"})
