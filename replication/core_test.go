@@ -180,6 +180,12 @@ func TestForgedOps(t *testing.T) {
 		"somebody else's revocation": forge(func(op *chat.Op) {
 			op.Kind, op.Session = chat.OpSession, &chat.Session{User: op.Owners[1].ID, Zone: "world"}
 		}),
+		"claim of nobody": forge(func(op *chat.Op) {
+			op.Kind, op.Author, op.Owners, op.Claim = chat.OpClaim, chat.Owner{}, nil, &chat.Claim{Zone: "world"}
+		}),
+		"claim of another's zone": forge(func(op *chat.Op) {
+			op.Kind, op.Author, op.Owners, op.Claim = chat.OpClaim, chat.Owner{Zone: "world"}, nil, &chat.Claim{Zone: "solo"}
+		}),
 	} {
 		r := newRig(t, "eu", Restored{})
 		next := testMessage("us", 2, at+1, 2, "y")
@@ -192,7 +198,7 @@ func TestForgedOps(t *testing.T) {
 			t.Errorf("%s: written %+v", name, w)
 			continue
 		}
-		if len(w[0].Batch.Accounts)+len(w[0].Batch.Blocks)+len(w[0].Batch.Marks)+len(w[0].Batch.Sessions) > 0 {
+		if len(w[0].Batch.Accounts)+len(w[0].Batch.Blocks)+len(w[0].Batch.Marks)+len(w[0].Batch.Sessions)+len(w[0].Batch.Claims) > 0 {
 			t.Errorf("%s: planted %+v", name, w[0].Batch)
 		}
 	}

@@ -236,7 +236,7 @@ func malformed(op *chat.Op) string {
 	case chat.OpSession:
 		ok = op.Session != nil && op.Session.User == who && op.Session.Zone == op.Author.Zone
 	case chat.OpClaim:
-		ok = op.Claim != nil
+		ok = op.Claim != nil && op.Claim.Zone != "" && op.Claim.Zone == op.Author.Zone
 	}
 	if !ok {
 		return fmt.Sprintf("op of kind %d lacks its content, or its content is not its author's", op.Kind)
