@@ -2,8 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 )
 
@@ -13,7 +11,7 @@ type ClaimsResult struct {
 	Seeds      int            `json:"seeds"`
 	TraceHash  string         `json:"trace_hash"`
 	Faults     map[string]int `json:"faults"`
-	// SignUps counts the attempts by how they were answered: "" for success, else an error code, "silence" for no answer.
+	// SignUps counts the attempts by how they were answered: "success", an error code, or "silence".
 	SignUps map[string]int `json:"sign_ups"`
 	Lookups int            `json:"lookups"`
 }
@@ -58,23 +56,6 @@ func runClaims(seeds int, first uint64, stop bool) ClaimsResult {
 	}
 	res.TraceHash = fmt.Sprintf("%016x", uint64(hash))
 	return res
-}
-
-// String prints the figures for people.
-func (r ClaimsResult) String() string {
-	text := fmt.Sprintf("%d worlds of sign-ups, %d violations, %d look-ups, trace %s; sign-ups:", r.Seeds, len(r.Violations), r.Lookups, r.TraceHash)
-	for _, code := range slices.Sorted(maps.Keys(r.SignUps)) {
-		name := code
-		if name == "" {
-			name = "success"
-		}
-		text += fmt.Sprintf(" %s %d", name, r.SignUps[code])
-	}
-	text += "; faults:"
-	for _, kind := range slices.Sorted(maps.Keys(r.Faults)) {
-		text += fmt.Sprintf(" %s %d", kind, r.Faults[kind])
-	}
-	return text
 }
 
 // The times of a world of sign-ups: two busy spells with a day between them, and a quiet end when also what was stamped by a

@@ -24,8 +24,11 @@ type signUp struct {
 
 // outcome names how it was answered.
 func (s *signUp) outcome() string {
-	if s.silent || !s.over {
+	switch {
+	case s.silent || !s.over:
 		return "silence"
+	case s.code == "":
+		return "success"
 	}
 	return string(s.code)
 }

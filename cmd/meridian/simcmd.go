@@ -24,6 +24,8 @@ type simReport struct {
 	OpsByKind  map[string]int  `json:"ops_by_kind"`
 	Checks     map[string]int  `json:"checks"`
 	Details    []sim.Violation `json:"details,omitempty"`
+	// Claims is what as many worlds of sign-ups showed; its violations count above too.
+	Claims *sim.ClaimsResult `json:"claims,omitempty"`
 }
 
 // simFlags are what the verb is told.
@@ -35,6 +37,7 @@ type simFlags struct {
 	mask             string
 	shrinkRuns       int
 	trace, json      bool
+	claims           bool
 	progress, single bool
 	bounded          bool // by --seeds
 }
@@ -48,7 +51,8 @@ synced, restarts, clock skew. A seed is a world; the same seed is the same run, 
 promise was broken: the first failing world is then made as small as can be, and printed as the flags that run it again.`,
 		Example: `  meridian sim --seeds 1000
   meridian sim --minutes 10 --first-seed 5000
-  meridian sim --seed 148 --trace`,
+  meridian sim --seed 148 --trace
+  meridian sim --claims --seed 606`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.single = cmd.Flags().Changed("seed")
@@ -68,6 +72,7 @@ promise was broken: the first failing world is then made as small as can be, and
 	cmd.Flags().StringVar(&f.mask, "mask", "", "the part of the world that happens, as printed for a failing world")
 	cmd.Flags().IntVar(&f.shrinkRuns, "shrink-runs", 2000, "runs to spend on making the first failing world smaller; 0: none")
 	cmd.Flags().BoolVar(&f.trace, "trace", false, "print all that happens; best with --seed")
+	cmd.Flags().BoolVar(&f.claims, "claims", false, "run only worlds of sign-ups for the same names; else as many of them follow the others")
 	cmd.Flags().BoolVar(&f.json, "json", false, "end with one JSON line")
 	cmd.Flags().BoolVar(&f.progress, "progress", false, "tell the progress also where there is no terminal")
 	return cmd
@@ -77,6 +82,9 @@ promise was broken: the first failing world is then made as small as can be, and
 func (f *simFlags) options(out io.Writer) (sim.Options, error) {
 	if f.seeds < 1 || f.minutes < 0 || f.busy < 0 || f.shrinkRuns < 0 {
 		return sim.Options{}, &exitError{code: exitUsage, what: "--seeds must be at least 1, --minutes, --busy and --shrink-runs at least 0"}
+	}
+	if f.claims && (f.minutes > 0 || f.busy > 0 || f.mask != "" || f.trace) {
+		return sim.Options{}, &exitError{code: exitUsage, what: "--claims takes --seeds, --first-seed, --seed and --json only"}
 	}
 	if f.busy > 0 && f.busy < time.Millisecond || f.busy > sim.BusyMax {
 		return sim.Options{}, &exitError{code: exitUsage, what: "--busy must be from 1ms to 24h"}
@@ -122,9 +130,15 @@ func (f *simFlags) run(cmd *cobra.Command, opt sim.Options) error {
 	opt.Progress = progress.tell
 	defer debug.SetGCPercent(debug.SetGCPercent(simGCPercent))
 	started := time.Now()
-	res := sim.Run(opt)
+	res := sim.Result{Seeds: opt.Seeds}
+	if !f.claims {
+		res = sim.Run(opt)
+	}
 	progress.end()
 	report := newSimReport(res, opt)
+	if f.claims || f.mask == "" && !f.trace {
+		report.addClaims(sim.RunClaims(res.Seeds, opt.FirstSeed))
+	}
 	if f.json {
 		line, err := json.Marshal(report)
 		if err != nil {
@@ -152,4 +166,9 @@ func newSimReport(res sim.Result, opt sim.Options) simReport {
 		r.Ops += n
 	}
 	return r
+}
+
+func (r *simReport) addClaims(res sim.ClaimsResult) {
+	r.Claims = &res
+	r.Violations += len(res.Violations)
 }

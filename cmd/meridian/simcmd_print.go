@@ -15,13 +15,27 @@ import (
 
 // print shows the report to people.
 func (r simReport) print(w io.Writer, took time.Duration) {
-	fmt.Fprintf(w, "%d worlds from seed %d in %s (%.0f/s): %d violations, %d ops, trace hash %s\n", r.Seeds, r.FirstSeed,
-		took.Round(100*time.Millisecond), float64(r.Seeds)/max(took.Seconds(), 0.001), r.Violations, r.Ops, r.TraceHash)
-	counted(w, "faults", r.Faults)
-	counted(w, "ops acknowledged", r.OpsByKind)
-	counted(w, "promises checked", r.Checks)
+	if r.Claims == nil || r.TraceHash != "" { // not with --claims
+		fmt.Fprintf(w, "%d worlds from seed %d in %s (%.0f/s): %d violations, %d ops, trace hash %s\n", r.Seeds, r.FirstSeed,
+			took.Round(100*time.Millisecond), float64(r.Seeds)/max(took.Seconds(), 0.001), len(r.Details), r.Ops, r.TraceHash)
+		counted(w, "faults", r.Faults)
+		counted(w, "ops acknowledged", r.OpsByKind)
+		counted(w, "promises checked", r.Checks)
+	}
 	for _, v := range r.Details {
 		fmt.Fprintf(w, "\n%s\n  run it again: meridian sim --seed %d --trace%s\n", v, v.Seed, maskFlag(v.Plan))
+	}
+	if r.Claims != nil {
+		r.printClaims(w)
+	}
+}
+
+func (r simReport) printClaims(w io.Writer) {
+	fmt.Fprintf(w, "\n%d worlds of sign-ups: %d violations, %d look-ups, trace hash %s\n", r.Claims.Seeds, len(r.Claims.Violations), r.Claims.Lookups, r.Claims.TraceHash)
+	counted(w, "sign-ups answered", r.Claims.SignUps)
+	counted(w, "faults", r.Claims.Faults)
+	for _, v := range r.Claims.Violations {
+		fmt.Fprintf(w, "\n%s\n  run it again: meridian sim --claims --seed %d\n", v, v.Seed)
 	}
 }
 

@@ -21,7 +21,7 @@ func TestSimJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(first), &keys); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"violations", "seeds", "trace_hash", "faults", "ops", "ops_by_kind", "checks"} {
+	for _, key := range []string{"violations", "seeds", "trace_hash", "faults", "ops", "ops_by_kind", "checks", "claims"} {
 		if _, ok := keys[key]; !ok {
 			t.Errorf("no key %q in %s", key, first)
 		}
@@ -30,8 +30,19 @@ func TestSimJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(first), &report); err != nil {
 		t.Fatal(err)
 	}
-	if first != second || report.Violations != 0 || report.Seeds != 3 || report.TraceHash == "" || report.Ops == 0 || len(report.Faults) == 0 {
+	if first != second || report.Violations != 0 || report.Seeds != 3 || report.TraceHash == "" || report.Ops == 0 || len(report.Faults) == 0 || report.Claims.Seeds != 3 {
 		t.Fatalf("%s\n%s", first, second)
+	}
+}
+
+// Worlds of sign-ups run alone too, and then without what only the others have.
+func TestSimClaims(t *testing.T) {
+	code, out, _ := verb(t, "sim", "--claims", "--seed", "7")
+	if code != exitOK || !strings.Contains(out, "1 worlds of sign-ups: 0 violations") || !strings.Contains(out, "success") {
+		t.Errorf("exit %d: %.300s", code, out)
+	}
+	if code, _, _ := verb(t, "sim", "--claims", "--trace"); code != exitUsage {
+		t.Errorf("--claims --trace: exit %d", code)
 	}
 }
 
