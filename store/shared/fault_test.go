@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -254,16 +255,12 @@ func TestGarbage(t *testing.T) {
 // Who does not know the secret, or is of another region, gets no store, and a server that does not know it gets no request.
 func TestSecret(t *testing.T) {
 	h, _ := started(t)
-	ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
-	defer cancel()
 	wrong := h.options("n1")
 	wrong.Secret = []byte("another secret, of 32 bytes too.")
-	_, err := shared.Open(ctx, wrong)
-	wantCode(t, err, chat.CodeRegionDegraded)
+	refused(t, wrong, "refused: EOF")
 	abroad := h.options("n1")
 	abroad.Region = "us-east"
-	_, err = shared.Open(ctx, abroad)
-	wantCode(t, err, chat.CodeRegionDegraded)
+	refused(t, abroad, "node us-east/n1 asks the store of region eu-west")
 	for _, spoil := range []func(*shared.ClientOptions){
 		func(o *shared.ClientOptions) { o.Secret = []byte("short") },
 		func(o *shared.ClientOptions) { o.Node = "" },
@@ -275,8 +272,23 @@ func TestSecret(t *testing.T) {
 		_, err := shared.Open(ctx, o)
 		wantCode(t, err, chat.CodeInvalid)
 	}
-	_, err = shared.Serve(nil, shared.ServerOptions{Region: "eu-west", Secret: secret})
+	_, err := shared.Serve(nil, shared.ServerOptions{Region: "eu-west", Secret: secret})
 	wantCode(t, err, chat.CodeInvalid)
+}
+
+// refused opens a client that gets no store, for the given reason.
+func refused(t *testing.T, o shared.ClientOptions, why string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	c, err := shared.Open(ctx, o)
+	if err == nil {
+		c.Abandon()
+	}
+	wantCode(t, err, chat.CodeRegionDegraded)
+	if !strings.Contains(err.Error(), why) {
+		t.Fatalf("refused for another reason: %v", err)
+	}
 }
 
 // With certificates of the region nothing is readable on the way, and a client without one is refused.
@@ -306,11 +318,8 @@ func TestTLS(t *testing.T) {
 	wantCode(t, err, "")
 	defer c.Close()
 	wantCode(t, storetest.Commit(c, message(1, 1)), "")
-	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
-	defer cancel()
-	for _, other := range []*tls.Config{configs[1], {InsecureSkipVerify: true}, nil} {
-		o.TLS = other
-		_, err := shared.Open(short, o)
-		wantCode(t, err, chat.CodeRegionDegraded)
+	for i, why := range []string{"peer refused: region", "certificate", ""} { // the last one's words are no TLS
+		o.TLS = []*tls.Config{configs[1], {InsecureSkipVerify: true}, nil}[i]
+		refused(t, o, why)
 	}
 }
