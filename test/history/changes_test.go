@@ -34,11 +34,13 @@ func changed() *History {
 	}
 	group[0].Reactions = map[string][]string{"👍": {"grace"}}
 	h.Removals = []Removal{{User: "eve", Group: "club", Done: at(30)}}
+	before := slices.Clone(group[:2])
+	before[0].Reactions, before[1].Text = nil, "first" // what eve saw
 	for _, region := range []string{"us", "eu"} {
 		for _, owner := range []string{"ada", "grace"} {
 			h.Mailboxes = append(h.Mailboxes, Mailbox{Owner: owner, Region: region, Conversation: "club", Messages: slices.Clone(group)})
 		}
-		h.Mailboxes = append(h.Mailboxes, Mailbox{Owner: "eve", Region: region, Conversation: "club", Messages: slices.Clone(group[:2])})
+		h.Mailboxes = append(h.Mailboxes, Mailbox{Owner: "eve", Region: region, Conversation: "club", Messages: slices.Clone(before)})
 	}
 	for i := range h.Views {
 		h.Views[i].IDs = append(h.Views[i].IDs, id(10), id(11), id(12))

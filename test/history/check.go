@@ -123,7 +123,7 @@ func (c *checker) mailbox(m *Mailbox) {
 			c.r.add(&c.r.Invented, "%s: %s was refused and is there", where, msg.ClientID)
 		case !c.belongs(s, m, msg):
 			c.r.add(&c.r.Invented, "%s: %s is in the wrong conversation", where, msg.ClientID)
-		default:
+		case !c.hasLeft(m): // who has left sees no later change
 			c.content(s, msg, where)
 		}
 		if old, twice := c.in[at][msg.ClientID]; twice {

@@ -87,7 +87,7 @@ func (p *Person) waitGroup(ctx context.Context, id string) (err error) {
 func (f *Fleet) Remove(ctx context.Context) error {
 	for _, g := range f.groups {
 		g.leaver.mu.Lock()
-		g.leaver.groups = nil
+		g.leaver.groups, g.leaver.removed = nil, true
 		g.leaver.mu.Unlock()
 		_, err := g.owner.api(ctx, func(api *meridian.API) (any, error) { return nil, api.DeleteMember(ctx, g.id, g.leaver.Name) })
 		if err != nil {

@@ -41,6 +41,7 @@ type Person struct {
 	seen     []meridian.Message // of others; the newest few
 	changes  map[string]*change // by their client ids
 	groups   []*group
+	removed  bool // from a group
 	view     map[string]bool
 	repeats  []string
 	newest   map[string]meridian.Message // from each sender
@@ -50,7 +51,8 @@ type Person struct {
 	Resets   int
 	Connects int
 	Refusals []error
-	// Missed counts changes that were refused since the region did not know the message yet.
+	// Missed counts changes and marks that were refused since the region did not know the message yet, or since the person
+	// had been removed from the group.
 	Missed int
 }
 
@@ -177,23 +179,31 @@ func (p *Person) handle(e meridian.Event) {
 	case meridian.Receipt:
 		p.receipt(e)
 	case meridian.Failed:
-		if p.changed(e.ClientID, history.Failed) && meridian.CodeOf(e.Err) == meridian.CodeUnknownMessage {
-			p.Missed++ // another region serves now, and does not know the message yet
-			return
-		}
+		p.changed(e.ClientID, history.Failed)
 		if s := p.sends[e.ClientID]; s != nil {
 			s.Outcome = history.Failed
 		}
-		p.Refusals = append(p.Refusals, e.Err)
+		p.refused(e.Err)
 	case meridian.Reset:
 		p.Resets++
 		p.view, p.told = map[string]bool{}, map[string]bool{}
 	case meridian.TokensChanged:
 		p.tokens = e.Tokens
 	case meridian.Refused:
-		if !e.Err.Retryable { // a mark that may be told again costs nobody anything
-			p.Refusals = append(p.Refusals, e.Err)
-		}
+		p.refused(e.Err)
+	}
+}
+
+// refused notes a refusal; called with mu held.
+func (p *Person) refused(err *meridian.Error) {
+	switch {
+	case err.Retryable: // of a mark; it is told again
+	case err.Code == meridian.CodeUnknownMessage: // another region serves now, and does not know the message yet
+		p.Missed++
+	case err.Code == meridian.CodeNotMember && p.removed:
+		p.Missed++
+	default:
+		p.Refusals = append(p.Refusals, err)
 	}
 }
 
@@ -203,7 +213,7 @@ func (p *Person) received(m meridian.Message, now time.Duration) {
 		p.repeats = append(p.repeats, m.ID)
 	}
 	p.view[m.ID], p.told[m.ID] = true, true
-	if old := p.newest[m.Sender.ID]; meridian.CompareMessageIDs(old.ID, m.ID) < 0 {
+	if old := p.newest[m.Sender.ID]; !p.fleet.isGroup(m.ConversationID) && meridian.CompareMessageIDs(old.ID, m.ID) < 0 {
 		p.newest[m.Sender.ID] = m
 	}
 	if m.Sender.ID != p.ID {
