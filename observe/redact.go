@@ -91,7 +91,7 @@ func (h *hider) any(value any) string {
 		return network(v.Addr().String())
 	case net.Addr:
 		return network(v.String())
-	case chat.Region, chat.Zone, chat.Code, chat.AckLevel, chat.NodeID, chat.StreamID, chat.Topology,
+	case chat.Region, chat.Zone, chat.Code, chat.AckLevel, chat.NodeID, chat.NodeRef, chat.StreamID, chat.Topology,
 		[]chat.Region, []chat.Zone, []string, []int, time.Month, time.Weekday, chat.HLC, chat.OpKind, chat.MarkKind,
 		chat.UserID, chat.OwnerID, chat.ConversationID, chat.MessageID, chat.ClientID, chat.SessionID, chat.UUID:
 		return h.text(fmt.Sprint(v), valueMaxBytes)

@@ -215,6 +215,10 @@ func Matrix(perRegion int, short bool) []Fault {
 		fullDisk("disk-full", "ap-south", 0, 15*time.Second),
 		skew("clock-skew", 15*time.Second, map[chat.Region]time.Duration{"us-east": 200 * time.Millisecond, "eu-west": -200 * time.Millisecond}),
 		skew("clock-back", 10*time.Second, map[chat.Region]time.Duration{"ap-south": -400 * time.Millisecond}),
+		together("cut-and-kill", cut("cut", "us-east", "eu-west", true, 15*time.Second),
+			kill("kill", "kill -9 of eu-west/n1", bound, 10*time.Second, nodes(eu1))),
+		together("cut-and-freeze", cut("cut", "us-east", "ap-south", true, 20*time.Second), freeze("freeze", 12*time.Second, nodes(us1))),
+		together("skew-and-isolate", skew("skew", time.Second, map[chat.Region]time.Duration{"us-east": 200 * time.Millisecond}), isolate("ap-south", 12*time.Second)),
 		kill("kill-all", "kill -9 of every process everywhere at once", 0, 3*time.Second, (*Scenario).everybody),
 		kill("kill-region-again", "kill -9 of every process of ap-south at once, for 30 s", regionBound, 30*time.Second, processes("ap-south")),
 	)
@@ -227,6 +231,16 @@ func Matrix(perRegion int, short bool) []Fault {
 		kill("kill-every-n2", "kill -9 of one node of each region at once", nodeBound, 8*time.Second, second),
 		cutNodes("us-east", 15*time.Second),
 	)
+}
+
+// together does two faults at once: the second strikes inside the first, and is mended before it.
+func together(name string, outer, inner Fault) Fault {
+	return Fault{
+		Name: name, What: outer.What + ", and meanwhile " + inner.What, Lasts: max(outer.Lasts, inner.Lasts),
+		Hits: inner.Hits, Bound: inner.Bound,
+		Strike: func(s *Scenario) error { return errors.Join(outer.Strike(s), inner.Strike(s)) },
+		Mend:   func(s *Scenario) error { return errors.Join(inner.Mend(s), outer.Mend(s)) },
+	}
 }
 
 // everybody gives every process everywhere.
