@@ -41,7 +41,7 @@ race: ## the Go tests under the race detector
 sim: build ## the simulation: make sim SEEDS=5000
 	bin/meridian sim --seeds $(SEEDS) --progress
 
-mutants: ## search anew the worlds that catch each missing mechanism; ONLY=pattern for some (minutes)
+mutants: ## search anew the worlds that catch each missing mechanism; ONLY=stale or a pattern for some
 	go test ./sim -run '^Test(Claim)?Mutants$$' -count 1 -timeout 2h -v -record -only '$(ONLY)'
 
 nemesis: build ## real processes under every fault, about 20 min; the report lies in .cache/nemesis

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"regexp"
 	"runtime"
@@ -85,51 +86,83 @@ func seedsOf(recorded map[string]caught) []uint64 {
 	return slices.Compact(list)
 }
 
-// record searches a world for each mutant, on all cores, writes the record, and prints it as a table.
+// onlyStale is the -only that stands for the mutants whose recorded world catches them no more.
+const onlyStale = "stale"
+
+// stands says whether a mutant keeps its record.
+func (h herd) stands(m mutant, c caught, wanted *regexp.Regexp) bool {
+	if *only != onlyStale {
+		return !wanted.MatchString(m.name)
+	}
+	if c.Mutant == "" {
+		return false
+	}
+	found, err := h.hunt(m.name, c.Seed, 1)
+	return err == nil && len(found) > 0
+}
+
+// record searches a world for each mutant, on all cores, writes the record at each find, and prints it as a table.
 func (h herd) record(t *testing.T) {
 	wanted, err := regexp.Compile(*only)
 	if err != nil {
 		t.Fatalf("-only: %v", err)
 	}
 	recorded := h.recorded(t)
-	found := make([]caught, len(h.mutants))
+	maps.DeleteFunc(recorded, func(name string, _ caught) bool {
+		return !slices.ContainsFunc(h.mutants, func(m mutant) bool { return m.name == name })
+	})
+	var mu sync.Mutex
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for i := next.Add(1) - 1; int(i) < len(h.mutants); i = next.Add(1) - 1 {
 				m := h.mutants[i]
-				if !wanted.MatchString(m.name) {
-					found[i] = recorded[m.name]
+				mu.Lock()
+				c := recorded[m.name]
+				mu.Unlock()
+				if h.stands(m, c, wanted) {
 					continue
 				}
 				violations, err := h.hunt(m.name, 1, *seeds)
+				mu.Lock()
+				delete(recorded, m.name)
 				switch {
 				case err != nil:
 					t.Errorf("%s: %v", m.name, err)
 				case len(violations) == 0:
 					t.Errorf("%s survived %d seeds: the worlds are too kind, or the mechanism is not needed", m.name, *seeds)
 				default:
-					found[i] = caught{m.name, m.hole, violations[0].Seed, violations[0].Promise}
+					recorded[m.name] = caught{m.name, m.hole, violations[0].Seed, violations[0].Promise}
 				}
+				h.write(t, recorded)
+				mu.Unlock()
 			}
 		})
 	}
 	workers.Wait()
-	found = slices.DeleteFunc(found, func(c caught) bool { return c.Mutant == "" })
-	slices.SortFunc(found, func(a, b caught) int { return strings.Compare(a.Mutant, b.Mutant) })
-	b, err := json.MarshalIndent(found, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(h.file, append(b, '\n'), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	table := tabwriter.NewWriter(t.Output(), 0, 8, 2, ' ', 0)
-	write := func(cells ...string) { _, _ = table.Write([]byte(strings.Join(cells, "\t") + "\n")) }
-	write("mutant", "hole", "seed", "promise broken")
-	for _, c := range found {
-		write(c.Mutant, strconv.Itoa(c.Hole), strconv.FormatUint(c.Seed, 10), c.Promise)
+	row := func(cells ...string) { _, _ = table.Write([]byte(strings.Join(cells, "\t") + "\n")) }
+	row("mutant", "hole", "seed", "promise broken")
+	for _, name := range slices.Sorted(maps.Keys(recorded)) {
+		c := recorded[name]
+		row(c.Mutant, strconv.Itoa(c.Hole), strconv.FormatUint(c.Seed, 10), c.Promise)
 	}
 	_ = table.Flush()
+}
+
+// write writes the record, by name.
+func (h herd) write(t *testing.T, recorded map[string]caught) {
+	list := []caught{}
+	for _, name := range slices.Sorted(maps.Keys(recorded)) {
+		list = append(list, recorded[name])
+	}
+	b, err := json.MarshalIndent(list, "", "  ")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if err := os.WriteFile(h.file, append(b, '\n'), 0o600); err != nil {
+		t.Error(err)
+	}
 }

@@ -33,7 +33,7 @@ const recordFile = "testdata/mutants.json"
 
 var (
 	record = flag.Bool("record", false, "TestMutants searches for the seeds anew and writes them to "+recordFile)
-	only   = flag.String("only", "", "with -record: a pattern of the mutants to search for; the others keep their record")
+	only   = flag.String("only", "", "with -record: a pattern of the mutants to search for, or stale; the others keep their record")
 	seeds  = flag.Int("seeds", 3000, "with -record: how many worlds a mutant may survive")
 	hunt   = flag.String("hunt", "", "options of the worlds that TestHunt runs, as JSON; used by TestMutants in the binary that it builds")
 )
