@@ -244,7 +244,7 @@ func together(name string, outer, inner Fault) Fault {
 			}
 			return inner.Strike(s)
 		},
-		Mend:   func(s *Scenario) error { return errors.Join(inner.Mend(s), outer.Mend(s)) },
+		Mend: func(s *Scenario) error { return errors.Join(inner.Mend(s), outer.Mend(s)) },
 	}
 }
 
