@@ -214,6 +214,7 @@ func (s *Scenario) checks(v *history.Report, marks []string, claims []history.Cl
 		{ID: "I10", What: fmt.Sprintf("usernames: every answer of %d operations fits one directory (porcupine)", len(claims)), Broken: len(claimProblems)},
 		{ID: "I11", What: "one visible id for each send, and it is the one that its sender knows", Broken: v.Doubled + v.WrongID},
 		{ID: "I12", What: "no residency violation, dead letter or defect at any node", Broken: never},
+		{ID: "I14", What: "what was acknowledged is what the nodes counted", Elsewhere: "a counter ends with its process, and here they are killed"},
 		{ID: "I15", What: fmt.Sprintf("no process took more than %d MiB", peakMiBMax), Broken: large},
 		{ID: "I13", What: "everybody is served elsewhere within the bound; all that waits is acknowledged in the end", Broken: slow},
 	}

@@ -85,9 +85,9 @@ func timeline(s Scenario) template.HTML {
 const pageText = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Meridian nemesis report</title>
 <style>
-body{font:14px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1c2430;background:#fff}
+body{font:14px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#1c2430;background:#fff}
 @media (prefers-color-scheme:dark){body{color:#dde3ec;background:#12161d}td,th{border-color:#333d4c!important}text{fill:#dde3ec!important}}
-table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #d5dbe5;padding:.25rem .5rem;text-align:right}
+table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #d5dbe5;padding:.25rem .4rem;text-align:right}th{font-size:12px}
 td:first-child,th:first-child,td.l,th.l{text-align:left}.bad{color:#c62828;font-weight:600}.good{color:#2e7d32;font-weight:600}
 svg{width:100%;height:auto}text{font:11px system-ui,sans-serif;fill:#1c2430}.tick{text-anchor:middle}
 .acks{fill:none;stroke:#1976d2;stroke-width:1.5}.axis{stroke:#98a2b3}.fault{fill:#e53935}.heal{fill:#fbc02d}
@@ -102,7 +102,7 @@ svg{width:100%;height:auto}text{font:11px system-ui,sans-serif;fill:#1c2430}.tic
 {{timeline .}}
 {{if .Faults}}<p>Red: the fault. Yellow: until something written after its end had been shown between every pair of regions.</p>
 <table><tr><th>fault</th><th class="l">what</th><th>people hit</th><th>served elsewhere p50</th><th>p99</th><th>max</th><th>bound</th><th>recovered</th></tr>
-{{range .Faults}}<tr><td>{{.Name}}</td><td class="l">{{.What}}{{if .Skipped}} (not done: {{.Skipped}}){{end}}{{if .Problem}} <span class="bad">{{.Problem}}</span>{{end}}</td><td>{{.Hit}}</td><td>{{.P50}}</td><td>{{.P99}}</td><td>{{.Max}}</td><td>{{if .Bound}}{{.Bound}}{{else}}–{{end}}</td><td>{{.Recovered}}</td></tr>{{end}}</table>{{end}}
+{{range .Faults}}<tr><td>{{.Name}}</td><td class="l">{{.What}}{{if .Skipped}} (not done: {{.Skipped}}){{end}}{{if .Problem}} <span class="bad">{{.Problem}}</span>{{end}}</td><td>{{.Hit}}</td>{{if .Hit}}<td>{{.P50}}</td><td>{{.P99}}</td><td>{{.Max}}</td>{{else}}<td>–</td><td>–</td><td>–</td>{{end}}<td>{{if .Bound}}{{.Bound}}{{else}}–{{end}}</td><td>{{.Recovered}}</td></tr>{{end}}</table>{{end}}
 <table><tr><th>promise</th><th class="l">what</th><th class="l">verdict</th></tr>
 {{range .Checks}}<tr><td>{{.ID}}</td><td class="l">{{.What}}</td><td class="l">{{if .Broken}}<span class="bad">broken {{.Broken}} times</span>{{else if .Elsewhere}}not checked here: {{.Elsewhere}}{{else}}<span class="good">held</span>{{end}}</td></tr>{{end}}</table>
 {{range .Problems}}<p class="bad">{{.}}</p>{{end}}{{end}}
