@@ -51,8 +51,7 @@ type Person struct {
 	Resets   int
 	Connects int
 	Refusals []error
-	// Missed counts changes and marks that were refused since the region did not know the message yet, or since the person
-	// had been removed from the group.
+	// Missed counts what was refused since the person had been removed from the group.
 	Missed int
 }
 
@@ -198,8 +197,6 @@ func (p *Person) handle(e meridian.Event) {
 func (p *Person) refused(err *meridian.Error) {
 	switch {
 	case err.Retryable: // of a mark; it is told again
-	case err.Code == meridian.CodeUnknownMessage: // another region serves now, and does not know the message yet
-		p.Missed++
 	case err.Code == meridian.CodeNotMember && p.removed:
 		p.Missed++
 	default:
