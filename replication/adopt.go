@@ -115,10 +115,11 @@ func (c *Core) applyAnew(now time.Time, ops []chat.Op, done func(error)) {
 			c.visible(batch.Inbox, ops)
 			var messages []reviewItem
 			for i := range ops {
-				if ops[i].Kind == chat.OpMessage {
-					messages = append(messages, reviewItem{op: ops[i]})
+				for _, op := range sendsOf(&ops[i]) {
+					messages = append(messages, reviewItem{op: op})
 				}
 			}
+			c.lookOwn(now, ofGroups(ops))
 			c.review(now, messages, func(time.Time, []chat.MessageID) { done(nil) })
 		},
 	})

@@ -5,6 +5,7 @@
 package replication
 
 import (
+	"bytes"
 	"time"
 
 	"meridian/chat"
@@ -42,12 +43,17 @@ type Restored struct {
 	Identity  chat.Identity
 	Positions map[chat.Region]uint64
 	Applied   []chat.AppliedRow
+	// Last are the last ops of the own stream, some RestoredOps: what a crash cut off after they were written is done for them.
+	Last []chat.Op
 	// Lives are the store's nodes, this one's life among them.
 	Lives []chat.NodeRow
 }
 
+// RestoredOps is how many ops of the own stream a node gives to its core when it starts.
+const RestoredOps = 256
+
 // Input is one thing that happened. The set is closed: Submit, Written, PeerUp, PeerDown, Received, LogRead,
-// AppliedRead, Renewed, Adopted, Reviewed, Leave, Tick.
+// AppliedRead, Renewed, Adopted, Reviewed, Looked, Leave, Tick.
 type Input interface{ input() }
 
 // Submit asks to originate op here. The core fills ID, Time, Stream, Seq and To; Kind, Author, Owners, Client and the
@@ -82,7 +88,7 @@ type PeerUp struct {
 type PeerDown struct{ Peer chat.NodeRef }
 
 // Received brings a frame from Peer, whose region the link has proved. Known holds, for each message op of the frame
-// by its index, the stored retry rows of its (author, client).
+// by its index, the stored retry rows of its (author, client); for an op that brings rows, those of all its messages.
 type Received struct {
 	Peer  chat.NodeRef
 	Frame Frame
@@ -133,6 +139,29 @@ type Reviewed struct {
 // tells when that is done.
 type Leave struct{}
 
+// Looked answers Look: Groups has an answer for each query, in their order.
+type Looked struct {
+	ID     uint64
+	Groups []GroupState
+	Sends  [][]chat.RetryRow // the stored retry rows of each of Look.Sends
+	Err    error
+}
+
+// GroupState is what the store holds of a group, read after the Look was given. Zones are always told.
+type GroupState struct {
+	Conversation chat.ConversationID
+	Zones        []chat.GroupZoneRow
+	// For GroupQuery.Members.
+	Group   chat.GroupRow
+	Members []chat.MemberRow
+	Marks   []chat.MarkRow
+	// For GroupQuery.Since: the newest messages of those asked for, newest first; More: there are older ones. Changes are those
+	// that GroupQuery.Targets asks for.
+	Messages []chat.MessageRow
+	Changes  []chat.ChangeRow
+	More     bool
+}
+
 // Tick tells that time passed; give one every 50 ms or so.
 type Tick struct{}
 
@@ -147,9 +176,10 @@ func (Renewed) input()     {}
 func (Adopted) input()     {}
 func (Leave) input()       {}
 func (Reviewed) input()    {}
+func (Looked) input()      {}
 func (Tick) input()        {}
 
-// Output is one thing to do. The set is closed: Write, Send, ReadLog, ReadApplied, Renew, Adopt, LifeOver, Left, Review,
+// Output is one thing to do. The set is closed: Write, Send, ReadLog, ReadApplied, Renew, Adopt, LifeOver, Left, Review, Look,
 // Submitted, ZoneAcked, Visible, Alarm.
 type Output interface{ output() }
 
@@ -199,6 +229,38 @@ type Review struct {
 	Sends []SendKey
 }
 
+// Look asks what the store holds now of groups that have just been written to. Answer with Looked; the answer must be read
+// after the Look was given.
+type Look struct {
+	ID     uint64
+	Groups []GroupQuery
+	Sends  []SendKey
+}
+
+// GroupQuery is a question about one group.
+type GroupQuery struct {
+	Conversation chat.ConversationID
+	// Members asks for all steps of memberships, the group's row and its marks.
+	Members bool
+	// Since, if not 0, asks for the messages at or after it, of at most Limit, and older than Before unless that is zero.
+	Since  chat.HLC
+	Before chat.MessageID
+	Limit  int
+}
+
+// Targets gives the range of messages whose changes belong to an answer with these messages: between them too, since a
+// change may be here before its message.
+func (q GroupQuery) Targets(messages []chat.MessageRow, more bool) (from, to chat.MessageID) {
+	to = q.Before
+	if to == chat.NoMessage {
+		to = chat.MessageIDFromOrd([16]byte(bytes.Repeat([]byte{0xff}, 16)))
+	}
+	if more {
+		return messages[len(messages)-1].ID, to
+	}
+	return chat.NewMessageID(q.Since-1, chat.NoUser, chat.NoClient), to
+}
+
 // Submitted answers Submit: Op is durable here (ack level region), or Err says why not. Known: a retry; Op.ID is the id that
 // stands, nothing was written. ZoneDurable: it is also durable in another region of the author's zone already.
 type Submitted struct {
@@ -238,6 +300,7 @@ func (Renew) output()       {}
 func (Adopt) output()       {}
 func (Left) output()        {}
 func (Review) output()      {}
+func (Look) output()        {}
 func (LifeOver) output()    {}
 func (Submitted) output()   {}
 func (ZoneAcked) output()   {}

@@ -70,8 +70,12 @@ func (a *applier) apply(op *chat.Op, arrival chat.HLC, known []chat.RetryRow) {
 		a.batch.Claims = append(a.batch.Claims, claim)
 		return
 	}
-	if op.Kind == chat.OpMessage {
+	switch op.Kind {
+	case chat.OpMessage:
 		a.message(op, arrival, known)
+		return
+	case chat.OpRows:
+		a.rows(op, known)
 		return
 	}
 	for _, owner := range a.owners(op) {
@@ -86,6 +90,12 @@ func (a *applier) apply(op *chat.Op, arrival chat.HLC, known []chat.RetryRow) {
 			a.account(op, owner, arrival)
 		case chat.OpSession:
 			a.session(op, owner, arrival)
+		case chat.OpChange:
+			a.change(op, owner, arrival)
+		case chat.OpGroup:
+			a.group(op, owner, arrival)
+		case chat.OpMember:
+			a.member(op, owner, arrival)
 		}
 	}
 }
@@ -115,25 +125,12 @@ func (a *applier) inbox(owner chat.Owner, arrival chat.HLC, op *chat.Op, row cha
 // message writes a send. When the same content came under other ids too, the smallest stands and the rest are aliases of
 // it: an alias row holds nothing that depends on which of them came first.
 func (a *applier) message(op *chat.Op, arrival chat.HLC, known []chat.RetryRow) {
-	winner := op.ID
-	var losers []chat.MessageID
-	for i := range known {
-		if id := known[i].ID; id != op.ID && sameContent(&known[i], op) {
-			losers = append(losers, id)
-			if id.Compare(winner) < 0 {
-				winner = id
-			}
-		}
-	}
-	if winner != op.ID {
-		losers = []chat.MessageID{op.ID} // the others know it already
-	}
+	winner, losers := stands(op, known)
 	a.batch.Retries = append(a.batch.Retries, retryRow(op))
 	owners := a.owners(op)
 	for _, owner := range owners {
-		a.batch.Conversations = append(a.batch.Conversations, chat.ConversationRow{
-			Owner: owner.ID, ID: op.Conversation, Peer: peerOf(op, owner), Last: op.ID, Answered: owner.ID == op.Author.ID,
-		})
+		a.names(op, owner, known)
+		a.batch.Conversations = append(a.batch.Conversations, conversationRow(op, owner))
 		if winner != op.ID {
 			continue
 		}
@@ -150,6 +147,52 @@ func (a *applier) message(op *chat.Op, arrival chat.HLC, known []chat.RetryRow) 
 		}
 		a.alias(op, owners, loser, winner, at)
 	}
+}
+
+// stands gives the id that stands of the send op, and those that become its aliases with it.
+func stands(op *chat.Op, known []chat.RetryRow) (winner chat.MessageID, losers []chat.MessageID) {
+	winner = op.ID
+	for i := range known {
+		if id := known[i].ID; id != op.ID && sameContent(&known[i], op) {
+			losers = append(losers, id)
+			if id.Compare(winner) < 0 {
+				winner = id
+			}
+		}
+	}
+	if winner != op.ID {
+		return winner, []chat.MessageID{op.ID} // the others know it already
+	}
+	return winner, losers
+}
+
+// names writes beside each id of the send op the larger ones, so that from the one that stands all others are found, and
+// with them the changes that name them. All pairs are written: which of them were losers on the way depends on the order.
+func (a *applier) names(op *chat.Op, owner chat.Owner, known []chat.RetryRow) {
+	for i := range known {
+		if known[i].ID == op.ID || !sameContent(&known[i], op) {
+			continue
+		}
+		small, large := op.ID, known[i].ID
+		if small.Compare(large) > 0 {
+			small, large = large, small
+		}
+		a.batch.Changes = append(a.batch.Changes, chat.ChangeRow{
+			Owner: owner.ID, OwnerZone: owner.Zone, Conversation: op.Conversation, Target: small, Kind: chat.ChangeAlias,
+			User: op.Author.ID, Op: large, Client: op.Client, Version: large.Time(),
+		})
+	}
+}
+
+// conversationRow is what a message says of owner's view of the conversation.
+func conversationRow(op *chat.Op, owner chat.Owner) chat.ConversationRow {
+	row := chat.ConversationRow{Owner: owner.ID, ID: op.Conversation, Last: op.ID}
+	if isGroupOwner(owner, op.Conversation) {
+		row.Group = true
+		return row
+	}
+	row.Peer, row.Answered = peerOf(op, owner), owner.ID == op.Author.ID
+	return row
 }
 
 // alias writes that the id loser of op's send is an alias of winner.

@@ -48,7 +48,9 @@ func anyOp(r *rapid.T, n int) chat.Op {
 	a, b := testOwner(rapid.IntRange(1, 2).Draw(r, "author"), "world"), testOwner(3, "world")
 	op := chat.Op{Author: a, Owners: []chat.Owner{a, b}, Time: t, Logged: t, ID: chat.NewMessageID(t, a.ID, chat.NoClient)}
 	flag := rapid.Bool().Draw(r, "flag")
-	switch kind := chat.OpKind(rapid.IntRange(1, 6).Draw(r, "kind")); kind {
+	switch kind := chat.OpKind(rapid.SampledFrom([]int{1, 1, 2, 3, 4, 5, 6, 8, 9, 10}).Draw(r, "kind")); kind {
+	case chat.OpChange, chat.OpGroup, chat.OpMember:
+		return anyGroupOp(r, n, kind)
 	case chat.OpMessage:
 		return testMessage("us", uint64(n), t, rapid.IntRange(1, 2).Draw(r, "client"), rapid.SampledFrom([]string{"x", "y"}).Draw(r, "body"))
 	case chat.OpMark:
@@ -68,6 +70,39 @@ func anyOp(r *rapid.T, n int) chat.Op {
 	return op
 }
 
+// anyGroupOp draws an op in the one group, or about the message of user 1.
+func anyGroupOp(r *rapid.T, n int, kind chat.OpKind) chat.Op {
+	author, user := testOwner(rapid.IntRange(1, 3).Draw(r, "author"), "world"), testOwner(rapid.IntRange(1, 3).Draw(r, "user"), "world")
+	op := chat.Op{
+		Kind: kind, Author: author, Client: chat.ClientID(testID(2, 1)), Conversation: testGroup, Time: chat.HLC(1_000_000 + n),
+		Owners: []chat.Owner{chat.GroupOwner(testGroup, "world")},
+	}
+	op.ID, op.Logged = chat.NewMessageID(op.Time, author.ID, op.Client), op.Time
+	switch kind {
+	case chat.OpChange:
+		op.Change = &chat.Change{Kind: chat.ChangeKind(rapid.IntRange(1, 3).Draw(r, "change")), Target: chat.NewMessageID(5, author.ID, chat.NoClient)}
+		switch op.Change.Kind {
+		case chat.ChangeEdit:
+			op.Body = []byte(fmt.Sprint("edit ", n))
+		case chat.ChangeReaction:
+			op.Change.Emoji, op.Change.On = rapid.SampledFrom([]string{"a", "b"}).Draw(r, "emoji"), rapid.Bool().Draw(r, "on")
+		}
+	case chat.OpGroup:
+		op.Group = &chat.GroupChange{Name: fmt.Sprint("group ", n), Make: author.ID == testOwner(1, "").ID && rapid.Bool().Draw(r, "make")}
+		if op.Group.Make {
+			op.Group.Invited = []chat.Owner{testOwner(2, "world")}
+			op.Owners = append(op.Owners, author, op.Group.Invited[0])
+		}
+	default:
+		op.Member = &chat.MemberChange{User: user, Role: chat.Role(rapid.IntRange(0, 2).Draw(r, "role"))}
+		op.Owners = append(op.Owners, user)
+	}
+	if detail := malformed(&op); detail != "" {
+		r.Fatalf("%+v: %s", op, detail)
+	}
+	return prepare(op)
+}
+
 // state applies ops one by one at region eu, some of them twice, and gives what people see.
 func state(ops []chat.Op) []any {
 	tables := memstore.New("eu", "n1")
@@ -79,7 +114,12 @@ func state(ops []chat.Op) []any {
 		a.apply(&ops[i], next(), tables.Retries(ops[i].Author.ID, ops[i].Client))
 		tables.Apply(b)
 	}
-	list := []any{tables.AllMessages()}
+	group, _ := tables.Group(chat.UserID(testGroup), testGroup)
+	list := []any{
+		tables.AllMessages(), group, tables.Members(chat.UserID(testGroup), testGroup, chat.NoUser), tables.GroupZones(testGroup),
+		tables.Conversations(chat.UserID(testGroup), chat.NoMessage, 99),
+		tables.Changes(chat.UserID(testGroup), testGroup, chat.NoMessage, chat.NewMessageID(9_000_000, chat.NoUser, chat.NoClient), 99),
+	}
 	for n := 1; n <= 3; n++ {
 		u := testOwner(n, "").ID
 		list = append(list, tables.Contacts(u, chat.NoUser, 99), tables.Blocks(u), tables.AccountOf(u), tables.Sessions(u),

@@ -19,6 +19,8 @@ const (
 	// recentFor is how long a settled send is remembered beyond its write, so that retry rows that were read from the store a
 	// moment before that write are not believed to be complete.
 	recentFor = 5 * time.Second
+	// restoredFor is how long before its end a node may have logged what it had not looked at yet.
+	restoredFor = time.Minute
 	// applyOps bounds the ops of one apply batch.
 	applyOps = 512
 	// zoneWaiting bounds the submits that wait for their zone ack, per zone; the oldest are forgotten beyond it. Their clients
@@ -59,8 +61,11 @@ type Core struct {
 	reviews        map[uint64]*review
 	lastReview     uint64
 	recentWrites   []reviewItem
-	tellMarks      bool // something that siblings wait for has moved
-	over           bool // this life has ended
+	looks          map[uint64]*look
+	lastLook       uint64
+	restored       []chat.Op // of the own stream, to be looked at at the first tick
+	tellMarks      bool      // something that siblings wait for has moved
+	over           bool      // this life has ended
 
 	global, local chat.HLC // the largest given: what was true stays true
 	needsLife     bool
@@ -83,7 +88,7 @@ func New(cfg Config, restored Restored) *Core {
 		peers:    map[chat.Region]*peer{},
 		zoneWait: map[waitKey][]zoneToken{},
 		siblings: map[chat.StreamID]*sibling{}, linkedSiblings: map[chat.NodeID]bool{},
-		reviews: map[uint64]*review{},
+		reviews: map[uint64]*review{}, looks: map[uint64]*look{}, restored: lately(restored),
 	}
 	c.logs[stream] = c.own
 	c.clock.Restore(id.HighWater)
@@ -138,6 +143,8 @@ func (c *Core) Step(now time.Time, in Input) []Output {
 		c.leave(now)
 	case Reviewed:
 		c.reviewed(now, in)
+	case Looked:
+		c.looked(now, in)
 	case Tick:
 		c.tick(now)
 	}
@@ -163,6 +170,7 @@ func (c *Core) tick(now time.Time) {
 	c.readyClockHeld(now)
 	c.runRelogs(now)
 	c.tickReviews(now)
+	c.tickLooks(now)
 	for _, r := range c.order {
 		p := c.peers[r]
 		c.drainPeer(now, p)

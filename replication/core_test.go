@@ -244,6 +244,7 @@ func TestOldCopyStops(t *testing.T) {
 func TestSubmitAsksResidency(t *testing.T) {
 	denied := testMessage("", 0, 0, 1, "x")
 	denied.Author, denied.Owners = testOwner(5, "deny"), []chat.Owner{testOwner(5, "deny"), testOwner(2, "world")}
+	denied.Conversation = chat.DirectConversation(denied.Owners[0].ID, denied.Owners[1].ID)
 	for _, self := range []chat.Region{"in", "eu"} {
 		r := newRig(t, self, Restored{})
 		outs := r.step(r.submit(1, denied, 0))

@@ -13,6 +13,67 @@ type SendKey struct {
 	Client chat.ClientID
 }
 
+// sendKeys gives the sends that op is, or brings, each once.
+func sendKeys(op *chat.Op) []SendKey {
+	if op.Kind == chat.OpMessage {
+		return []SendKey{{op.Author.ID, op.Client}}
+	}
+	if op.Kind != chat.OpRows {
+		return nil
+	}
+	var keys []SendKey
+	add := func(k SendKey) {
+		if !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	for i := range op.Rows.Retries {
+		add(SendKey{op.Rows.Retries[i].Sender, op.Rows.Retries[i].Client})
+	}
+	for i := range op.Rows.Messages {
+		add(SendKey{op.Rows.Messages[i].Sender, op.Rows.Messages[i].Client})
+	}
+	return keys
+}
+
+// retryRows are what remembers the sends that op is, or brings.
+func retryRows(op *chat.Op) []chat.RetryRow {
+	if op.Kind == chat.OpMessage {
+		return []chat.RetryRow{retryRow(op)}
+	}
+	return op.Rows.Retries
+}
+
+// sendsOf gives the sends that op is, or brings.
+func sendsOf(op *chat.Op) []chat.Op {
+	if op.Kind == chat.OpMessage {
+		return []chat.Op{*op}
+	}
+	var list []chat.Op
+	if op.Kind == chat.OpRows {
+		for i := range op.Rows.Messages {
+			row := &op.Rows.Messages[i]
+			for _, o := range op.Owners {
+				if o.ID == row.Owner {
+					list = append(list, sendOf(row, o, op.Rows.Retries))
+				}
+			}
+		}
+	}
+	return list
+}
+
+// ofKey gives those of rows that are of send k.
+func ofKey(rows []chat.RetryRow, k SendKey) []chat.RetryRow {
+	var list []chat.RetryRow
+	for i := range rows {
+		if rows[i].Sender == k.Author && rows[i].Client == k.Client {
+			list = append(list, rows[i])
+		}
+	}
+	return list
+}
+
 // keyState is what is known in memory of a send: who works on it, and what was written lately.
 //
 // At any time at most one write, or one submit on its way to one, works on a key: a submit that repeats the send waits for

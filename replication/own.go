@@ -65,4 +65,10 @@ func (l *ownLog) after(seq uint64) []chat.Op {
 func concerns(op *chat.Op, region chat.Region) bool { return slices.Contains(op.To, region) }
 
 // size estimates what an op takes in a frame, in bytes.
-func size(op *chat.Op) int { return 256 + len(op.Body) }
+func size(op *chat.Op) int {
+	bytes := 256 + len(op.Body) + 48*max(0, len(op.Owners)-2)
+	if op.Rows != nil {
+		bytes += rowsSize(op.Rows)
+	}
+	return bytes
+}

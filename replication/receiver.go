@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"time"
@@ -167,11 +166,17 @@ func (c *Core) inspect(p *peer, f *Frame, op *chat.Op, last uint64) *chat.Error 
 		return bad(chat.CodeBadFrame, fmt.Sprintf("op %d does not stand in order in (%d, %d] of its stream", op.Seq, f.After, f.UpTo))
 	case op.ID.Time() != op.Time || op.Logged < op.Time:
 		return bad(chat.CodeInvalid, "the op's time is not its id's, or later than its entry into the stream")
-	case op.Kind == chat.OpMessage && sha256.Sum256(op.Body) != op.BodyHash:
+	case !hashed(op):
 		return bad(chat.CodeInvalid, "the body is not the one that was hashed")
 	}
 	if detail := malformed(op); detail != "" {
 		return bad(chat.CodeInvalid, detail)
+	}
+	if op.Kind == chat.OpRows {
+		if d := residency.Rows(c.cfg.Topology, op, p.region, c.cfg.Self); !d.Allowed() {
+			return bad(d.Code, d.Reason)
+		}
+		return nil
 	}
 	if op.Kind != chat.OpClaim || op.Author.Zone != "" {
 		if d := residency.Speak(c.cfg.Topology, op.Author.Zone, p.region); !d.Allowed() {
@@ -179,6 +184,9 @@ func (c *Core) inspect(p *peer, f *Frame, op *chat.Op, last uint64) *chat.Error 
 		}
 	}
 	if d := residency.Op(c.cfg.Topology, op, c.cfg.Self); !d.Allowed() {
+		return bad(d.Code, d.Reason)
+	}
+	if d := c.shares(op); !d.Allowed() {
 		return bad(d.Code, d.Reason)
 	}
 	return nil
@@ -201,7 +209,7 @@ type draft struct {
 	upTo      uint64
 	watermark chat.HLC
 	keys      []SendKey
-	rows      []chat.RetryRow // of keys
+	rows      [][]chat.RetryRow // of each of keys
 	ops       []chat.Op
 	messages  []reviewItem
 	low       chat.HLC
@@ -222,19 +230,44 @@ func (c *Core) drain(now time.Time, p *peer, s *inStream) {
 		c.settleEmpty(s, d)
 		return
 	}
-	d.batch.Applied = append(p.unstored(s), chat.AppliedRow{Stream: s.id, Seq: d.upTo, Watermark: max(s.watermark, s.next, d.watermark)})
+	applied := append(p.unstored(s), chat.AppliedRow{Stream: s.id, Seq: d.upTo, Watermark: max(s.watermark, s.next, d.watermark)})
 	if d.low == 0 {
 		d.low = c.clock.Next(now) // only dead letters
 	}
 	s.applying = true
 	s.unpassed++
 	w := &write{batch: d.batch, low: d.low}
-	w.settle = func(now time.Time, err error) { c.applied(now, p, s, d, err) }
+	w.settle = func(now time.Time, err error) {
+		c.stored(now, d, err)
+		c.applied(now, p, s, applied, d, err)
+	}
 	w.passed = func(time.Time) {
 		c.visible(d.batch.Inbox, d.ops)
 		s.pass()
 	}
+	if len(ofGroups(d.ops)) > 0 {
+		c.thenLook(w, p, s, applied, d)
+	} else {
+		d.batch.Applied = applied
+	}
 	c.issue(now, w)
+}
+
+// thenLook has the write w of s followed by a look at the groups in it; the position becomes durable with what is logged
+// anew for them.
+func (c *Core) thenLook(w *write, p *peer, s *inStream, applied []chat.AppliedRow, d *draft) {
+	w.settle = func(now time.Time, err error) {
+		c.stored(now, d, err)
+		if err != nil {
+			c.applied(now, p, s, applied, d, err)
+			return
+		}
+		s.unpassed++
+		c.look(now, ofGroups(d.ops), func(now time.Time, out []chat.Op) {
+			settle := func(now time.Time, err error) { c.applied(now, p, s, applied, d, err) }
+			c.logAnew(now, &chat.Batch{Applied: applied}, out, settle, func(time.Time) { s.pass() })
+		})
+	}
 }
 
 // take moves ops of the first queued frame into d. It returns false when it had to stop: d is full, or the next op waits
@@ -272,7 +305,7 @@ func (c *Core) may(now time.Time, p *peer, s *inStream, it *inOp) bool {
 		return false
 	}
 	s.warned = false
-	return it.op.Kind != chat.OpMessage || !c.sends.busy(SendKey{it.op.Author.ID, it.op.Client})
+	return !slices.ContainsFunc(sendKeys(&it.op), c.sends.busy)
 }
 
 // applyOne adds an op to the draft. The clock is pushed past the op's time before the arrival is stamped: so everything
@@ -285,13 +318,14 @@ func (c *Core) applyOne(now time.Time, it *inOp, d *draft) {
 		d.low = arrival
 	}
 	var known []chat.RetryRow
-	if it.op.Kind == chat.OpMessage {
-		key := SendKey{it.op.Author.ID, it.op.Client}
-		known = c.sends.known(key, it.known)
+	for _, key := range sendKeys(&it.op) {
+		known = append(known, c.sends.known(key, ofKey(it.known, key))...)
 		c.sends.claim(key)
 		d.keys = append(d.keys, key)
-		d.rows = append(d.rows, retryRow(&it.op))
-		d.messages = append(d.messages, reviewItem{op: it.op, known: known})
+		d.rows = append(d.rows, ofKey(retryRows(&it.op), key))
+	}
+	for _, op := range sendsOf(&it.op) {
+		d.messages = append(d.messages, reviewItem{op: op, known: known})
 	}
 	a := c.applier(now, d.batch)
 	a.apply(&it.op, arrival, known)
@@ -331,21 +365,23 @@ func (p *peer) unstored(s *inStream) []chat.AppliedRow {
 	return rows
 }
 
-// releaseKeys ends the work on the sends of an apply write.
-func (c *Core) releaseKeys(now time.Time, d *draft, err error) {
+// stored ends the work on the sends of an apply write; where other nodes write too, they are looked at again.
+func (c *Core) stored(now time.Time, d *draft, err error) {
 	for i, key := range d.keys {
 		var rows []chat.RetryRow
 		if err == nil {
-			rows = slices.Clone(d.rows[i : i+1])
+			rows = d.rows[i]
 		}
 		c.sends.release(now, key, rows)
 	}
+	if err == nil {
+		c.review(now, d.messages, func(time.Time, []chat.MessageID) {})
+	}
 }
 
-// applied settles an apply write.
-func (c *Core) applied(now time.Time, p *peer, s *inStream, d *draft, err error) {
+// applied settles the write that moves the position of a stream.
+func (c *Core) applied(now time.Time, p *peer, s *inStream, rows []chat.AppliedRow, d *draft, err error) {
 	s.applying = false
-	c.releaseKeys(now, d, err)
 	if err != nil {
 		s.pass()
 		s.forgetQueue()
@@ -357,8 +393,7 @@ func (c *Core) applied(now time.Time, p *peer, s *inStream, d *draft, err error)
 	}
 	s.durable = max(s.durable, d.upTo)
 	s.next = max(s.next, d.watermark)
-	c.review(now, d.messages, func(time.Time, []chat.MessageID) {})
-	for _, row := range d.batch.Applied {
+	for _, row := range rows {
 		p.inbound(row.Stream).stored = true
 	}
 	if s.opening {

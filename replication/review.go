@@ -82,6 +82,11 @@ func (c *Core) reviewed(now time.Time, in Reviewed) {
 		for _, loser := range losers {
 			a.alias(&it.op, a.owners(&it.op), loser, winner, a.next())
 		}
+		if len(losers) > 0 {
+			for _, owner := range a.owners(&it.op) {
+				a.names(&it.op, owner, in.Sends[i])
+			}
+		}
 	}
 	if low == 0 {
 		r.done(now, winners)

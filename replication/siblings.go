@@ -69,7 +69,7 @@ func (c *Core) renew(now time.Time) {
 		return
 	}
 	l.asking, l.askedAt = true, now
-	c.emit(Renew{Until: chat.HLCFromTime(now.Add(c.cfg.Lease)), Low: c.low(now)})
+	c.emit(Renew{Until: chat.HLCFromTime(now.Add(c.cfg.Lease)), Low: min(c.low(now), c.unlooked())})
 }
 
 // leave ends the stamping.

@@ -77,3 +77,6 @@ func (c *Core) Stream() chat.StreamID { return c.stream }
 
 // LastSeq is the largest durable sequence of the own stream.
 func (c *Core) LastSeq() uint64 { return c.own.settled }
+
+// Looks counts the looks at groups that are not finished.
+func (c *Core) Looks() int { return len(c.looks) }

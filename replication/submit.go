@@ -2,7 +2,6 @@ package replication
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"slices"
 	"time"
 
@@ -24,7 +23,7 @@ func (c *Core) submit(now time.Time, in Submit) {
 
 // prepare copies what the core will fill in.
 func prepare(op chat.Op) chat.Op {
-	if op.Kind == chat.OpMessage {
+	if hasText(&op) {
 		op.BodyHash = sha256.Sum256(op.Body)
 	}
 	if op.Account != nil {
@@ -69,7 +68,20 @@ func (c *Core) refuse(in *Submit) error {
 			return d.Err(where)
 		}
 	}
-	return nil
+	return c.shares(op).Err(where)
+}
+
+// shares decides whether the zones of a group that op makes or changes may share it.
+func (c *Core) shares(op *chat.Op) residency.Decision {
+	var zones []chat.Zone
+	if isStep(op) {
+		for _, o := range op.Owners {
+			if !slices.Contains(zones, o.Zone) {
+				zones = append(zones, o.Zone)
+			}
+		}
+	}
+	return residency.Share(c.cfg.Topology, zones)
 }
 
 // admit stamps and writes the op, answers it as a retry, refuses it, or leaves it waiting for something. It is called again
@@ -127,9 +139,8 @@ func (c *Core) repeat(now time.Time, h *held, rows []chat.RetryRow) {
 	}
 	row := rows[i]
 	op.ID, op.Time, op.Logged, op.Stream, op.Seq = row.ID, row.ID.Time(), row.ID.Time(), row.Stream, row.Seq
-	// An op of another region was durable there before it came here, and that region is in the author's zone, or it could
-	// not have spoken for it; so is this one.
-	zoned := row.Stream.Region != c.cfg.Self || c.zoneHas(row.Stream, op.Author.Zone, row.Seq)
+	// An op of another region was durable there before it came here; if that region is in the author's zone, so is this one.
+	zoned := row.Stream.Region != c.cfg.Self && c.cfg.Topology.InZone(row.Stream.Region, op.Author.Zone) || c.zoneHas(row.Stream, op.Author.Zone, row.Seq)
 	c.answer(now, h, Submitted{Op: op, Known: true, ZoneDurable: zoned})
 }
 
@@ -177,6 +188,9 @@ func (c *Core) enter(now time.Time, op chat.Op, done func(now time.Time, entered
 			own.settled, own.failed = true, err != nil
 			c.own.advance(c.cfg.TailOps)
 			done(now, op, err)
+			if err == nil {
+				c.lookOwn(now, ofGroups([]chat.Op{op}))
+			}
 		},
 		passed: func(time.Time) { c.visible(batch.Inbox, []chat.Op{op}) },
 	})
@@ -193,7 +207,7 @@ func (c *Core) answer(now time.Time, h *held, s Submitted) {
 		}
 		c.sends.release(now, h.key, rows)
 	}
-	if s.Err == nil && !s.ZoneDurable && s.Op.Kind == chat.OpMessage && s.Op.Stream.Region == c.cfg.Self {
+	if s.Err == nil && !s.ZoneDurable && isAcked(&s.Op) && s.Op.Stream.Region == c.cfg.Self {
 		c.awaitZone(waitKey{s.Op.Stream, s.Op.Author.Zone}, s.Op.Seq, s.Token)
 	}
 	c.emit(s)
@@ -210,36 +224,4 @@ func (c *Core) visible(rows []chat.InboxRow, ops []chat.Op) {
 	if len(owners) > 0 {
 		c.emit(Visible{Owners: owners, Rows: rows, Ops: ops})
 	}
-}
-
-// malformed says what is wrong with the shape of an op, from whichever side it comes; "" when nothing is.
-func malformed(op *chat.Op) string {
-	if len(op.Owners) > chat.MaxOwners {
-		return fmt.Sprintf("%d owners; at most %d", len(op.Owners), chat.MaxOwners)
-	}
-	if len(op.Owners) == 0 && op.Kind != chat.OpClaim {
-		return "an op without owners"
-	}
-	who := op.Author.ID
-	ok := false
-	switch op.Kind {
-	case chat.OpMessage:
-		ok = op.Owners[0].ID == who && op.Client != chat.NoClient
-	case chat.OpMark:
-		ok = op.Mark != nil && op.Mark.User == who
-	case chat.OpContact:
-		ok = op.Contact != nil && op.Contact.From.ID == who
-	case chat.OpBlock:
-		ok = op.Block != nil && op.Block.By.ID == who
-	case chat.OpAccount:
-		ok = op.Account != nil && op.Account.ID == who && op.Account.Zone == op.Author.Zone
-	case chat.OpSession:
-		ok = op.Session != nil && op.Session.User == who && op.Session.Zone == op.Author.Zone
-	case chat.OpClaim:
-		ok = op.Claim != nil && op.Claim.Zone != "" && op.Claim.Zone == op.Author.Zone
-	}
-	if !ok {
-		return fmt.Sprintf("op of kind %d lacks its content, or its content is not its author's", op.Kind)
-	}
-	return ""
 }

@@ -34,25 +34,37 @@ func Names(id chat.MessageID, changes []chat.ChangeRow) []chat.MessageID {
 	return names
 }
 
-// View gives the message row as reader is shown it. changes are those of all its names, in any order; group is the fold
-// of the group's members, nil for a direct conversation. Only an edit of the sender counts, and a deletion by the sender or
-// by who was owner or admin then. In a group nothing counts that was done by who was not in it, and reader is not shown
-// what was done while out of it; but what is deleted is deleted for everybody.
+// Counts says whether a change of message row counts for reader; group is the fold of the group's members, nil for a direct
+// conversation. Only an edit of the sender does, and a deletion by the sender or by who was owner or admin then. In a group
+// nothing counts that was done by who was not in it, and reader is not shown what was done while out of it; but what is
+// deleted is deleted for everybody.
+func Counts(row *chat.MessageRow, c *chat.ChangeRow, group *Members, reader chat.UserID) bool {
+	switch c.Kind {
+	case chat.ChangeDelete:
+		return c.User == row.Sender || group != nil && group.RoleAt(c.User, c.Version) >= chat.RoleAdmin
+	case chat.ChangeEdit:
+		return c.User == row.Sender && (group == nil || group.Shows(reader, c.User, c.Version))
+	case chat.ChangeReaction:
+		return group == nil || group.Shows(reader, c.User, c.Version)
+	}
+	return false
+}
+
+// View gives the message row as reader is shown it. changes are those of all its names, in any order.
 func View(row *chat.MessageRow, changes []chat.ChangeRow, group *Members, reader chat.UserID) Viewed {
 	v := Viewed{Body: row.Body}
 	var edit *chat.ChangeRow
 	reactions := map[reactionKey]*chat.ChangeRow{}
 	for i := range changes {
 		c := &changes[i]
-		if c.Kind == chat.ChangeDelete && mayDelete(row, c, group) {
-			return Viewed{Deleted: true}
-		}
-		if group != nil && !group.Shows(reader, c.User, c.Version) {
+		if !Counts(row, c, group, reader) {
 			continue
 		}
 		switch c.Kind {
+		case chat.ChangeDelete:
+			return Viewed{Deleted: true}
 		case chat.ChangeEdit:
-			if c.User == row.Sender && (edit == nil || newerChange(c, edit)) {
+			if edit == nil || newerChange(c, edit) {
 				edit = c
 			}
 		case chat.ChangeReaction:
@@ -76,11 +88,6 @@ type reactionKey struct {
 
 func newerChange(a, b *chat.ChangeRow) bool {
 	return cmp.Or(cmp.Compare(a.Version, b.Version), a.Op.Compare(b.Op)) > 0
-}
-
-// mayDelete says whether a deletion counts.
-func mayDelete(row *chat.MessageRow, c *chat.ChangeRow, group *Members) bool {
-	return c.User == row.Sender || group != nil && group.RoleAt(c.User, c.Version) >= chat.RoleAdmin
 }
 
 // gather sorts the reactions that are set.

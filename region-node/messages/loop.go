@@ -68,10 +68,7 @@ func (s *Service) receivedInput(ctx context.Context, r *received) (replication.I
 	in := replication.Received{Peer: r.peer, Frame: r.frame, Known: make(map[int][]chat.RetryRow)}
 	for i := range r.frame.Ops {
 		op := &r.frame.Ops[i]
-		if op.Kind != chat.OpMessage {
-			continue
-		}
-		rows, err := s.opt.Store.Retries(ctx, op.Author.ID, op.Client)
+		rows, err := s.retries(ctx, op)
 		if err != nil {
 			s.opt.Log.Warn("frame dropped: the store does not answer; the peer sends it again", "peer", r.peer, "err", err)
 			return nil, false
@@ -81,6 +78,25 @@ func (s *Service) receivedInput(ctx context.Context, r *received) (replication.I
 		}
 	}
 	return in, true
+}
+
+// retries gives the stored retry rows of the sends that op is, or brings.
+func (s *Service) retries(ctx context.Context, op *chat.Op) ([]chat.RetryRow, error) {
+	switch op.Kind {
+	case chat.OpMessage:
+		return s.opt.Store.Retries(ctx, op.Author.ID, op.Client)
+	case chat.OpRows:
+		var all []chat.RetryRow
+		for i := range op.Rows.Messages {
+			rows, err := s.opt.Store.Retries(ctx, op.Rows.Messages[i].Sender, op.Rows.Messages[i].Client)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, rows...)
+		}
+		return all, nil
+	}
+	return nil, nil
 }
 
 // step gives one input to the core and carries out the outputs.
@@ -108,6 +124,8 @@ func (s *Service) carryOut(ctx context.Context, out replication.Output) {
 		s.opt.Link.SendRelay(out.Peer, out.Frame)
 	case replication.ReadLog:
 		s.readLog(ctx, out)
+	case replication.Look:
+		s.done.Go(func() { s.inputs.put(item{input: Look(ctx, s.opt.Store, out)}) })
 	case replication.Submitted:
 		s.submitted(out)
 	case replication.ZoneAcked:

@@ -114,7 +114,12 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	core := replication.New(opt.Core, replication.Restored{Identity: identity, Positions: positions, Applied: applied, Lives: lives})
+	from := identity.LastSeq - min(identity.LastSeq, replication.RestoredOps)
+	last, err := opt.Store.ReadLog(ctx, stream, from, identity.LastSeq, "", replication.RestoredOps)
+	if err != nil {
+		return nil, err
+	}
+	core := replication.New(opt.Core, replication.Restored{Identity: identity, Positions: positions, Applied: applied, Last: last, Lives: lives})
 	s := &Service{
 		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater, opt.Core.Lease > 0), inputs: newMailbox(),
 		left: make(chan struct{}), pending: make(map[uint64]*submit), zone: make(map[uint64]*submit), lags: make(map[chat.Region]*lagMeter),

@@ -22,6 +22,7 @@ import (
 	"meridian/chat"
 	"meridian/config"
 	"meridian/region-node/auth"
+	"meridian/region-node/messages"
 	"meridian/region-node/people"
 	"meridian/region-node/rest"
 	"meridian/region-node/wire"
@@ -199,6 +200,8 @@ func (r *region) step(in replication.Input) {
 			c.queue = append(c.queue, func() {
 				r.step(replication.LogRead{Stream: out.Stream, To: out.To, After: out.After, UpTo: out.UpTo, Ops: ops, Err: err})
 			})
+		case replication.Look:
+			c.queue = append(c.queue, func() { r.step(messages.Look(c.t.Context(), r.store, out)) })
 		case replication.Submitted:
 			r.answers[out.Token] = out
 		case replication.Alarm:

@@ -89,6 +89,11 @@ func (t *Tables) Members(owner chat.UserID, conversation chat.ConversationID, us
 	return rows
 }
 
+// Steps counts the steps of a group's memberships.
+func (t *Tables) Steps(owner chat.UserID, conversation chat.ConversationID) int {
+	return len(t.members[mailbox{owner, conversation}])
+}
+
 // GroupZones is as of chat.Mailboxes.
 func (t *Tables) GroupZones(conversation chat.ConversationID) []chat.GroupZoneRow {
 	var rows []chat.GroupZoneRow

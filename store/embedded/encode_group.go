@@ -11,8 +11,8 @@ func (e *encoded) changes(b *chat.Batch) error {
 		if err := checkID(c.Op, "a change's op"); err != nil {
 			return err
 		}
-		if len(c.Emoji) > chat.MaxEmojiBytes || c.Kind == chat.ChangeAlias && c.Emoji != "" {
-			return invalid("a change's emoji is over chat.MaxEmojiBytes, or stands in an alias")
+		if len(c.Emoji) > chat.MaxEmojiBytes || manyOf(c.Kind) && c.Emoji != "" {
+			return invalid("a change's emoji is over chat.MaxEmojiBytes, or stands in an alias or a deletion")
 		}
 		e.merge(changeKey(c), packChange(c))
 	}

@@ -28,7 +28,7 @@ import (
 //	z bucket zone claim key                           zones of confirmed claims by bucket
 //	w author zone                                     wrapped data keys
 //	i name                                            what the store knows of itself
-//	g owner conversation ord(target) kind user emoji  changes of messages; an alias has ord(op) for emoji
+//	g owner conversation ord(target) kind user emoji  changes of messages; an alias or a deletion has ord(op) for emoji
 //	h owner conversation                              groups
 //	j owner conversation user ord(op)                 membership steps
 //	r conversation zone                               zones of groups
@@ -176,9 +176,12 @@ func positionKey(s chat.StreamID, to chat.Region) []byte {
 	return append(streamKey(tagPosition, s), to...)
 }
 
+// manyOf says whether each change of the kind is kept, by its op: an alias, or a deletion, which may turn out not to count.
+func manyOf(kind chat.ChangeKind) bool { return kind == chat.ChangeAlias || kind == chat.ChangeDelete }
+
 func changeKey(c *chat.ChangeRow) []byte {
 	k := key(tagChange, c.Owner[:], c.Conversation[:], ord(c.Target), []byte{byte(c.Kind)}, c.User[:])
-	if c.Kind == chat.ChangeAlias { // each alias of a target is kept
+	if manyOf(c.Kind) {
 		return append(k, ord(c.Op)...)
 	}
 	return append(k, c.Emoji...)

@@ -19,8 +19,8 @@ func changeRow(target int, kind chat.ChangeKind, who int, emoji string, on bool,
 	return row
 }
 
-// Changes come by target, kind, user and emoji, in ranges of targets; of each the larger (version, op) stays; every alias of
-// a target is kept.
+// Changes come by target, kind, user and emoji, in ranges of targets; of each the larger (version, op) stays; every alias and
+// every deletion of a target is kept.
 func testChanges(t *testing.T, f Factory) {
 	s := fresh(t, f)
 	var all []chat.ChangeRow
@@ -28,6 +28,7 @@ func testChanges(t *testing.T, f Factory) {
 		rows := []chat.ChangeRow{
 			changeRow(target, chat.ChangeEdit, 1, "", false, 20+target),
 			changeRow(target, chat.ChangeDelete, 2, "", false, 30),
+			changeRow(target, chat.ChangeDelete, 2, "", false, 31),
 			changeRow(target, chat.ChangeReaction, 1, "+1", true, 40),
 			changeRow(target, chat.ChangeReaction, 1, "heart", false, 41),
 			changeRow(target, chat.ChangeReaction, 2, "+1", true, 42),
@@ -36,7 +37,7 @@ func testChanges(t *testing.T, f Factory) {
 		}
 		for _, row := range rows {
 			older := row
-			if row.Kind != chat.ChangeAlias {
+			if row.Kind != chat.ChangeAlias && row.Kind != chat.ChangeDelete {
 				older.Op, older.Version, older.On, older.Body = message(10), at(10), !row.On, nil
 			}
 			other, elsewhere := row, row
@@ -52,9 +53,9 @@ func testChanges(t *testing.T, f Factory) {
 		return read(s.Changes(ctx, user(1), conversation(1), from, to, limit))
 	}
 	same(t, "all changes", changes(chat.NoMessage, message(99), 1000), all)
-	same(t, "those of one message", changes(message(3), message(3), 1000), all[14:21])
-	same(t, "those of some", changes(message(2), message(4), 1000), all[7:28])
-	same(t, "the first of them", changes(message(2), message(4), 10), all[7:17])
+	same(t, "those of one message", changes(message(3), message(3), 1000), all[16:24])
+	same(t, "those of some", changes(message(2), message(4), 1000), all[8:32])
+	same(t, "the first of them", changes(message(2), message(4), 10), all[8:18])
 	same(t, "those of none", changes(message(6), message(99), 10), []chat.ChangeRow{})
 	same(t, "an empty range", changes(message(4), message(2), 10), []chat.ChangeRow{})
 	same(t, "another conversation's", read(s.Changes(ctx, user(1), conversation(3), chat.NoMessage, message(99), 10)), []chat.ChangeRow{})
