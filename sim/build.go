@@ -72,6 +72,9 @@ func (w *world) build() {
 		}
 		w.users = append(w.users, &user{name: fmt.Sprintf("user%d", i), id: chat.UserID(w.uuid(0x10)), zone: zone})
 	}
+	for i := range w.mood.crowd {
+		w.crowd = append(w.crowd, &user{name: fmt.Sprintf("crowd%d", i), id: chat.UserID(w.uuid(0x11)), zone: pick[chat.Zone](w.rng, "world", "pair")})
+	}
 	for i, u := range w.users {
 		w.addClient(u)
 		if i%3 == 0 {

@@ -5,6 +5,7 @@ import (
 	"reflect"
 
 	"meridian/chat"
+	"meridian/replication"
 )
 
 // atRest says that nothing is under way any more.
@@ -22,6 +23,9 @@ func (w *world) unrest() string {
 		if k := n.core.Submits(); k > 0 {
 			return fmt.Sprintf("%s has %d submits not answered", n.name(), k)
 		}
+		if k := n.core.Looks(); k > 0 {
+			return fmt.Sprintf("%s has %d groups to look at", n.name(), k)
+		}
 		if m := n.core.Marks(n.clock()); m.Global <= healedAt.Add(2*w.mood.skew) {
 			return fmt.Sprintf("global time of %s stands at %s", n.name(), m.Global.Time())
 		}
@@ -30,12 +34,14 @@ func (w *world) unrest() string {
 		switch {
 		case c.session == nil || c.awaiting:
 			return c.name + " is not connected"
+		case len(c.stale) > 0:
+			return c.name + " has not read a group since it changed"
 		case len(c.outbox) > 0:
 			return fmt.Sprintf("%s waits for acks of %d, first %s", c.name, len(c.outbox), c.outbox[0])
 		case c.missing() != "":
 			return c.missing()
-		case len(c.view) > len(c.mailbox()):
-			return c.name + " still shows what became an alias"
+		case c.alien() != "":
+			return c.alien()
 		}
 	}
 	return ""
@@ -43,26 +49,41 @@ func (w *world) unrest() string {
 
 // missing names a message of the mailbox that the device does not show, "" if there is none.
 func (c *client) missing() string {
-	for _, row := range c.mailbox() {
-		if _, ok := c.view[row.ID]; !ok {
-			return fmt.Sprintf("%s does not show %s, %s", c.name, row.ID, c.w.byClient[row.Client])
+	for _, m := range c.mailbox() {
+		if _, ok := c.view[m.row.ID]; !ok {
+			return fmt.Sprintf("%s does not show %s, %s", c.name, m.row.ID, c.w.byClient[m.row.Client])
 		}
 	}
 	return ""
 }
 
-// mailbox is what the device's own region would show.
-func (c *client) mailbox() []chat.MessageRow {
-	var rows []chat.MessageRow
-	t := c.endpoints[c.at].tables
-	for _, conv := range t.Conversations(c.user.id, chat.NoMessage, everything) {
-		for _, row := range t.Messages(c.user.id, conv.ID, chat.NoMessage, everything) {
-			if row.AliasOf == chat.NoMessage {
-				rows = append(rows, row)
-			}
+// alien names a message that the device shows and the mailbox has not, as what became an alias, "" if there is none. (A group's
+// may have been shown before somebody was removed.)
+func (c *client) alien() string {
+	mailbox := map[chat.MessageID]bool{}
+	for _, m := range c.mailbox() {
+		mailbox[m.row.ID] = true
+	}
+	alien := chat.NoMessage
+	for id, on := range c.view {
+		if !mailbox[id] && on.row.Owner != chat.UserID(on.row.Conversation) && (alien == chat.NoMessage || id.Compare(alien) < 0) {
+			alien = id
 		}
 	}
-	return rows
+	if alien == chat.NoMessage {
+		return ""
+	}
+	return fmt.Sprintf("%s shows %s, which is not in its mailbox", c.name, alien)
+}
+
+// mailbox is what the device's own region would show.
+func (c *client) mailbox() []seen {
+	var list []seen
+	n := c.endpoints[c.at]
+	for _, conv := range n.tables.Conversations(c.user.id, chat.NoMessage, everything) {
+		list = append(list, n.mailbox(c.user.id, n.ofMailbox(c.user.id, conv.ID), conv.ID, false)...)
+	}
+	return list
 }
 
 // check asks for every promise, in a world at rest.
@@ -72,6 +93,9 @@ func (w *world) check() {
 	w.checkViews()
 	w.checkAlike()
 	w.checkResidency()
+	w.checkGroups()
+	w.checkActs()
+	w.checkShown(final)
 }
 
 // checkMailboxes: every acknowledged send once in every mailbox that must have it, under one id; nothing else.
@@ -82,7 +106,7 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 		for _, row := range n.tables.AllMessages() {
 			w.checked(PromiseInvented)
 			s := w.byClient[row.Client]
-			if s == nil || row.Sender != s.from.user.id || row.Conversation != s.conversation || row.Owner != s.from.user.id && row.Owner != s.to.id {
+			if s == nil || row.Sender != s.from.user.id || row.Conversation != s.conversation || !s.owns(row.Owner) {
 				w.violate(PromiseInvented, "%s holds message %s of nobody", n.region, row.ID)
 				continue
 			}
@@ -102,6 +126,9 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 			final[s] = row.ID
 		}
 		for _, s := range w.history {
+			if s.to == nil {
+				continue
+			}
 			for _, owner := range []*user{s.from.user, s.to} {
 				w.checked(PromiseOnce)
 				want := 0
@@ -115,6 +142,14 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 		}
 	}
 	return final
+}
+
+// owns says whether a copy of the message belongs into the mailbox.
+func (s *send) owns(owner chat.UserID) bool {
+	if s.to == nil {
+		return owner == chat.UserID(s.conversation)
+	}
+	return owner == s.from.user.id || owner == s.to.id
 }
 
 // checkOrder: a device's messages keep their order, and a reply stands after what it answers.
@@ -148,15 +183,21 @@ func (w *world) checkOrder(final map[*send]chat.MessageID) {
 	}
 }
 
-// checkViews: what a device has shown, live and after resumes, is its mailbox.
+// checkViews: what a device has shown, live and after resumes, is its mailbox, each message as its changes make it.
 func (w *world) checkViews() {
 	for _, c := range w.clients {
 		w.checked(PromiseNoGap)
 		if m := c.missing(); m != "" {
 			w.violate(PromiseNoGap, "%s", m)
 		}
-		if have, want := len(c.view), len(c.mailbox()); have > want {
-			w.violate(PromiseOnce, "%s shows %d messages, its mailbox has %d", c.name, have, want)
+		for _, m := range c.mailbox() {
+			on, ok := c.view[m.row.ID]
+			if is := replication.View(&m.row, m.changes, nil, c.user.id); ok && !m.vain && !reflect.DeepEqual(on.view(), is) {
+				w.violate(PromiseConverge, "%s shows %s as %+v, it is %+v", c.name, m.row.ID, on.view(), is)
+			}
+		}
+		if m := c.alien(); m != "" {
+			w.violate(PromiseOnce, "%s", m)
 		}
 	}
 }
@@ -185,8 +226,9 @@ func (w *world) checkAlike() {
 func (n *site) about(u *user) []any {
 	t := n.tables
 	list := []any{t.Contacts(u.id, chat.NoUser, everything), t.Blocks(u.id), t.Conversations(u.id, chat.NoMessage, everything), t.AccountOf(u.id)}
+	_, last := replication.GroupQuery{Since: 1}.Targets(nil, false)
 	for _, conv := range t.Conversations(u.id, chat.NoMessage, everything) {
-		list = append(list, t.Marks(u.id, conv.ID), t.Messages(u.id, conv.ID, chat.NoMessage, everything))
+		list = append(list, t.Marks(u.id, conv.ID), t.Messages(u.id, conv.ID, chat.NoMessage, everything), t.Changes(u.id, conv.ID, chat.NoMessage, last, everything))
 	}
 	return list
 }

@@ -20,12 +20,17 @@ type client struct {
 	had       int // turns
 	lived     int // stretches at the keyboard
 	roams     int
+	from      *node // of the last welcome
 	session   *session
 
 	// What a device keeps over reconnects.
 	outbox    []*send
 	cursor    string // "" until the first history is here
-	view      map[chat.MessageID]chat.ClientID
+	view      map[chat.MessageID]*shown
+	recent    []chat.MessageID // on the screen lately
+	groups    map[chat.ConversationID]*groupView
+	joined    []chat.ConversationID // keys of groups, in order
+	stale     map[chat.ConversationID]bool
 	aliases   map[chat.MessageID]chat.MessageID
 	lastAcked chat.MessageID
 	newest    map[chat.ConversationID]chat.MessageID
@@ -38,7 +43,7 @@ type client struct {
 // send is one message that a device wants sent.
 type send struct {
 	from         *client
-	to           *user
+	to           *user // nil: to a group
 	n            int
 	client       chat.ClientID
 	conversation chat.ConversationID
@@ -50,7 +55,12 @@ type send struct {
 }
 
 // String names the send in messages.
-func (s *send) String() string { return fmt.Sprintf("%s#%d to %s", s.from.name, s.n, s.to.name) }
+func (s *send) String() string {
+	if s.to == nil {
+		return fmt.Sprintf("%s#%d to group %s", s.from.name, s.n, s.conversation)
+	}
+	return fmt.Sprintf("%s#%d to %s", s.from.name, s.n, s.to.name)
+}
 
 func (w *world) addClient(u *user) {
 	n := w.devices
@@ -59,7 +69,8 @@ func (w *world) addClient(u *user) {
 		return
 	}
 	c := &client{
-		w: w, user: u, number: n, name: fmt.Sprintf("%s/%d", u.name, n), view: map[chat.MessageID]chat.ClientID{},
+		w: w, user: u, number: n, name: fmt.Sprintf("%s/%d", u.name, n), view: map[chat.MessageID]*shown{},
+		groups: map[chat.ConversationID]*groupView{}, stale: map[chat.ConversationID]bool{},
 		aliases: map[chat.MessageID]chat.MessageID{}, newest: map[chat.ConversationID]chat.MessageID{},
 	}
 	for _, r := range w.topology.Zones[u.zone].Regions {
@@ -143,28 +154,37 @@ func (c *client) roam() {
 func (c *client) welcome(s *session, fresh bool, cursor string) {
 	c.session = s
 	c.awaiting, c.next = fresh, cursor
+	for _, id := range c.joined {
+		if s.node != c.from { // another region may know more, and have told it long ago
+			c.stale[id] = true
+		}
+	}
+	c.from = s.node
 	c.w.note(c.name, "welcome in %s, anew %v, %d to send again", s.node.region, fresh, len(c.outbox))
 	if fresh {
 		s.pull(func() {
 			h := history{}
-			t := s.node.tables
-			for _, conv := range t.Conversations(c.user.id, chat.NoMessage, everything) {
-				h.rows = append(h.rows, t.Messages(c.user.id, conv.ID, chat.NoMessage, everything)...)
+			for _, conv := range s.node.tables.Conversations(c.user.id, chat.NoMessage, everything) {
+				if conv.Group {
+					h.groups = append(h.groups, s.node.readGroup(c.user.id, conv.ID))
+				} else {
+					h.rows = append(h.rows, s.node.mailbox(c.user.id, c.user.id, conv.ID, true)...)
+				}
 			}
 			s.push(func() { c.history(h) })
 		})
 	}
+	c.readStale()
 	c.resend()
 }
 
 // history takes the mailboxes; from now on the cursor counts.
 func (c *client) history(h history) {
-	for _, row := range h.rows {
-		if row.AliasOf != chat.NoMessage {
-			c.rekey(row.ID, row.AliasOf)
-			continue
-		}
-		c.show(row)
+	for i := range h.rows {
+		c.take(&h.rows[i])
+	}
+	for _, g := range h.groups {
+		c.groupRead(g)
 	}
 	c.awaiting = false
 	c.cursor = c.next
@@ -179,21 +199,34 @@ func (c *client) keep(cursor string) {
 	c.cursor = cursor
 }
 
-func (c *client) message(row chat.MessageRow, cursor string) {
-	if row.AliasOf != chat.NoMessage {
-		c.rekey(row.ID, row.AliasOf)
-	} else {
-		c.show(row)
-	}
+func (c *client) message(m seen, cursor string) {
+	c.take(&m)
 	c.keep(cursor)
 }
 
-// show puts a message on the screen, unless it is there or known under another id.
-func (c *client) show(row chat.MessageRow) {
+func (c *client) take(m *seen) {
+	if m.row.AliasOf != chat.NoMessage {
+		c.rekey(m.row.ID, m.row.AliasOf)
+		return
+	}
+	c.show(m)
+}
+
+// show puts a message on the screen, unless it is known under another id.
+func (c *client) show(m *seen) {
+	row := &m.row
 	if _, gone := c.aliases[row.ID]; gone {
 		return
 	}
-	c.view[row.ID] = row.Client
+	on, ok := c.view[row.ID]
+	if !ok {
+		on = &shown{row: *row, changes: map[changeKey]chat.ChangeRow{}}
+		c.view[row.ID] = on
+		c.recent = append(c.recent[max(0, len(c.recent)-20):], row.ID)
+	}
+	for i := range m.changes {
+		on.learn(&m.changes[i])
+	}
 	if c.newest[row.Conversation].Compare(row.ID) < 0 {
 		c.newest[row.Conversation] = row.ID
 	}
@@ -227,18 +260,26 @@ func (c *client) live() {
 	if c.turn() && c.session != nil {
 		c.fidget()
 	}
+	if c.turn() && c.session != nil {
+		c.congregate()
+	}
 }
 
 // write puts a message into the outbox, and on the wire if there is one.
 func (c *client) write() {
 	w := c.w
-	to := w.users[w.rng.IntN(len(w.users))]
-	if to == c.user {
-		return
-	}
-	s := &send{
-		from: c, to: to, n: len(w.history), client: chat.ClientID(w.uuid(0x20)),
-		conversation: chat.DirectConversation(c.user.id, to.id), body: fmt.Sprintf("body %d of %s", len(w.history), c.name),
+	s := &send{from: c, n: len(w.history), client: chat.ClientID(w.uuid(0x20)), body: fmt.Sprintf("body %d of %s", len(w.history), c.name)}
+	if len(c.joined) > 0 && w.chance(0.4) {
+		s.conversation = pick(w.rng, c.joined...)
+		if c.groups[s.conversation].role == chat.RoleNone && w.chance(0.9) {
+			return
+		}
+	} else {
+		s.to = w.users[w.rng.IntN(len(w.users))]
+		if s.to == c.user {
+			return
+		}
+		s.conversation = chat.DirectConversation(c.user.id, s.to.id)
 	}
 	if w.chance(0.5) {
 		s.replyTo = c.newest[s.conversation]
@@ -300,7 +341,7 @@ func (c *client) refused(m *send, err error) {
 	if !e.Retryable() {
 		m.failed = e.Code
 		c.forget(m)
-		if e.Code != chat.CodeDenied {
+		if e.Code != chat.CodeDenied && (e.Code != chat.CodeNotMember || m.to != nil) {
 			c.w.violate(PromiseProtocol, "%s refused for good: %v", m, err)
 		}
 		return

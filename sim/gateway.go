@@ -26,7 +26,10 @@ type session struct {
 }
 
 // history is what a client reads over REST when it starts anew.
-type history struct{ rows []chat.MessageRow }
+type history struct {
+	rows   []seen
+	groups []groupHistory
+}
 
 // hello opens a session on the node, where a client resumes from its cursor.
 func (n *node) hello(c *client, gen int) {
@@ -75,10 +78,19 @@ func (n *node) hear(from *node, owners []chat.UserID) {
 // poke has the sessions of these owners read.
 func (n *node) poke(owners []chat.UserID) {
 	for _, s := range n.sessions {
-		if s.open && slices.Contains(owners, s.client.user.id) && !n.w.chance(0.1) {
+		if s.open && slices.ContainsFunc(owners, s.reads) && !n.w.chance(0.1) {
 			s.read()
 		}
 	}
+}
+
+// reads says whether the session reads the owner's inbox log.
+func (s *session) reads(owner chat.UserID) bool {
+	if owner == s.client.user.id {
+		return true
+	}
+	_, ok := s.node.tables.Conversation(s.client.user.id, chat.ConversationID(owner))
+	return ok
 }
 
 // read takes the marks, and a little later reads the log: in this order, or what becomes visible in between is lost.
@@ -98,8 +110,7 @@ func (s *session) read() {
 		if !s.open {
 			return
 		}
-		rows := n.tables.Inbox(s.client.user.id, after, upTo, pageRows)
-		complete := len(rows) < pageRows
+		rows, complete := n.inbox(s.client.user.id, after, upTo)
 		for _, e := range s.reader.Page(rows, complete) {
 			s.deliver(e)
 		}
@@ -119,9 +130,21 @@ func (s *session) deliver(e replication.Entry) {
 			s.node.w.violate(PromiseOnce, "%s: inbox of %s names message %s, which is not in the mailbox", s.node.region, c.user.name, e.Row.Ref)
 			return
 		}
-		s.push(func() { c.message(row, cursor) })
+		v := s.node.viewer(c.user.id, e.Row.Owner, e.Row.Conversation)
+		if row.AliasOf == chat.NoMessage && !v.sees(&row) {
+			s.push(func() { c.keep(cursor) })
+			return
+		}
+		now := v.view(row)
+		s.node.proveSeen(c.user.id, &now)
+		s.push(func() { c.message(now, cursor) })
+	case chat.InboxChange:
+		s.deliverChange(&e.Row, cursor)
+	case chat.InboxGroup, chat.InboxMember:
+		s.push(func() { c.groupChanged(e.Row.Conversation, cursor) })
 	case chat.InboxAlias:
 		s.push(func() { c.alias(e.Row.Op, e.Row.Ref, cursor) })
+		s.deliverChange(&e.Row, cursor) // what was done to the other id counts from now on
 	default:
 		s.push(func() { c.keep(cursor) })
 	}
@@ -167,15 +190,27 @@ func (s *session) close() {
 // send submits a client's message and sends back the acks.
 func (s *session) send(m *send, previous chat.ClientID, lastAcked chat.MessageID) {
 	n, c := s.node, s.client
+	var newest chat.MessageID
+	var owners []chat.Owner
+	if m.to != nil {
+		owners = []chat.Owner{c.user.owner(), m.to.owner()}
+	} else {
+		group := n.members(m.conversation)
+		if group.Role(c.user.id) == chat.RoleNone {
+			s.reply(func() { c.refused(m, &chat.Error{Code: chat.CodeNotMember, Op: "sim.send"}) })
+			return
+		}
+		newest, owners = group.Newest(), group.Owners(m.conversation)
+	}
 	in := replication.Submit{
 		Op: chat.Op{
-			Kind: chat.OpMessage, Author: c.user.owner(), Owners: []chat.Owner{c.user.owner(), m.to.owner()},
+			Kind: chat.OpMessage, Author: c.user.owner(), Owners: owners,
 			Client: m.client, Conversation: m.conversation, ReplyTo: m.replyTo, Body: []byte(m.body),
 		},
 		Previous: previous,
 		Known:    n.tables.Retries(c.user.id, m.client),
 	}
-	for _, id := range []chat.MessageID{m.replyTo, lastAcked} {
+	for _, id := range []chat.MessageID{m.replyTo, lastAcked, newest} {
 		if id != chat.NoMessage {
 			in.After = append(in.After, id)
 		}
@@ -219,11 +254,16 @@ func (s *session) reply(do func()) {
 	}
 }
 
+// mayWrite says whether people of one zone may write to those of another.
+func (w *world) mayWrite(from, to chat.Zone) bool {
+	return residency.Write(w.topology, from, to).Allowed()
+}
+
 // other submits an op that is not a message; nobody waits for it, and it may fail.
 func (s *session) other(op chat.Op, with *user) {
 	op.Author = s.client.user.owner()
 	op.Owners = []chat.Owner{op.Author}
-	if residency.Write(s.node.w.topology, op.Author.Zone, with.zone).Allowed() {
+	if s.node.w.mayWrite(op.Author.Zone, with.zone) {
 		op.Owners = append(op.Owners, with.owner())
 	}
 	s.node.submit(replication.Submit{Op: op}, func(sub replication.Submitted) {

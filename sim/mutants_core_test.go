@@ -13,7 +13,7 @@ var coreMutants = []mutant{
 		"	s.enqueue(fr)\n", "	s.enqueue(fr)\n	s.watermark = max(s.watermark, fr.watermark)\n",
 	}},
 	{"watermark when durable, though Local does not cover it", 10, "replication/receiver.go", []string{
-		"	s.next = max(s.next, d.watermark)\n	c.review(", "	s.next = max(s.next, d.watermark)\n	s.watermark = s.next\n	c.review(",
+		"	s.next = max(s.next, d.watermark)\n	for _, row", "	s.next = max(s.next, d.watermark)\n	s.watermark = s.next\n	for _, row",
 	}},
 	{"cursor = largest arrival seen", 10, "replication/cursor.go", []string{
 		"		r.after = max(r.after, rows[i].Arrival)\n", "		r.after = max(r.after, rows[i].Arrival)\n		r.global = r.after\n",
@@ -22,7 +22,7 @@ var coreMutants = []mutant{
 	{"own writes in flight ignored in Local", 10, "replication/marks.go", []string{"	if len(c.flight) > 0 {", "	if len(c.flight) > 1<<30 {"}},
 	{"sent watermark ignores writes in flight", 10, "replication/marks.go", []string{"	if len(log.flight) > 0 {", "	if len(log.flight) > 1<<30 {"}},
 	{"Global leaves out one origin", 10, "replication/marks.go", []string{"range c.order {", "range c.order[1:] {"}},
-	{"receiver without retry map", 3, "replication/receiver.go", []string{"known = c.sends.known(key, it.known)", "known = nil"}},
+	{"receiver without retry map", 3, "replication/receiver.go", []string{"c.sends.known(key, ofKey(it.known, key))...)", "c.sends.known(key, ofKey(it.known, key))[:0]...)"}},
 	{"the largest id wins", 3, "replication/apply.go", []string{"id.Compare(winner) < 0", "id.Compare(winner) > 0"}},
 	{"after ignored", 45, "replication/submit.go", []string{"	if h.in.Previous != chat.NoClient {", "	if false {"}},
 	{"zone ack when the frame left", 2, "replication/sender.go", []string{"	o.sent, o.sentAt = upTo, now\n", "	o.sent, o.sentAt = upTo, now\n	c.zoneAcked(o.log.stream, p.region, upTo)\n"}},

@@ -3,8 +3,8 @@ package sim
 // mergeMutants are of what reads a log, and of what a store does with rows that come in any order.
 var mergeMutants = []mutant{
 	{"stable time read after the log", 10, "sim/gateway.go", []string{
-		"	s.reading, s.again = true, false\n", "	s.reading, s.again = true, false\n	early := n.tables.Inbox(s.client.user.id, after, ^chat.HLC(0), pageRows)\n",
-		"		rows := n.tables.Inbox(s.client.user.id, after, upTo, pageRows)\n", "		_, _, _ = s.reader.Query(n.marks())\n		rows, _ := early, upTo\n",
+		"	s.reading, s.again = true, false\n", "	s.reading, s.again = true, false\n	early, all := n.inbox(s.client.user.id, after, ^chat.HLC(0))\n",
+		"		rows, complete := n.inbox(s.client.user.id, after, upTo)\n", "		_, _, _ = s.reader.Query(n.marks())\n		rows, complete, _ := early, all, upTo\n",
 	}},
 	{"cursor = largest message id", 10, "replication/cursor.go", []string{
 		"		r.after = max(r.after, rows[i].Arrival)\n", "		r.after = max(r.after, rows[i].Arrival)\n		r.global = max(r.global, rows[i].Op.Time())\n",

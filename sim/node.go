@@ -25,6 +25,8 @@ type node struct {
 	paused   time.Duration // until then nothing of the process runs
 	unsynced []*commit
 	sessions []*session
+	groups   map[chat.ConversationID]*replication.Members // folds made so far
+	told     map[chat.ConversationID]knownRoles
 	tokens   map[uint64]func(replication.Submitted)
 	zoned    map[uint64]func()
 	token    uint64
@@ -53,6 +55,7 @@ func (n *node) boot() {
 	n.life++
 	n.up = true
 	n.sessions, n.unsynced, n.lastWrite = nil, nil, 0
+	n.groups, n.told = map[chat.ConversationID]*replication.Members{}, map[chat.ConversationID]knownRoles{}
 	n.tokens, n.zoned = map[uint64]func(replication.Submitted){}, map[uint64]func(){}
 	id := n.tables.IdentityOf(n.ref.Node)
 	if replication.LifeEnded(id, n.tables.Nodes()) {
@@ -68,6 +71,7 @@ func (n *node) boot() {
 	n.core = replication.New(cfg, replication.Restored{
 		Identity: id, Applied: n.tables.Applied(), Lives: n.tables.Nodes(),
 		Positions: n.tables.Positions(chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation}),
+		Last:      n.lastOps(id),
 	})
 	n.w.note(n.name(), "boot, last seq %d", id.LastSeq)
 	n.later(0, n.ticking)
@@ -142,6 +146,8 @@ func (n *node) step(in replication.Input) {
 			n.crash()
 		case replication.Review:
 			n.review(out)
+		case replication.Look:
+			n.look(out)
 		case replication.LifeOver:
 			n.lifeOver(out.Reason)
 			return
@@ -286,9 +292,11 @@ func (n *node) readLog(out replication.ReadLog) {
 func (n *node) received(peer chat.NodeRef, f replication.Frame) {
 	known := map[int][]chat.RetryRow{}
 	for i := range f.Ops {
-		if f.Ops[i].Kind == chat.OpMessage {
-			if rows := n.tables.Retries(f.Ops[i].Author.ID, f.Ops[i].Client); len(rows) > 0 {
-				known[i] = rows
+		if op := &f.Ops[i]; op.Kind == chat.OpMessage {
+			known[i] = n.tables.Retries(op.Author.ID, op.Client)
+		} else if op.Kind == chat.OpRows {
+			for _, row := range op.Rows.Messages {
+				known[i] = append(known[i], n.tables.Retries(row.Sender, row.Client)...)
 			}
 		}
 	}

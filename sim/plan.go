@@ -70,7 +70,7 @@ func (p Plan) busy() time.Duration {
 }
 
 // turnsEachHalfMinute bounds what people do, so that the work of a world is bounded.
-const turnsEachHalfMinute = 375
+const turnsEachHalfMinute = 450
 
 func (p Plan) turnsMax() int {
 	return int(turnsEachHalfMinute * max(p.busy(), busyDefault) / (30 * time.Second))

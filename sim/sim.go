@@ -63,6 +63,7 @@ const (
 	PromiseConverge  = "every region ends alike"
 	PromiseLiveness  = "everything comes to rest"
 	PromiseProtocol  = "the protocol is kept"
+	PromiseMembers   = "members see what membership allows"
 	PromiseNoPanic   = "nothing panics"
 )
 

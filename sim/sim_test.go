@@ -31,7 +31,7 @@ func TestPromises(t *testing.T) {
 	}
 	for _, promise := range []string{
 		PromiseDurable, PromiseOnce, PromiseInvented, PromiseOrder, PromiseNoGap, PromiseResidency, PromiseConverge,
-		PromiseLiveness, PromiseProtocol, PromiseNoPanic,
+		PromiseLiveness, PromiseProtocol, PromiseMembers, PromiseNoPanic,
 	} {
 		if res.Checks[promise] == 0 {
 			t.Errorf("no world checked %q", promise)

@@ -34,6 +34,9 @@ type world struct {
 	devices  int     // that people have, with those that the plan leaves out
 	history  []*send // every send ever made
 	byClient map[chat.ClientID]*send
+	crowd    []*user // people without devices, for large groups
+	groups   []*group
+	acts     []*act // what else people did, as far as it was acknowledged
 
 	mood       mood
 	healed     bool
@@ -56,6 +59,8 @@ type mood struct {
 	roamEvery   time.Duration
 	retention   time.Duration // of inbox logs as told by the floor; 0: for ever
 	partialLoss float64       // chance that an unsynced write survives a crash
+	groups      int           // how many are made
+	crowd       int           // people without devices
 }
 
 // create makes the world as it is before anything happens.
@@ -73,6 +78,10 @@ func (w *world) create(plan Plan, tell func(line string)) {
 		roamEvery:   pick(w.rng, 3*time.Second, 10*time.Second),
 		retention:   pick(w.rng, 0, 0, 20*time.Second),
 		partialLoss: pick(w.rng, 0, 0.5, 0.9),
+		groups:      pick(w.rng, 0, 1, 2, 3),
+	}
+	if w.mood.groups > 0 && w.chance(0.02) {
+		w.mood.crowd = 300
 	}
 	plan.calm(&w.mood)
 	w.build()
