@@ -21,10 +21,16 @@ func (c *Core) runRelogs(now time.Time) {
 		op := c.relogs[0]
 		c.relogs = c.relogs[1:]
 		op.Logged = c.clock.Next(now)
-		c.enter(now, op, func(_ time.Time, _ chat.Op, err error) {
+		c.enter(now, op, func(now time.Time, entered chat.Op, err error) {
 			if err != nil {
 				c.relogs = append(c.relogs, op)
+				return
 			}
+			var items []reviewItem // the send may have come again meanwhile, under another id
+			for _, send := range sendsOf(&entered) {
+				items = append(items, reviewItem{op: send})
+			}
+			c.review(now, items, func(time.Time, []chat.MessageID) {})
 		})
 	}
 }

@@ -89,7 +89,7 @@ func (c *Core) giveUp(now time.Time) {
 		return
 	}
 	l.asking, l.givenUp = true, true
-	c.emit(Renew{Until: chat.LeaseGivenUp, Low: c.low(now)})
+	c.emit(Renew{Until: chat.LeaseGivenUp, Low: min(c.low(now), c.unlooked())})
 }
 
 // renewed takes the answer, and the word on the other nodes that came with it.
