@@ -8,7 +8,7 @@ import (
 // In hundreds of worlds full of faults a name is never two people's, no success is lost, every region ends alike, and whoever
 // wants a name that nobody has gets it once the world is well.
 func TestClaims(t *testing.T) {
-	seeds := 400
+	seeds := 1000
 	if testing.Short() {
 		seeds = 60
 	}
