@@ -153,6 +153,9 @@ export class Person {
     const entry = this.waiting.get(frame.client_id);
     if (!entry || (frame.level !== 'zone' && frame.level !== this.maxLevel)) return;
     this.waiting.delete(frame.client_id);
+    const { t, client_id, body, reply_to } = entry.frame;
+    // The message itself goes to other devices only.
+    if (t === 'send') this.came({ id: frame.message_id, sender: this.me, client_id, body, sent_at: frame.sent_at, ...(reply_to ? { reply_to } : {}) });
     entry.resolve(frame);
   }
 

@@ -158,7 +158,7 @@ export class Region {
       case 'ping':
         return link.send({ t: 'pong' });
       case 'send':
-        return this.acknowledge(link, frame.client_id, world.send(link.user, frame));
+        return this.acknowledge(link, frame.client_id, world.send(link.user, frame, link));
       case 'edit':
       case 'delete':
       case 'react':

@@ -67,8 +67,8 @@ export class World {
     return this.conversations.get(id);
   }
 
-  /** send stores a message once for each (sender, client_id). */
-  send(sender, frame) {
+  /** send stores a message once for each (sender, client_id). The socket that it came by gets the acknowledgement only. */
+  send(sender, frame, from) {
     const known = this.sends.get(`${sender.id}/${frame.client_id}`);
     if (known) return known;
     if (!frame.body?.text?.trim()) throw refusal(400, 'empty_text', 'a message needs a text');
@@ -89,7 +89,7 @@ export class World {
     conversation.answered.add(sender.id);
     for (const member of conversation.members) {
       if (!this.mayRead(member, message)) continue;
-      this.tell(member, { t: 'message', message: { ...message } });
+      this.tell(member, { t: 'message', message: { ...message } }, from);
       if (member !== sender && this.isOnline(member)) this.mark(conversation, member, 'delivered', message.id);
     }
     return message;
@@ -127,11 +127,11 @@ export class World {
     return { user: ref(other), state: accepted ? 'accepted' : 'outgoing', since };
   }
 
-  /** tell appends an event to a user's log and pushes it to the user's sockets. */
-  tell(user, event) {
+  /** tell appends an event to a user's log and pushes it to the user's sockets, but for one. */
+  tell(user, event, but) {
     user.log.push(event);
     const frame = { ...event, cursor: String(user.log.length) };
-    for (const socket of this.sockets) if (socket.user === user) socket.send(frame);
+    for (const socket of this.sockets) if (socket.user === user && socket !== but) socket.send(frame);
   }
 
   conversationRow(conversation, user) {
