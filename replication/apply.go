@@ -2,6 +2,7 @@ package replication
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"maps"
 	"slices"
 	"time"
@@ -37,14 +38,28 @@ func date(op *chat.Op) {
 // retryRow is what remembers the send op.
 func retryRow(op *chat.Op) chat.RetryRow {
 	return chat.RetryRow{
-		Sender: op.Author.ID, Client: op.Client, Conversation: op.Conversation, BodyHash: op.BodyHash,
+		Sender: op.Author.ID, Client: op.Client, Conversation: op.Conversation, BodyHash: contentHash(op),
 		ID: op.ID, Stream: op.Stream, Seq: op.Seq,
 	}
 }
 
+// contentHash tells a repetition from another send under the same client id: by the text, and by what a change does to what.
+func contentHash(op *chat.Op) [32]byte {
+	if op.Kind != chat.OpChange {
+		return op.BodyHash
+	}
+	c := op.Change
+	b := append([]byte("meridian.change"), byte(c.Kind))
+	if c.On {
+		b[len(b)-1] |= 0x80
+	}
+	b = append(append(b, c.Target[:]...), op.BodyHash[:]...)
+	return sha256.Sum256(append(b, c.Emoji...))
+}
+
 // sameContent says whether row remembers the very same message.
 func sameContent(row *chat.RetryRow, op *chat.Op) bool {
-	return row.Conversation == op.Conversation && row.BodyHash == op.BodyHash
+	return row.Conversation == op.Conversation && row.BodyHash == contentHash(op)
 }
 
 // applier turns ops into the rows that region self keeps. The rows of a set of ops, stored in whatever order the ops came,
@@ -77,6 +92,8 @@ func (a *applier) apply(op *chat.Op, arrival chat.HLC, known []chat.RetryRow) {
 	case chat.OpRows:
 		a.rows(op, known)
 		return
+	case chat.OpChange:
+		a.batch.Retries = append(a.batch.Retries, retryRow(op))
 	}
 	for _, owner := range a.owners(op) {
 		switch op.Kind {

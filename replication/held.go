@@ -13,9 +13,12 @@ type SendKey struct {
 	Client chat.ClientID
 }
 
+// isSend says whether the op is remembered by its client id, so that a repetition is answered and does nothing.
+func isSend(op *chat.Op) bool { return op.Kind == chat.OpMessage || op.Kind == chat.OpChange }
+
 // sendKeys gives the sends that op is, or brings, each once.
 func sendKeys(op *chat.Op) []SendKey {
-	if op.Kind == chat.OpMessage {
+	if isSend(op) {
 		return []SendKey{{op.Author.ID, op.Client}}
 	}
 	if op.Kind != chat.OpRows {
@@ -38,7 +41,7 @@ func sendKeys(op *chat.Op) []SendKey {
 
 // retryRows are what remembers the sends that op is, or brings.
 func retryRows(op *chat.Op) []chat.RetryRow {
-	if op.Kind == chat.OpMessage {
+	if isSend(op) {
 		return []chat.RetryRow{retryRow(op)}
 	}
 	return op.Rows.Retries

@@ -87,7 +87,7 @@ func (c *Core) shares(op *chat.Op) residency.Decision {
 // admit stamps and writes the op, answers it as a retry, refuses it, or leaves it waiting for something. It is called again
 // when that has happened.
 func (c *Core) admit(now time.Time, h *held) {
-	if h.in.Op.Kind == chat.OpMessage && !h.claim {
+	if isSend(&h.in.Op) && !h.claim {
 		if c.sends.busy(h.key) {
 			c.sends.wait(h.key, h)
 			return

@@ -51,7 +51,7 @@ func (s *Service) submitInput(ctx context.Context, sub *submit) (replication.Inp
 	s.nextToken++
 	in := replication.Submit{Token: s.nextToken, Op: sub.op, After: sub.after, Previous: sub.previous}
 	var err error
-	if sub.op.Kind == chat.OpMessage {
+	if sub.op.Kind == chat.OpMessage || sub.op.Kind == chat.OpChange {
 		if in.Known, err = s.opt.Store.Retries(ctx, sub.op.Author.ID, sub.op.Client); err == nil && sub.previous != chat.NoClient {
 			in.PreviousKnown, err = s.opt.Store.Retries(ctx, sub.op.Author.ID, sub.previous)
 		}
