@@ -59,3 +59,29 @@ func TestResumeInAnotherRegion(t *testing.T) {
 		}
 	}
 }
+
+// Who was away for longer than a page of the log is told all of it, in order, and the region lives.
+func TestResumeOverSeveralPages(t *testing.T) {
+	w := newWorld(t)
+	ny := w.signUp("us-east", "newyork_user", "")
+	paris := w.signUp("eu-west", "paris_user", "")
+	a, _ := w.connect("us-east", ny, "")
+	b, _ := w.connect("eu-west", paris, "")
+	a.say("paris_user", "first", "region")
+	cursor := b.expect("message", nil)["cursor"].(string)
+	_ = b.ws.Close()
+	const missed = 400 // a page is 256, and 500 may be sent in a burst
+	for i := range missed {
+		level := "region"
+		if i == missed-1 {
+			level = "zone"
+		}
+		a.say("paris_user", fmt.Sprintf("missed %d", i), level)
+	}
+	b, _ = w.connect("eu-west", paris, cursor)
+	for i := range missed {
+		if text := textOf(b.expect("message", nil)); text != fmt.Sprintf("missed %d", i) {
+			t.Fatalf("got %q instead of message %d", text, i)
+		}
+	}
+}

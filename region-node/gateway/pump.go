@@ -24,6 +24,7 @@ func (s *session) pump() error {
 			rows[i] = entries[i].Row
 		}
 		positions := s.reader.Page(rows, complete)
+		entries = entries[:len(positions)] // a page that was cut off leaves its last arrival to the next one
 		frames := make([][]byte, 0, len(entries))
 		for i := range entries {
 			frame, err := s.frameOf(&entries[i], positions[i].Cursor.String())
