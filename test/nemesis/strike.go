@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"meridian/chat"
@@ -67,12 +68,15 @@ func (s *Scenario) Strike(ctx context.Context, f Fault) error {
 	if err := f.Mend(s); err != nil {
 		return fmt.Errorf("mend %s: %w", f.Name, err)
 	}
-	if f.Exits {
-		s.World.Exits()
+	if exits := s.World.Exits(); len(exits) > 0 && !f.Exits {
+		return fmt.Errorf("%s: %s", f.Name, strings.Join(exits, "; "))
 	}
 	out.Mended = report.Seconds(mended)
 	s.recovery(ctx, mended, &out)
 	s.Report.Faults = append(s.Report.Faults, out)
+	if exits := s.World.Exits(); len(exits) > 0 {
+		return fmt.Errorf("after %s: %s", f.Name, strings.Join(exits, "; "))
+	}
 	if len(s.lost) == 0 {
 		s.Fleet.GoHome()
 	}
@@ -144,7 +148,7 @@ func (s *Scenario) watch(ctx context.Context, victims []*fleet.Person, hits []ch
 // recovery waits until every node serves and something written after the mending has been shown between every two regions.
 func (s *Scenario) recovery(ctx context.Context, mended time.Duration, out *report.Fault) {
 	pairs := len(s.surviving()) * len(s.surviving())
-	for s.Fleet.Now()-mended < recoverTimeout && ctx.Err() == nil {
+	for s.Fleet.Now()-mended < recoverTimeout && ctx.Err() == nil && !s.World.Exited() {
 		first := s.Fleet.Paths(mended)
 		for pair := range first {
 			if slices.Contains(s.lost, pair[0]) || slices.Contains(s.lost, pair[1]) {

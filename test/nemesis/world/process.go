@@ -132,6 +132,13 @@ func (w *World) signal(ref chat.NodeRef, s syscall.Signal) error {
 	return errors.New(ref.String() + " does not run")
 }
 
+// Exited says whether a process has ended without having been told to.
+func (w *World) Exited() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.exits) > 0
+}
+
 // Exits gives the processes that ended without having been told to, and forgets them.
 func (w *World) Exits() []string {
 	w.mu.Lock()

@@ -50,7 +50,7 @@ type World struct {
 
 	mu        sync.Mutex
 	processes map[chat.NodeRef]*process
-	// Exits are processes that ended without having been told to.
+	// exits are processes that ended without having been told to.
 	exits []string
 }
 
