@@ -265,6 +265,7 @@ func (s *session) startWriter() {
 
 // write sends until nothing waits. What is queued goes first: welcome comes before the log.
 func (s *session) write() {
+	defer s.contain()
 	for {
 		s.mu.Lock()
 		frames, dirty := s.queue, s.dirty

@@ -9,6 +9,7 @@ const maxWatched = 500
 
 // watchPeers follows the presence of contacts and of the people of the latest conversations.
 func (s *session) watchPeers() {
+	defer s.contain()
 	contacts, err := s.g.opt.Store.Contacts(s.ctx, s.self.ID, chat.NoUser, maxWatched)
 	if err != nil {
 		return // the socket is ending, or the store is: the pump says so
