@@ -80,6 +80,9 @@ func (n *Node) onRequest(ctx context.Context, peer chat.NodeRef, method string, 
 	if method == edge.MethodHTTP {
 		return n.edge.ServeForwarded(ctx, payload)
 	}
+	if reply, ok, err := n.verify.Handle(ctx, peer.Region, method, payload); ok {
+		return reply, err
+	}
 	return n.auth.HandleRequest(ctx, peer.Region, method, payload)
 }
 

@@ -21,6 +21,7 @@ import (
 	"meridian/region-node/people"
 	"meridian/region-node/presence"
 	"meridian/region-node/rest"
+	"meridian/region-node/verify"
 	"meridian/replication"
 	"meridian/replication/link"
 )
@@ -57,6 +58,8 @@ type Options struct {
 	Address func(*http.Request) netip.Addr
 	// Country gives the ISO 3166-1 alpha-2 code of an address, "" if unknown.
 	Country func(netip.Addr) string
+	// CatchUp: the store was restored from a copy; the node is not ready until it has what others originated meanwhile.
+	CatchUp bool
 	// Simulate lets clients claim an address by "as": a local `up` only.
 	Simulate bool
 	Now      func() time.Time
@@ -79,7 +82,8 @@ type Node struct {
 	presence *presence.Service
 	backbone *backbone
 	identity chat.Identity
-	over     chan struct{}
+	over     chan bool
+	verify   *verify.Service
 	rest     http.Handler
 
 	servers []*http.Server
@@ -97,12 +101,12 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		opt: opt, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(), over: make(chan struct{}),
+		opt: opt, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(), over: make(chan bool, 1),
 		identity: identity, backbone: &backbone{built: make(chan struct{})},
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.messages, err = messages.New(ctx, messages.Options{
-		Core: n.coreConfig(identity), Store: opt.Store, Link: n.backbone, Now: opt.Now, LifeOver: n.lifeOver, Log: opt.Log, Metrics: opt.Metrics, Tracer: opt.Tracer,
+		Core: n.coreConfig(identity), Store: opt.Store, Link: n.backbone, Now: opt.Now, LifeOver: n.lifeOver, CatchUp: opt.CatchUp, Log: opt.Log, Metrics: opt.Metrics, Tracer: opt.Tracer,
 	})
 	if err != nil {
 		return nil, err
@@ -111,6 +115,9 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 		return nil, err
 	}
 	n.buildPeople()
+	n.verify = verify.New(verify.Options{
+		Self: opt.Region, Topology: n.topology, Store: opt.Store, Remote: n.backbone, Submitter: n.messages, Now: opt.Now, Log: opt.Log,
+	})
 	n.buildEdge(n.identity)
 	return n, nil
 }
@@ -134,10 +141,19 @@ func (n *Node) lease() time.Duration {
 	return 0
 }
 
-// Over is closed when this life of the node has ended: close the node and make it anew.
-func (n *Node) Over() <-chan struct{} { return n.over }
+// Over tells once that this life of the node has ended: close the node and make it anew. True: the store was restored from a
+// copy, and the node that is made on it has to catch up (Options.CatchUp).
+func (n *Node) Over() <-chan bool { return n.over }
 
-func (n *Node) lifeOver(string) { close(n.over) }
+// Done is closed when the node has been closed or killed.
+func (n *Node) Done() <-chan struct{} { return n.ctx.Done() }
+
+func (n *Node) lifeOver(restored bool) {
+	select {
+	case n.over <- restored:
+	default: // it was told
+	}
+}
 
 const (
 	// relayBatchOps and relayBatchBytes bound one relay frame; a frame of the link holds at most 4 MiB.

@@ -66,6 +66,27 @@ func (c *Core) Origins(now time.Time) []OriginStatus {
 	return list
 }
 
+// CaughtUp says that everything which the linked regions originated at or before since is visible here.
+func (c *Core) CaughtUp(since chat.HLC) bool {
+	linked := false
+	for _, r := range c.order {
+		p := c.peers[r]
+		if !p.up() {
+			continue
+		}
+		linked = true
+		if len(p.streams) == 0 {
+			return false
+		}
+		for _, s := range p.streams {
+			if s.watermark < since {
+				return false
+			}
+		}
+	}
+	return linked || len(c.order) == 0
+}
+
 // Submits counts the submits that are not answered yet.
 func (c *Core) Submits() int { return c.sends.active }
 

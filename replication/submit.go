@@ -60,6 +60,14 @@ func (c *Core) refuse(in *Submit) error {
 	if op.Kind == chat.OpClaim {
 		return nil
 	}
+	if op.Kind == chat.OpRows { // a repair: of whom this region serves
+		for _, owner := range op.Owners {
+			if d := residency.Speak(c.cfg.Topology, owner.Zone, c.cfg.Self); !d.Allowed() {
+				return d.Err(where)
+			}
+		}
+		return nil
+	}
 	if d := residency.Speak(c.cfg.Topology, op.Author.Zone, c.cfg.Self); !d.Allowed() {
 		return d.Err(where)
 	}

@@ -107,7 +107,10 @@ func Op(t chat.Topology, op *chat.Op, region chat.Region) Decision {
 func Destinations(t chat.Topology, op *chat.Op, self chat.Region) []chat.Region {
 	var to []chat.Region
 	for _, r := range t.Regions {
-		if r != self && Op(t, op, r).Allowed() {
+		if r == self {
+			continue
+		}
+		if op.Kind == chat.OpRows && Rows(t, op, self, r).Allowed() || op.Kind != chat.OpRows && Op(t, op, r).Allowed() {
 			to = append(to, r)
 		}
 	}

@@ -54,8 +54,9 @@ func runNode(ctx context.Context, file string, ref chat.NodeRef, clockOffset tim
 		return err
 	}
 	d.clockOffset = clockOffset
+	restored := false
 	for {
-		again, err := d.runLife(ctx, r, n, stdout)
+		again, err := d.runLife(ctx, r, n, &restored, stdout)
 		if err != nil || !again {
 			return err
 		}
@@ -63,13 +64,14 @@ func runNode(ctx context.Context, file string, ref chat.NodeRef, clockOffset tim
 	}
 }
 
-// runLife runs a node until ctx ends, or its life is over: then again is true, and the node is to be made anew.
-func (d *deployment) runLife(ctx context.Context, r config.Region, n config.Node, stdout io.Writer) (again bool, err error) {
+// runLife runs a node until ctx ends, or its life is over: then again is true, and the node is to be made anew. restored says
+// whether the store is a copy that has to catch up, before and after.
+func (d *deployment) runLife(ctx context.Context, r config.Region, n config.Node, restored *bool, stdout io.Writer) (again bool, err error) {
 	ls, err := rebind(n)
 	if err != nil {
 		return false, err
 	}
-	node, err := d.startNode(ctx, chat.NodeRef{Region: r.Name, Node: n.Name}, ls)
+	node, err := d.startNode(ctx, chat.NodeRef{Region: r.Name, Node: n.Name}, ls, *restored)
 	if err != nil {
 		return false, err
 	}
@@ -80,7 +82,7 @@ func (d *deployment) runLife(ctx context.Context, r config.Region, n config.Node
 	fmt.Fprintf(stdout, "ready %s node=%s http=%s admin=%s backbone=%s\n", r.Name, n.Name, n.HTTP, n.Admin, n.Backbone)
 	select {
 	case <-ctx.Done():
-	case <-node.Over():
+	case *restored = <-node.Over():
 		again = true
 	}
 	if pool != nil {

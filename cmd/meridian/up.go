@@ -162,7 +162,7 @@ func startUp(ctx context.Context, cfg *config.Config, logTo io.Writer) (*up, err
 	}
 	cfg.Network.AllowedOrigins = append(cfg.Network.AllowedOrigins, pageOrigins(u.router.httpAddr())...)
 	for _, r := range cfg.Regions {
-		node, err := u.deployment.startNode(ctx, onlyNode(r.Name), bound[r.Name])
+		node, err := u.deployment.startNode(ctx, onlyNode(r.Name), bound[r.Name], false)
 		delete(bound, r.Name)
 		if err != nil {
 			closeAll(bound)
@@ -170,6 +170,7 @@ func startUp(ctx context.Context, cfg *config.Config, logTo io.Writer) (*up, err
 			return nil, err
 		}
 		u.nodes[r.Name] = node
+		go u.renew(r.Name, node)
 	}
 	if err := u.startFront(); err != nil {
 		u.close()
@@ -326,7 +327,7 @@ func (u *up) regionVerb(ctx context.Context, region chat.Region, verb string, pe
 	case "kill":
 		return u.kill(region)
 	case "start":
-		return u.start(ctx, region)
+		return u.start(ctx, region, false)
 	case "cut", "heal":
 		return u.cut(region, peer, verb == "cut")
 	}
@@ -344,7 +345,7 @@ func (u *up) kill(region chat.Region) error {
 	return nil
 }
 
-func (u *up) start(ctx context.Context, region chat.Region) error {
+func (u *up) start(ctx context.Context, region chat.Region, catchUp bool) error {
 	if u.nodes[region] != nil {
 		return &chat.Error{Code: chat.CodeVersionConflict, Message: string(region) + " is running"}
 	}
@@ -353,13 +354,37 @@ func (u *up) start(ctx context.Context, region chat.Region) error {
 	if err != nil {
 		return &chat.Error{Code: chat.CodeRegionDegraded, Message: err.Error()}
 	}
-	node, err := u.deployment.startNode(ctx, onlyNode(region), ls)
+	node, err := u.deployment.startNode(ctx, onlyNode(region), ls, catchUp)
 	if err != nil {
 		return err
 	}
 	u.nodes[region] = node
+	go u.renew(region, node)
 	u.deployment.log.Info("region started", "region", region)
 	return nil
+}
+
+// renew makes a region's node anew when its life is over, unless it was killed meanwhile.
+func (u *up) renew(region chat.Region, node *regionnode.Node) {
+	var restored bool
+	select {
+	case restored = <-node.Over():
+	case <-node.Done():
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.nodes[region] != node {
+		return
+	}
+	delete(u.nodes, region)
+	err := node.Close()
+	if err == nil {
+		err = u.start(context.Background(), region, restored)
+	}
+	if err != nil {
+		u.deployment.log.Error("the region does not begin its new life", "region", region, "err", err)
+	}
 }
 
 // onlyNode is the one node of a region under `up`.

@@ -38,9 +38,13 @@ type Options struct {
 	Link  Link
 	Now   func() time.Time
 	Log   *slog.Logger
-	// LifeOver, if set, is told once when this life of the node has ended: another node is answerable for its op log. The
-	// service does nothing any more; whoever made it makes the node anew. It must not block.
-	LifeOver func(reason string)
+	// LifeOver, if set, is told once when this life of the node has ended: another node is answerable for its op log, or the
+	// store turned out to be an old copy and got a new incarnation (restored). The service does nothing any more; whoever
+	// made it makes the node anew. It must not block.
+	LifeOver func(restored bool)
+	// CatchUp keeps the node from being ready until it has what the linked regions originated before it started: its store
+	// is an old copy.
+	CatchUp bool
 	// Metrics and Tracer may not be nil.
 	Metrics Metrics
 	Tracer  Tracer
@@ -67,6 +71,9 @@ type Service struct {
 	zone      map[uint64]*submit // by token, until zone-durable; the loop's alone
 	wakes     wakes
 	joined    atomic.Bool
+	caughtUp  atomic.Bool
+	began     chat.HLC
+	rebirth   sync.Once
 	left      chan struct{} // closed when the lease is given up
 	lags      map[chat.Region]*lagMeter
 	gathered  time.Time
@@ -125,6 +132,8 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 		left: make(chan struct{}), pending: make(map[uint64]*submit), zone: make(map[uint64]*submit), lags: make(map[chat.Region]*lagMeter),
 	}
 	s.joined.Store(core.Joined(opt.Now()))
+	s.caughtUp.Store(!opt.CatchUp)
+	s.began = chat.HLCFromTime(opt.Now())
 	s.publish()
 	return s, nil
 }
@@ -163,6 +172,9 @@ func (s *Service) Ready() error {
 	}
 	if e := s.sick.Load(); e != nil {
 		return e
+	}
+	if !s.caughtUp.Load() {
+		return &chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Ready", Message: "catching up: the store was restored from a copy"}
 	}
 	return nil
 }

@@ -116,6 +116,31 @@ func (s *Service) lifeOver(reason string) {
 	s.opt.Log.Error("this life of the node is over", "stream", s.stream, "reason", reason)
 	s.wrote(&chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Service", Message: "another node has adopted this one's op log"})
 	if s.opt.LifeOver != nil {
-		s.opt.LifeOver(reason)
+		s.opt.LifeOver(false)
 	}
+}
+
+// rebornAhead is how far above the clock a store that was restored begins to stamp: above every mark that its lost life gave
+// out, which ran ahead of the clock by less.
+const rebornAhead = 5 * time.Second
+
+// reborn begins a new life of a store that turned out to be an old copy of itself.
+func (s *Service) reborn() {
+	s.wrote(&chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Service", Message: "the store is an old copy of itself: other regions know more of its op log"})
+	s.rebirth.Do(func() {
+		s.done.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), rebornAhead)
+			defer cancel()
+			identity, err := s.opt.Store.NewIncarnation(ctx)
+			if err == nil {
+				done := make(chan error, 1)
+				s.opt.Store.Commit(&chat.Batch{HighWater: chat.HLCFromTime(s.opt.Now().Add(rebornAhead))}, func(err error) { done <- err })
+				err = <-done
+			}
+			s.opt.Log.Error("the store is an old copy of itself and begins a new life", "was", s.stream, "incarnation", identity.Incarnation, "err", err)
+			if err == nil && s.opt.LifeOver != nil {
+				s.opt.LifeOver(true)
+			}
+		})
+	})
 }

@@ -75,8 +75,9 @@ func (s *Service) publishStatus() {
 	}
 	s.gathered = now
 	s.joined.Store(s.core.Joined(now))
+	s.caughtUp.Store(!s.opt.CatchUp || s.core.CaughtUp(s.began))
 	if s.core.NeedsNewIncarnation() {
-		s.wrote(&chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Service", Message: "the store is an old copy of itself: other regions know more of its op log"})
+		s.reborn()
 	}
 	st := Status{
 		Stream: s.stream, Last: s.core.LastSeq(), InFlight: s.core.Submits(),

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	meridian "meridian/sdk/go"
+)
+
+// A region that comes back with the copy of its store from before a conversation begins a new life, catches up by relay what
+// others originated, and `verify --repair` brings back what it had originated itself and only others have: then no region of
+// the zone holds anything else than the others, and people read all of it in the restored region.
+func TestVerifyHealsARestoredRegion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts three regions several times")
+	}
+	data := t.TempDir()
+	stop, ready := runningUp(t, data)
+	defer func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	home := ready.Regions["eu-west"].HTTP
+	must := func(line string, code int, says string) {
+		t.Helper()
+		got, out, errs := verb(t, append(strings.Fields(line), "--data", data)...)
+		if got != code || !strings.Contains(out+errs, says) {
+			t.Fatalf("%s: exit %d, want %d with %q in\n%s%s", line, got, code, says, out, errs)
+		}
+	}
+	must("verify", exitOK, "0 differ")
+
+	store, backup := filepath.Join(data, "eu-west"), filepath.Join(t.TempDir(), "backup")
+	must("region kill eu-west", exitOK, "DEAD")
+	if err := os.CopyFS(backup, os.DirFS(store)); err != nil {
+		t.Fatal(err)
+	}
+	must("region start eu-west", exitOK, "running")
+	waitVerb(t, data, "status", exitOK)
+
+	texts := chatter(t, home)
+	waitVerb(t, data, "verify", exitOK)
+	must("region kill eu-west", exitOK, "DEAD")
+	if err := os.RemoveAll(store); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(store, os.DirFS(backup)); err != nil {
+		t.Fatal(err)
+	}
+	must("region start eu-west", exitOK, "running")
+	waitVerb(t, data, "status", exitOK)
+
+	must("verify --zone world", exitDegraded, "mailboxes differ")
+	must("verify --zone world --repair", exitOK, "rows brought")
+	waitVerb(t, data, "verify", exitOK)
+	checkTexts(t, home, texts)
+}
+
+// waitVerb repeats a verb until it ends as it should.
+func waitVerb(t *testing.T, data, line string, code int) {
+	t.Helper()
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		got, out, errs := verb(t, append(strings.Fields(line), "--data", data)...)
+		if got == code {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s: exit %d, want %d after a minute:\n%s%s", line, got, code, out, errs)
+		}
+	}
+}
+
+// chatter has two people of one region sign up and write to each other there, until all of it is acknowledged.
+func chatter(t *testing.T, addr string) (texts []string) {
+	api := &meridian.API{BaseURL: "http://" + addr}
+	for _, name := range []string{"restored-anna", "restored-ben"} {
+		if _, err := api.SignUp(t.Context(), meridian.SignUp{Username: name, Password: "a long password"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	account, err := api.LogIn(t.Context(), meridian.Credentials{Username: "restored-anna", Password: "a long password"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	acked := make(chan struct{}, 100)
+	client := meridian.New(meridian.Options{
+		Endpoints: []meridian.Endpoint{{Region: "eu-west", URL: "http://" + addr}}, Tokens: account.Tokens,
+		Handle: func(e meridian.Event) {
+			if a, ok := e.(meridian.Acked); ok && a.Level == "region" {
+				acked <- struct{}{}
+			}
+		},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- client.Run(ctx) }()
+	for i := range 20 {
+		text := fmt.Sprintf("before the loss, %d", i)
+		texts = append(texts, text)
+		if _, err := client.Send(meridian.Outgoing{ToUser: "restored-ben", Text: text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range texts {
+		select {
+		case <-acked:
+		case <-time.After(20 * time.Second):
+			t.Fatal("not acknowledged in 20 s")
+		}
+	}
+	cancel()
+	<-ended
+	return texts
+}
+
+// checkTexts looks for the texts in both mailboxes, by a log-in in the region.
+func checkTexts(t *testing.T, addr string, texts []string) {
+	for _, name := range []string{"restored-anna", "restored-ben"} {
+		api := &meridian.API{BaseURL: "http://" + addr}
+		account, err := api.LogIn(t.Context(), meridian.Credentials{Username: name, Password: "a long password"})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		api.Token = func(context.Context) (string, error) { return account.Access, nil }
+		list, _, err := api.Conversations(t.Context(), "", 10)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%s has %d conversations: %v", name, len(list), err)
+		}
+		page, _, err := api.Messages(t.Context(), list[0].ID, "", 100)
+		if err != nil || len(page) != len(texts) {
+			t.Fatalf("%s has %d messages, want %d: %v", name, len(page), len(texts), err)
+		}
+		for i, m := range page {
+			if want := texts[len(texts)-1-i]; m.Text != want {
+				t.Errorf("%s: message %d is %q, want %q", name, i, m.Text, want)
+			}
+		}
+	}
+}

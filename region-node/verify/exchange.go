@@ -1,0 +1,240 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+
+	"meridian/chat"
+)
+
+// The methods of the calls between two regions.
+const (
+	MethodOwners = "verify.owners" // digests of a page of owners; answers the owners that differ
+	MethodDays   = "verify.days"   // digests of one owner's days; answers the days that differ
+	MethodBring  = "verify.bring"  // an owner's days; the region brings its rows of them to the zone; answers how many
+)
+
+// question is what one region asks another, answer what it gets. Owners are all of the zone in (After, UpTo].
+type question struct {
+	Zone   chat.Zone              `json:"zone"`
+	After  chat.UserID            `json:"after"`
+	UpTo   chat.UserID            `json:"up_to"`
+	Owners map[chat.UserID]digest `json:"owners,omitempty"`
+	Owner  chat.UserID            `json:"owner"`
+	Days   map[day]digest         `json:"days,omitempty"`
+}
+
+type answer struct {
+	Owners  []chat.UserID `json:"owners,omitempty"`
+	Seen    int           `json:"seen,omitempty"`
+	Days    []day         `json:"days,omitempty"`
+	Brought int           `json:"brought,omitempty"`
+}
+
+// everybody is after all owners.
+var everybody = chat.UserID(bytes.Repeat([]byte{0xff}, len(chat.UserID{})))
+
+// page gives the digests of the next owners of zone here, and up to where they reach.
+func (s *Service) page(ctx context.Context, zone chat.Zone, after chat.UserID) (page map[chat.UserID]digest, upTo chat.UserID, last bool, err error) {
+	rows, err := s.opt.Store.Owners(ctx, after, ownersPage)
+	if err != nil {
+		return nil, upTo, false, err
+	}
+	if len(rows) < ownersPage {
+		upTo, last = everybody, true
+	} else {
+		upTo = rows[len(rows)-1].ID
+	}
+	page, err = s.digests(ctx, zone, rows)
+	return page, upTo, last, err
+}
+
+// digests gives the digest of each of the owners that are zone's.
+func (s *Service) digests(ctx context.Context, zone chat.Zone, rows []chat.OwnerRow) (map[chat.UserID]digest, error) {
+	all := map[chat.UserID]digest{}
+	for _, row := range rows {
+		days, ok, err := s.held(ctx, zone, row)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		var sum digest
+		for _, h := range days {
+			sum.add(h.digest)
+		}
+		all[row.ID] = sum
+	}
+	return all, nil
+}
+
+// held gives what is held here of an owner; ok is false for one who is not zone's.
+func (s *Service) held(ctx context.Context, zone chat.Zone, row chat.OwnerRow) (map[day]*held, bool, error) {
+	zones, err := s.opt.Store.GroupZones(ctx, chat.ConversationID(row.ID))
+	if err != nil {
+		return nil, false, err
+	}
+	since, ok := chat.HLC(0), row.Zone == zone
+	if len(zones) > 0 { // a group: its zone has what was written since the zone came in
+		i := slices.IndexFunc(zones, func(z chat.GroupZoneRow) bool { return z.Zone == zone })
+		if ok = i >= 0; ok {
+			since = zones[i].Since
+		}
+	}
+	if !ok {
+		return nil, false, nil
+	}
+	days, err := gather(ctx, s.opt.Store, row.ID, since)
+	return days, true, err
+}
+
+// one gives what is held here of one owner, which may be nothing.
+func (s *Service) one(ctx context.Context, zone chat.Zone, owner chat.UserID) (map[day]*held, error) {
+	days, ok, err := s.held(ctx, zone, chat.OwnerRow{ID: owner, Zone: zone})
+	if !ok {
+		return map[day]*held{}, err
+	}
+	return days, err
+}
+
+// differing asks peer which of the owners in (after, upTo] it holds otherwise; seen counts all that either of them has.
+func (s *Service) differing(ctx context.Context, zone chat.Zone, peer chat.Region, after, upTo chat.UserID, page map[chat.UserID]digest) ([]chat.UserID, int, error) {
+	a, err := s.ask(ctx, peer, MethodOwners, question{Zone: zone, After: after, UpTo: upTo, Owners: page})
+	return a.Owners, a.Seen, err
+}
+
+func (s *Service) differingDays(ctx context.Context, zone chat.Zone, peer chat.Region, owner chat.UserID) ([]day, error) {
+	days, err := s.one(ctx, zone, owner)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.ask(ctx, peer, MethodDays, question{Zone: zone, Owner: owner, Days: digestsOf(days)})
+	return a.Days, err
+}
+
+func (s *Service) askToBring(ctx context.Context, zone chat.Zone, peer chat.Region, owner chat.UserID, days []day) (int, error) {
+	q := question{Zone: zone, Owner: owner, Days: map[day]digest{}}
+	for _, d := range days {
+		q.Days[d] = digest{}
+	}
+	a, err := s.ask(ctx, peer, MethodBring, q)
+	return a.Brought, err
+}
+
+func (s *Service) ask(ctx context.Context, peer chat.Region, method string, q question) (answer, error) {
+	var a answer
+	payload, err := json.Marshal(q)
+	if err != nil {
+		return a, &chat.Error{Code: chat.CodeInternal, Op: "verify.ask", Message: "a question cannot be encoded", Cause: err}
+	}
+	reply, err := s.opt.Remote.Call(ctx, peer, method, payload)
+	if err != nil {
+		return a, err
+	}
+	if err := json.Unmarshal(reply, &a); err != nil {
+		return a, &chat.Error{Code: chat.CodeInvalid, Op: "verify.ask", Message: "not an answer", Cause: err}
+	}
+	return a, nil
+}
+
+// Handle answers a call of region from; ok is false for a method that is not this package's. Errors: CodeInvalid for what
+// cannot be read, CodeDenied for a zone that not both regions serve, and the store's.
+func (s *Service) Handle(ctx context.Context, from chat.Region, method string, payload []byte) (reply []byte, ok bool, err error) {
+	if method != MethodOwners && method != MethodDays && method != MethodBring {
+		return nil, false, nil
+	}
+	var q question
+	if err := json.Unmarshal(payload, &q); err != nil || len(q.Owners) > ownersPage {
+		return nil, true, &chat.Error{Code: chat.CodeInvalid, Op: "verify.Handle", Message: "not a question", Cause: err}
+	}
+	if t := s.opt.Topology; !t.InZone(from, q.Zone) || !t.InZone(s.opt.Self, q.Zone) {
+		return nil, true, &chat.Error{Code: chat.CodeDenied, Op: "verify.Handle", Message: "zone " + string(q.Zone) + " is not served by both regions"}
+	}
+	var a answer
+	switch method {
+	case MethodOwners:
+		a, err = s.compareOwners(ctx, &q)
+	case MethodDays:
+		a, err = s.compareDays(ctx, &q)
+	default:
+		a.Brought, err = s.bring(ctx, q.Zone, q.Owner, sortedDays(q.Days))
+	}
+	if err != nil {
+		return nil, true, err
+	}
+	reply, err = json.Marshal(a)
+	return reply, true, err
+}
+
+func (s *Service) compareOwners(ctx context.Context, q *question) (answer, error) {
+	var a answer
+	mine := map[chat.UserID]digest{}
+	for after, more := q.After, true; more; {
+		rows, err := s.opt.Store.Owners(ctx, after, ownersPage)
+		if err != nil {
+			return a, err
+		}
+		more = len(rows) == ownersPage
+		if n := slices.IndexFunc(rows, func(r chat.OwnerRow) bool { return bytes.Compare(r.ID[:], q.UpTo[:]) > 0 }); n >= 0 {
+			rows, more = rows[:n], false
+		}
+		some, err := s.digests(ctx, q.Zone, rows)
+		if err != nil {
+			return a, err
+		}
+		for id, d := range some {
+			mine[id] = d
+		}
+		if len(rows) > 0 {
+			after = rows[len(rows)-1].ID
+		}
+	}
+	a.Seen = len(mine)
+	for id, d := range mine {
+		if theirs, ok := q.Owners[id]; !ok || theirs != d {
+			a.Owners = append(a.Owners, id)
+		}
+	}
+	for id := range q.Owners {
+		if _, ok := mine[id]; !ok {
+			a.Seen++
+			a.Owners = append(a.Owners, id)
+		}
+	}
+	slices.SortFunc(a.Owners, func(x, y chat.UserID) int { return bytes.Compare(x[:], y[:]) })
+	return a, nil
+}
+
+func (s *Service) compareDays(ctx context.Context, q *question) (answer, error) {
+	var a answer
+	days, err := s.one(ctx, q.Zone, q.Owner)
+	if err != nil {
+		return a, err
+	}
+	mine := digestsOf(days)
+	for d, digest := range mine {
+		if theirs, ok := q.Days[d]; !ok || theirs != digest {
+			a.Days = append(a.Days, d)
+		}
+	}
+	for d := range q.Days {
+		if _, ok := mine[d]; !ok {
+			a.Days = append(a.Days, d)
+		}
+	}
+	slices.Sort(a.Days)
+	return a, nil
+}
+
+func digestsOf(days map[day]*held) map[day]digest {
+	all := map[day]digest{}
+	for d, h := range days {
+		if h.digest != (digest{}) {
+			all[d] = h.digest
+		}
+	}
+	return all
+}
