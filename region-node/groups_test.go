@@ -523,3 +523,51 @@ func TestLateNews(t *testing.T) {
 		}
 	}
 }
+
+// Who was away from several busy groups gets everything of all of them on resuming, each group's messages in their order, although
+// one read of a log holds only a part of it.
+func TestResumeFromBusyGroups(t *testing.T) {
+	f := newFive(t)
+	const each = 300 // more than one read of a log takes
+	reader := f.people[4]
+	groups := []string{f.group, f.makeGroup("us-east", f.people[0], "second", reader.name), f.makeGroup("us-east", f.people[2], "third", reader.name)}
+	for range groups[1:] {
+		f.sockets[4].expect("group", happened("created", person{}))
+	}
+	f.sockets[0].write(f.group, "before", "zone", nil)
+	cursor := f.sockets[4].expect("message", says("before"))["cursor"].(string)
+	_ = f.sockets[4].ws.Close()
+	writers := []*client{f.sockets[1], f.sockets[0], f.sockets[2]}
+	for i := range each {
+		for g, c := range writers {
+			c.send(map[string]any{
+				"t": "send", "client_id": uuid.NewString(), "to": map[string]string{"conversation": groups[g]},
+				"body": map[string]string{"text": fmt.Sprint(i)},
+			})
+		}
+	}
+	for _, c := range writers {
+		for range each {
+			c.expect("ack", func(a map[string]any) bool { return a["level"] == "zone" })
+		}
+	}
+	for _, r := range []chat.Region{"ap-south", "us-east"} {
+		c, welcome := f.connect(r, reader, cursor)
+		if welcome["reset"] == true {
+			t.Fatal("reset where the logs reach back")
+		}
+		next := make(map[string]int)
+		for n := 0; n < each*len(groups); {
+			m := c.expect("message", nil)["message"].(map[string]any)
+			group, text := m["conversation_id"].(string), m["body"].(map[string]any)["text"]
+			switch text {
+			case "before": // another region may repeat it
+			case fmt.Sprint(next[group]):
+				next[group]++
+				n++
+			default:
+				t.Fatalf("%s: got %v in place of number %d", r, text, next[group])
+			}
+		}
+	}
+}
