@@ -103,7 +103,7 @@ func (s *Scenario) destroy(t *testing.T, r chat.Region, takeClients bool) error 
 func TestDestroyedRegionWithAckZone(t *testing.T) {
 	play(t, Plan{
 		Name: "destroyed-ack-zone", What: "ack: zone; a region's directory and its people's devices are destroyed in the midst of the writing",
-		Size: fleet.Size{World: 6, PerSecond: 60}, DirectOnly: true, World: world.Plan{Nodes: 1, Ack: chat.AckZone},
+		Size: fleet.Size{World: 6, PerSecond: 60}, World: world.Plan{Nodes: 1, Ack: chat.AckZone},
 	}, func(s *Scenario) error { return s.destroy(t, "us-east", true) })
 }
 
@@ -111,7 +111,7 @@ func TestDestroyedRegionWithAckZone(t *testing.T) {
 func TestDestroyedRegionWithAckRegion(t *testing.T) {
 	play(t, Plan{
 		Name: "destroyed-ack-region", What: "ack: region; a region's directory is destroyed in the midst of the writing, the devices live",
-		Size: fleet.Size{World: 6, PerSecond: 60}, DirectOnly: true, World: world.Plan{Nodes: 1, Ack: chat.AckRegion},
+		Size: fleet.Size{World: 6, PerSecond: 60}, World: world.Plan{Nodes: 1, Ack: chat.AckRegion},
 	}, func(s *Scenario) error { return s.destroy(t, "us-east", false) })
 }
 

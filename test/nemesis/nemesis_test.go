@@ -137,7 +137,7 @@ func strikes(t *testing.T, s *Scenario, faults []Fault) error {
 func TestFaultMatrix(t *testing.T) {
 	size := fleet.Size{World: 8, Pinned: 3, PerSecond: 60}
 	play(t, Plan{
-		Name: "fault-matrix", What: "three regions of two nodes and a store each, ack: zone", Size: size, Warm: 5 * time.Second, DirectOnly: true,
+		Name: "fault-matrix", What: "three regions of two nodes and a store each, ack: zone", Size: size, Warm: 5 * time.Second,
 		World: world.Plan{Nodes: nodesEach, Ack: chat.AckZone, SmallDisk: "ap-south"},
 	}, func(s *Scenario) error { return strikes(t, s, Matrix(nodesEach, *matrix != "full")) })
 }

@@ -172,7 +172,7 @@ func (s *Scenario) checks(v *history.Report, marks []string, claims []history.Cl
 		}
 	}
 	if missed > 0 {
-		s.figure("%d sends, changes and marks were refused to who had been removed from a group; none of them stands", missed)
+		s.figure("%d sends, changes and marks were refused, of a message that somebody had deleted or to who had been removed from a group; none of them stands", missed)
 	}
 	never := 0
 	for _, ref := range s.World.Nodes() {

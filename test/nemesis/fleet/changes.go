@@ -73,7 +73,23 @@ func (p *Person) change(random *rand.Rand) bool {
 	}
 	p.fleet.Asked.Add(1)
 	p.changes[id] = ch
+	if ch.Kind == history.Delete {
+		p.fleet.delete(ch.Target)
+	}
 	return true
+}
+
+// delete notes that somebody asked for the deletion of a message.
+func (f *Fleet) delete(clientID string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.deleted[clientID] = true
+}
+
+func (f *Fleet) isDeleted(clientID string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.deleted[clientID]
 }
 
 // changed notes the answer to a change; false when it was none. Called with mu held.

@@ -44,6 +44,7 @@ type Fleet struct {
 	sends    map[string]*Send
 	claims   []history.Claim
 	removals []history.Removal
+	deleted  map[string]bool // by client id: a deletion was asked for
 }
 
 // Size says how many people there are.
@@ -56,7 +57,7 @@ type Size struct {
 
 // New signs everybody up and waits until all are served.
 func New(ctx context.Context, w World, zones map[chat.Zone][]chat.Region, regions []chat.Region, size Size) (*Fleet, error) {
-	f := &Fleet{world: w, zones: zones, began: time.Now(), sends: map[string]*Send{}}
+	f := &Fleet{world: w, zones: zones, began: time.Now(), sends: map[string]*Send{}, deleted: map[string]bool{}}
 	type plan struct {
 		name string
 		zone chat.Zone

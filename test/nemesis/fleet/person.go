@@ -51,7 +51,7 @@ type Person struct {
 	Resets   int
 	Connects int
 	Refusals []error
-	// Missed counts what was refused since the person had been removed from the group.
+	// Missed counts what was refused since the person had been removed from the group, or the message deleted.
 	Missed int
 }
 
@@ -178,24 +178,30 @@ func (p *Person) handle(e meridian.Event) {
 	case meridian.Receipt:
 		p.receipt(e)
 	case meridian.Failed:
+		target := ""
+		if ch := p.changes[e.ClientID]; ch != nil {
+			target = ch.Target
+		}
 		p.changed(e.ClientID, history.Failed)
 		if s := p.sends[e.ClientID]; s != nil {
-			s.Outcome = history.Failed
+			s.Outcome, target = history.Failed, s.ReplyTo
 		}
-		p.refused(e.Err)
+		p.refused(e.Err, target)
 	case meridian.Reset:
 		p.Resets++
 		p.view, p.told = map[string]bool{}, map[string]bool{}
 	case meridian.TokensChanged:
 		p.tokens = e.Tokens
 	case meridian.Refused:
-		p.refused(e.Err)
+		p.refused(e.Err, "")
 	}
 }
 
-// refused notes a refusal; called with mu held.
-func (p *Person) refused(err *meridian.Error) {
+// refused notes a refusal of what concerned the message with a client id, if any; called with mu held.
+func (p *Person) refused(err *meridian.Error, target string) {
 	switch {
+	case err.Code == meridian.CodeUnknownMessage && p.fleet.isDeleted(target): // somebody was faster
+		p.Missed++
 	case err.Retryable: // of a mark; it is told again
 	case err.Code == meridian.CodeNotMember && p.removed:
 		p.Missed++
