@@ -1,12 +1,13 @@
 // Groups and changes of messages, as five people see them: two in browsers, three through the protocol.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { allRows, axe, eventually, openChat, openPage, send, signUp, startChat, texts, uniqueName } from './harness.mjs';
 import { contentOf, Person } from './person.mjs';
 import { setup } from './setup.mjs';
 
 const run = setup();
+after(() => Person.closeAll());
 const options = { skip: run.skip, timeout: 90_000 };
 const [paris, newYork, mumbai] = ['212.27.40.240', '128.59.1.3', '203.94.227.70'];
 

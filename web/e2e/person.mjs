@@ -9,6 +9,7 @@ const retry_ms = 400;
 
 /** Person is signed up by join, and from then on has a socket in some region until close. */
 export class Person {
+  static all = [];
   messages = new Map(); // id → message, with all that events said about it
   aliases = new Map();
   groups = [];
@@ -19,6 +20,7 @@ export class Person {
 
   static async join(world, username, address) {
     const person = new Person();
+    Person.all.push(person);
     Object.assign(person, { world, username, address });
     const body = { username, password: 'correct horse battery staple', device: 'test' };
     person.token = (await person.call('POST', '/v1/signup', body)).token;
@@ -90,6 +92,11 @@ export class Person {
       this.socket = undefined;
       gone();
     });
+  }
+
+  /** closeAll ends everybody: an open socket would keep a test that failed from ending. */
+  static closeAll() {
+    for (const person of Person.all) person.close();
   }
 
   close() {
