@@ -165,7 +165,7 @@ func (w *world) checkOrder(final map[*send]chat.MessageID) {
 	}
 	for _, s := range w.history {
 		id, ok := final[s]
-		if !ok {
+		if !ok || s.failed != "" { // who was refused goes on without it; a try that was held elsewhere may still have been taken
 			continue
 		}
 		w.checked(PromiseOrder)
