@@ -177,9 +177,10 @@ type Timing struct {
 	DeliveredDelay time.Duration `yaml:"delivered_delay"` // delivered marks are gathered this long
 	PresenceLease  time.Duration `yaml:"presence_lease"`
 	ClaimTimeout   time.Duration `yaml:"claim_timeout"`
-	LinkDead       time.Duration `yaml:"link_dead"`  // a silent backbone link is given up after this
-	NodeLease      time.Duration `yaml:"node_lease"` // a node that shares its store and cannot renew for so long stops to write
-	AdoptWait      time.Duration `yaml:"adopt_wait"` // so long after the end of its lease another node adopts its op log
+	LinkDead       time.Duration `yaml:"link_dead"`     // a silent backbone link is given up after this
+	NodeLease      time.Duration `yaml:"node_lease"`    // a node that shares its store and cannot renew for so long stops to write
+	ForwardAfter   time.Duration `yaml:"forward_after"` // a region silent for so long: the others hand on what they have of it
+	AdoptWait      time.Duration `yaml:"adopt_wait"`    // so long after the end of its lease another node adopts its op log
 }
 
 // Telemetry configures logs and traces.

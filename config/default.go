@@ -105,6 +105,7 @@ func defaultTiming() Timing {
 		HelloTimeout: 10 * time.Second, Heartbeat: 25 * time.Second, WriteTimeout: 10 * time.Second,
 		RereadInbox: 15 * time.Second, DeliveredDelay: 100 * time.Millisecond, PresenceLease: time.Minute,
 		ClaimTimeout: 5 * time.Second, LinkDead: 3 * time.Second, NodeLease: 2 * time.Second, AdoptWait: 1500 * time.Millisecond,
+		ForwardAfter: 10 * time.Second,
 	}
 }
 

@@ -94,6 +94,7 @@ func (v *validator) checkTiming() {
 	within(v, "timing.claim_timeout", t.ClaimTimeout, 100*time.Millisecond, time.Minute)
 	within(v, "timing.link_dead", t.LinkDead, 100*time.Millisecond, time.Minute)
 	within(v, "timing.node_lease", t.NodeLease, 500*time.Millisecond, time.Minute)
+	within(v, "timing.forward_after", t.ForwardAfter, time.Second, time.Hour)
 	within(v, "timing.adopt_wait", t.AdoptWait, 100*time.Millisecond, time.Minute)
 	if t.AdoptWait < 2*t.MaxDrift {
 		v.add("timing.adopt_wait", "%v is shorter than two of timing.max_drift (%v): a node that still holds its lease could be adopted", t.AdoptWait, t.MaxDrift)

@@ -129,7 +129,7 @@ func (n *Node) coreConfig(identity chat.Identity) replication.Config {
 		MaxDrift: t.MaxDrift, Watermark: t.Watermark, Resend: t.Resend,
 		WindowOps: l.RelayWindowOps, WindowBytes: l.RelayWindowBytes, TailOps: l.RelayTailOps,
 		BatchOps: relayBatchOps, BatchBytes: relayBatchBytes, InFlight: l.InFlightOps,
-		Lease: n.lease(), AdoptWait: t.AdoptWait,
+		Lease: n.lease(), AdoptWait: t.AdoptWait, ForwardAfter: t.ForwardAfter,
 	}
 }
 

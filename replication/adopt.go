@@ -146,6 +146,6 @@ func (c *Core) tailRead(now time.Time, in LogRead) {
 	}
 	for i := range in.Ops {
 		s.late.upTo = in.Ops[i].Seq
-		c.relog(now, in.Ops[i], in.Ops[i].To)
+		c.relog(now, &relogged{op: in.Ops[i], to: in.Ops[i].To})
 	}
 }

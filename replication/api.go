@@ -36,6 +36,9 @@ type Config struct {
 	// AdoptWait is how long after the end of its lease another node's life is left alone: the drift between two clocks, and
 	// the time that a write may be under way.
 	AdoptWait time.Duration
+	// ForwardAfter: a region that has not been heard for so long may be lost, and the others are asked for what they have of it;
+	// 0: they are not.
+	ForwardAfter time.Duration
 }
 
 // Restored is what the store knew when the node started.
@@ -47,6 +50,8 @@ type Restored struct {
 	Last []chat.Op
 	// Lives are the store's nodes, this one's life among them.
 	Lives []chat.NodeRow
+	// HandedOn are the positions of foreign streams: what this region has handed on of them.
+	HandedOn []chat.PositionRow
 }
 
 // RestoredOps is how many ops of the own stream a node gives to its core when it starts.

@@ -68,6 +68,8 @@ type applier struct {
 	self     chat.Region
 	topology chat.Topology
 	batch    *chat.Batch
+	// by, if set, is the region that brings the op and does not speak for its author: only owners whom it serves count.
+	by chat.Region
 	// next stamps a further inbox entry; each entry of an owner has an arrival of its own, or a page that ends between two
 	// of one arrival would lose the second.
 	next func() chat.HLC
@@ -121,7 +123,7 @@ func (a *applier) apply(op *chat.Op, arrival chat.HLC, known []chat.RetryRow) {
 func (a *applier) owners(op *chat.Op) []chat.Owner {
 	var list []chat.Owner
 	for _, o := range op.Owners {
-		if a.topology.InZone(a.self, o.Zone) && !slices.ContainsFunc(list, func(x chat.Owner) bool { return x.ID == o.ID }) {
+		if a.topology.InZone(a.self, o.Zone) && (a.by == "" || a.topology.InZone(a.by, o.Zone)) && !slices.ContainsFunc(list, func(x chat.Owner) bool { return x.ID == o.ID }) {
 			list = append(list, o)
 		}
 	}
@@ -142,24 +144,19 @@ func (a *applier) inbox(owner chat.Owner, arrival chat.HLC, op *chat.Op, row cha
 // message writes a send. When the same content came under other ids too, the smallest stands and the rest are aliases of
 // it: an alias row holds nothing that depends on which of them came first.
 func (a *applier) message(op *chat.Op, arrival chat.HLC, known []chat.RetryRow) {
-	winner, losers := stands(op, known)
-	a.batch.Retries = append(a.batch.Retries, retryRow(op))
+	winner, losers, borne := a.ids(op, known)
+	a.remember(op, known)
 	owners := a.owners(op)
 	for _, owner := range owners {
 		a.names(op, owner, known)
 		a.batch.Conversations = append(a.batch.Conversations, conversationRow(op, owner))
-		if winner != op.ID {
-			continue
+		if !borne {
+			a.copy(op, owner, winner, arrival)
 		}
-		a.batch.Messages = append(a.batch.Messages, chat.MessageRow{
-			Owner: owner.ID, OwnerZone: owner.Zone, Conversation: op.Conversation, ID: op.ID, Sender: op.Author.ID,
-			SenderName: op.Author.Name, Client: op.Client, ReplyTo: op.ReplyTo, Body: op.Body,
-		})
-		a.inbox(owner, arrival, op, chat.InboxRow{Kind: chat.InboxMessage, Conversation: op.Conversation, Ref: op.ID})
 	}
 	for i, loser := range losers {
 		at := arrival
-		if winner == op.ID || i > 0 {
+		if !borne || i > 0 {
 			at = a.next()
 		}
 		a.alias(op, owners, loser, winner, at)
@@ -210,6 +207,37 @@ func conversationRow(op *chat.Op, owner chat.Owner) chat.ConversationRow {
 	}
 	row.Peer, row.Answered = peerOf(op, owner), owner.ID == op.Author.ID
 	return row
+}
+
+// ids gives what stands does, and borne: the message is here already under that id, which an op of the author's side brought.
+func (a *applier) ids(op *chat.Op, known []chat.RetryRow) (winner chat.MessageID, losers []chat.MessageID, borne bool) {
+	winner, losers = stands(op, known)
+	if winner == op.ID {
+		return winner, losers, false
+	}
+	return winner, losers, slices.ContainsFunc(known, func(r chat.RetryRow) bool {
+		return r.ID == winner && a.topology.InZone(r.Stream.Region, op.Author.Zone)
+	})
+}
+
+// remember writes the retry row of op. One that an op of the author's side wrote stays.
+func (a *applier) remember(op *chat.Op, known []chat.RetryRow) {
+	fromAuthor := func(r chat.Region) bool { return a.topology.InZone(r, op.Author.Zone) }
+	for i := range known {
+		if row := &known[i]; row.ID == op.ID && sameContent(row, op) && (fromAuthor(row.Stream.Region) || !fromAuthor(op.Stream.Region)) {
+			return
+		}
+	}
+	a.batch.Retries = append(a.batch.Retries, retryRow(op))
+}
+
+// copy writes owner's copy of op's message under id.
+func (a *applier) copy(op *chat.Op, owner chat.Owner, id chat.MessageID, arrival chat.HLC) {
+	a.batch.Messages = append(a.batch.Messages, chat.MessageRow{
+		Owner: owner.ID, OwnerZone: owner.Zone, Conversation: op.Conversation, ID: id, Sender: op.Author.ID,
+		SenderName: op.Author.Name, Client: op.Client, ReplyTo: op.ReplyTo, Body: op.Body,
+	})
+	a.inbox(owner, arrival, op, chat.InboxRow{Kind: chat.InboxMessage, Op: id, Conversation: op.Conversation, Ref: id})
 }
 
 // alias writes that the id loser of op's send is an alias of winner.

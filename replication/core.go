@@ -51,7 +51,7 @@ type Core struct {
 	own    *ownLog
 	logs   map[chat.StreamID]*ownLog // own, and those of lives that have ended and that this node is answerable for
 	sends  sends
-	relogs []chat.Op // wait to be brought anew into the own stream
+	relogs []*relogged // wait to be brought anew into the own stream
 	peers  map[chat.Region]*peer
 	order  []chat.Region // of peers, sorted
 
@@ -97,13 +97,14 @@ func New(cfg Config, restored Restored) *Core {
 			continue
 		}
 		c.peers[r] = &peer{
-			region: r, links: map[chat.NodeID]int{}, out: map[chat.StreamID]*outbound{}, streams: map[chat.StreamID]*inStream{},
+			region: r, links: map[chat.NodeID]int{}, out: map[chat.StreamID]*outbound{}, streams: map[chat.StreamID]*inStream{}, handed: map[chat.StreamID]*handOn{},
 		}
 		c.order = append(c.order, r)
 	}
 	slices.Sort(c.order)
 	c.relay(c.own, restored.Positions)
 	c.meet(restored.Lives)
+	c.restoreHandOns(restored.HandedOn)
 	for _, row := range restored.Applied {
 		if p, ok := c.peers[row.Stream.Region]; ok {
 			s := p.inbound(row.Stream)
@@ -179,6 +180,7 @@ func (c *Core) tick(now time.Time) {
 			c.tickSender(now, p, o)
 		}
 	}
+	c.tellHave(now)
 	c.housekeep(now)
 	c.tellMarks = true
 }
@@ -208,9 +210,7 @@ func (c *Core) housekeep(now time.Time) {
 				return
 			}
 			for _, row := range rows {
-				if o := c.peers[row.To].out[row.Stream]; o != nil {
-					o.persisted = max(o.persisted, row.Seq)
-				}
+				c.positionStored(row)
 			}
 		},
 	})
@@ -225,6 +225,18 @@ func (c *Core) unstoredPositions() []chat.PositionRow {
 				rows = append(rows, chat.PositionRow{Stream: o.log.stream, To: r, Seq: o.acked})
 			}
 		}
+		rows = append(rows, c.peers[r].unstoredHandOns()...)
 	}
 	return rows
+}
+
+// positionStored notes that the store knows a position.
+func (c *Core) positionStored(row chat.PositionRow) {
+	p := c.peers[row.To]
+	if o := p.out[row.Stream]; o != nil {
+		o.persisted = max(o.persisted, row.Seq)
+	}
+	if h := p.handed[row.Stream]; h != nil {
+		h.persisted = max(h.persisted, row.Seq)
+	}
 }

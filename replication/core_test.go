@@ -158,19 +158,21 @@ func TestForgedOps(t *testing.T) {
 	}
 	inDeny, inSolo := testOwner(5, "deny"), testOwner(6, "solo")
 	for name, op := range map[string]chat.Op{
-		"another region's stream":      forge(func(op *chat.Op) { op.Stream.Region = "in" }),
-		"sequence out of the range":    forge(func(op *chat.Op) { op.Seq = 99 }),
-		"author of a foreign zone":     forge(func(op *chat.Op) { op.Author, op.Owners = inDeny, []chat.Owner{inDeny, op.Owners[1]} }),
-		"zone the peer does not serve": forge(func(op *chat.Op) { op.Author, op.Owners = inSolo, []chat.Owner{inSolo, op.Owners[1]} }),
-		"author of no zone":            forge(func(op *chat.Op) { op.Author.Zone = "" }),
-		"not for this region":          forge(func(op *chat.Op) { op.Owners = []chat.Owner{{ID: op.Author.ID, Zone: "deny"}} }),
-		"mailbox of somebody else":     forge(func(op *chat.Op) { op.Owners = op.Owners[1:] }),
-		"altered body":                 forge(func(op *chat.Op) { op.Body = []byte("z") }),
-		"time that is not the id's":    forge(func(op *chat.Op) { op.Time++ }),
-		"too many owners":              forge(func(op *chat.Op) { op.Owners = make([]chat.Owner, chat.MaxOwners+1) }),
-		"no owner":                     forge(func(op *chat.Op) { op.Owners = nil }),
-		"kind without its content":     forge(func(op *chat.Op) { op.Kind = chat.OpMark }),
-		"unknown kind":                 forge(func(op *chat.Op) { op.Kind = 200 }),
+		"another region's stream":   forge(func(op *chat.Op) { op.Stream.Region = "in" }),
+		"sequence out of the range": forge(func(op *chat.Op) { op.Seq = 99 }),
+		"author of a foreign zone":  forge(func(op *chat.Op) { op.Author, op.Owners = inDeny, []chat.Owner{inDeny, op.Owners[1]} }),
+		"zone the peer does not serve": forge(func(op *chat.Op) {
+			op.Kind, op.Author, op.Owners, op.Block = chat.OpBlock, inSolo, []chat.Owner{inSolo, op.Owners[1]}, &chat.BlockChange{By: inSolo}
+		}),
+		"author of no zone":         forge(func(op *chat.Op) { op.Author.Zone = "" }),
+		"not for this region":       forge(func(op *chat.Op) { op.Owners = []chat.Owner{{ID: op.Author.ID, Zone: "deny"}} }),
+		"mailbox of somebody else":  forge(func(op *chat.Op) { op.Owners = op.Owners[1:] }),
+		"altered body":              forge(func(op *chat.Op) { op.Body = []byte("z") }),
+		"time that is not the id's": forge(func(op *chat.Op) { op.Time++ }),
+		"too many owners":           forge(func(op *chat.Op) { op.Owners = make([]chat.Owner, chat.MaxOwners+1) }),
+		"no owner":                  forge(func(op *chat.Op) { op.Owners = nil }),
+		"kind without its content":  forge(func(op *chat.Op) { op.Kind = chat.OpMark }),
+		"unknown kind":              forge(func(op *chat.Op) { op.Kind = 200 }),
 		"somebody else's account": forge(func(op *chat.Op) {
 			op.Kind, op.Account = chat.OpAccount, &chat.Account{ID: op.Owners[1].ID, Zone: "world"}
 		}),

@@ -28,6 +28,9 @@ const (
 	// FrameMarks, between nodes of one region: the life Stream stamps nothing at or below Low any more; of other regions'
 	// streams it has applied Applied, all of it visible by Low; Positions are what other regions have acknowledged to it.
 	FrameMarks FrameKind = 6
+	// FrameHave, of a region that does not hear another, whose streams it tells its positions in (Applied; what is not listed
+	// stands at 0), to the rest: hand on what you have beyond. Stream names the silent region only.
+	FrameHave FrameKind = 7
 )
 
 // Protocol versions of the backbone that the core tells apart.
@@ -50,6 +53,6 @@ type Frame struct {
 	Reason    chat.Code
 	Lives     []chat.StreamID    // FrameLives
 	Low       chat.HLC           // FrameMarks
-	Applied   []chat.AppliedRow  // FrameMarks
+	Applied   []chat.AppliedRow  // FrameMarks, FrameHave
 	Positions []chat.PositionRow // FrameMarks
 }

@@ -44,7 +44,7 @@ func (o *outbound) rewind(now time.Time, seq uint64) {
 // open has a relay begin, or begin anew, at a node of the region: the receiver states its position first.
 func (c *Core) open(p *peer, o *outbound) {
 	if !p.linked(o.via, 0) {
-		o.via = p.choose(o.log.stream)
+		o.via = p.choose(o.log.stream, 0)
 	}
 	o.ready, o.reading = false, false
 	o.forgetWindow()

@@ -3,7 +3,9 @@ package replication
 import (
 	"cmp"
 	"hash/fnv"
+	"maps"
 	"slices"
+	"time"
 
 	"meridian/chat"
 )
@@ -14,6 +16,10 @@ type peer struct {
 	links   map[chat.NodeID]int // nodes that are linked, with the protocol version agreed
 	out     map[chat.StreamID]*outbound
 	streams map[chat.StreamID]*inStream
+
+	heardAt time.Time                 // last word of it to this region, as far as this node knows
+	toldAt  time.Time                 // last FrameHave about it
+	handed  map[chat.StreamID]*handOn // to it, of other regions' streams
 }
 
 // up says that some node of the region is linked.
@@ -25,11 +31,15 @@ func (p *peer) linked(node chat.NodeID, version int) bool {
 	return ok && v >= version
 }
 
-// choose gives the linked node that a stream is brought to: spread over them, and always the same one.
-func (p *peer) choose(stream chat.StreamID) chat.NodeID {
+// choose gives the linked node, speaking at least version, that a stream is brought to: spread over them, and always the same
+// one; "" when there is none.
+func (p *peer) choose(stream chat.StreamID, version int) chat.NodeID {
 	var best chat.NodeID
 	var highest uint64
 	for _, node := range sortedKeys(p.links) {
+		if !p.linked(node, version) {
+			continue
+		}
 		h := fnv.New64a()
 		for _, text := range []string{string(stream.Region), string(stream.Node), string(p.region), string(node)} {
 			_, _ = h.Write([]byte(text)) // never fails
@@ -83,6 +93,11 @@ func (p *peer) latest() []*inStream {
 		list = append(list, s)
 	}
 	return list
+}
+
+// sortedStreams walks a map of streams in a fixed order.
+func sortedStreams[V any](m map[chat.StreamID]V) []chat.StreamID {
+	return slices.SortedFunc(maps.Keys(m), compareStreams)
 }
 
 func compareStreams(a, b chat.StreamID) int {

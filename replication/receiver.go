@@ -20,7 +20,10 @@ func (c *Core) received(now time.Time, in Received) {
 		c.alarm(Alarm{Code: chat.CodeDenied, Peer: in.Peer.Region, Detail: "a frame from a region that the topology does not know"})
 		return
 	}
+	p.hears(now)
 	switch f := &in.Frame; f.Kind {
+	case FrameHave:
+		c.haveTold(now, p, f)
 	case FrameBatch:
 		c.batch(now, p, in)
 	case FramePosition:
@@ -179,7 +182,7 @@ func (c *Core) inspect(p *peer, f *Frame, op *chat.Op, last uint64) *chat.Error 
 		return nil
 	}
 	if op.Kind != chat.OpClaim || op.Author.Zone != "" {
-		if d := residency.Speak(c.cfg.Topology, op.Author.Zone, p.region); !d.Allowed() {
+		if d := residency.Bring(c.cfg.Topology, op, p.region); !d.Allowed() {
 			return bad(d.Code, d.Reason)
 		}
 	}
@@ -284,7 +287,7 @@ func (c *Core) take(now time.Time, p *peer, s *inStream, d *draft) bool {
 		if it.refused != nil {
 			c.bury(now, p, s, it, d)
 		} else {
-			c.applyOne(now, it, d)
+			c.applyOne(now, p, it, d)
 			d.upTo = max(d.upTo, it.op.Seq)
 		}
 		fr.items = fr.items[1:]
@@ -310,7 +313,7 @@ func (c *Core) may(now time.Time, p *peer, s *inStream, it *inOp) bool {
 
 // applyOne adds an op to the draft. The clock is pushed past the op's time before the arrival is stamped: so everything
 // that a client has not seen lies after its cursor's global time, in every region's inbox log.
-func (c *Core) applyOne(now time.Time, it *inOp, d *draft) {
+func (c *Core) applyOne(now time.Time, p *peer, it *inOp, d *draft) {
 	// It cannot be refused: may has checked the drift.
 	_ = c.clock.Observe(now, it.op.Logged)
 	arrival := c.clock.Next(now)
@@ -324,11 +327,15 @@ func (c *Core) applyOne(now time.Time, it *inOp, d *draft) {
 		d.keys = append(d.keys, key)
 		d.rows = append(d.rows, ofKey(retryRows(&it.op), key))
 	}
-	for _, op := range sendsOf(&it.op) {
-		d.messages = append(d.messages, reviewItem{op: op, known: known})
-	}
 	a := c.applier(now, d.batch)
+	if it.op.Kind != chat.OpRows && !residency.Speak(c.cfg.Topology, it.op.Author.Zone, p.region).Allowed() && !vouched(c.cfg.Topology, &it.op, known) {
+		a.by = p.region
+	}
+	for _, op := range sendsOf(&it.op) {
+		d.messages = append(d.messages, reviewItem{op: op, by: a.by, known: known})
+	}
 	a.apply(&it.op, arrival, known)
+	c.keep(&it.op, d)
 	d.ops = append(d.ops, it.op)
 }
 

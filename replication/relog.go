@@ -6,25 +6,39 @@ import (
 	"meridian/chat"
 )
 
-// relog brings an op anew into the own stream, for the regions in to, and makes it visible here once more. Its id, time and
-// author stay; its place in a stream and the time of entry are new, so that no watermark or cursor that was given out lies
-// beyond it.
-func (c *Core) relog(now time.Time, op chat.Op, to []chat.Region) {
-	op.To = to
-	c.relogs = append(c.relogs, op)
+// relogged is an op on its way into the own stream, where it was not made.
+type relogged struct {
+	op    chat.Op
+	to    []chat.Region
+	known []chat.RetryRow // of its send
+	done  func()          // if set, told when it is durable
+}
+
+// relog brings an op anew into the own stream, and makes it visible here once more. Its id, time and author stay; its place in
+// a stream and the time of entry are new, so that no watermark or cursor that was given out lies beyond it.
+func (c *Core) relog(now time.Time, r *relogged) {
+	r.op.To = r.to
+	c.relogs = append(c.relogs, r)
 	c.runRelogs(now)
 }
 
 // runRelogs enters what waits to be logged anew. What could not be written waits for the next tick.
 func (c *Core) runRelogs(now time.Time) {
 	for len(c.relogs) > 0 && c.mayStamp(now) && !c.ahead(now) {
-		op := c.relogs[0]
+		r := c.relogs[0]
+		op := r.op
+		if c.clock.Observe(now, op.Logged) != nil {
+			return // another node of this region received it, by another clock
+		}
 		c.relogs = c.relogs[1:]
 		op.Logged = c.clock.Next(now)
-		c.enter(now, op, func(now time.Time, entered chat.Op, err error) {
+		c.enter(now, op, r.known, func(now time.Time, entered chat.Op, err error) {
 			if err != nil {
-				c.relogs = append(c.relogs, op)
+				c.relogs = append(c.relogs, r)
 				return
+			}
+			if r.done != nil {
+				r.done()
 			}
 			var items []reviewItem // the send may have come again meanwhile, under another id
 			for _, send := range sendsOf(&entered) {

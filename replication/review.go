@@ -20,11 +20,15 @@ type review struct {
 	items []reviewItem
 	done  func(now time.Time, winners []chat.MessageID)
 	retry bool // the read, or the write that followed, failed
+	// Where a review only reads: the sends, and who is told of their rows.
+	sends []SendKey
+	read  func(now time.Time, rows [][]chat.RetryRow)
 }
 
-// reviewItem is a message that was written: its op without the body, and the ids of the send that were known then.
+// reviewItem is a message that was written: its op (later without the body), and the ids of the send that were known then.
 type reviewItem struct {
 	op    chat.Op
+	by    chat.Region // as of applier
 	known []chat.RetryRow
 	at    time.Time
 }
@@ -40,16 +44,18 @@ func (c *Core) review(now time.Time, items []reviewItem, done func(now time.Time
 		return
 	}
 	for i := range items {
-		items[i].op.Body, items[i].at = nil, now
+		items[i].at = now
+		kept := items[i]
+		kept.op.Body = nil
+		c.recentWrites = append(c.recentWrites, kept)
 	}
-	c.recentWrites = append(c.recentWrites, items...)
 	c.startReview(&review{items: items, done: done})
 }
 
 func (c *Core) startReview(r *review) {
 	c.lastReview++
 	c.reviews[c.lastReview] = r
-	out := Review{ID: c.lastReview}
+	out := Review{ID: c.lastReview, Sends: slices.Clone(r.sends)}
 	for i := range r.items {
 		op := &r.items[i].op
 		out.Sends = append(out.Sends, SendKey{op.Author.ID, op.Client})
@@ -63,11 +69,15 @@ func (c *Core) reviewed(now time.Time, in Reviewed) {
 	if !ok {
 		return
 	}
-	if in.Err != nil || len(in.Sends) != len(r.items) || !c.mayStamp(now) && !c.lease.leaving {
+	if in.Err != nil || len(in.Sends) != len(r.items)+len(r.sends) || !c.mayStamp(now) && !c.lease.leaving {
 		r.retry = true // the next tick asks again
 		return
 	}
 	delete(c.reviews, in.Review)
+	if r.read != nil {
+		r.read(now, in.Sends)
+		return
+	}
 	batch := &chat.Batch{}
 	a := c.applier(now, batch)
 	low := chat.HLC(0)
@@ -79,8 +89,18 @@ func (c *Core) reviewed(now time.Time, in Reviewed) {
 		if len(losers) > 0 && low == 0 {
 			low = c.clock.Next(now)
 		}
+		a.by = it.by
+		if vouched(c.cfg.Topology, &it.op, in.Sends[i]) {
+			a.by = ""
+		}
+		owners := a.owners(&it.op)
+		if len(losers) > 0 && len(it.op.Body) > 0 && !c.fromAuthor(winner, it, in.Sends[i]) {
+			for _, owner := range owners {
+				a.copy(&it.op, owner, winner, a.next())
+			}
+		}
 		for _, loser := range losers {
-			a.alias(&it.op, a.owners(&it.op), loser, winner, a.next())
+			a.alias(&it.op, owners, loser, winner, a.next())
 		}
 		if len(losers) > 0 {
 			for _, owner := range a.owners(&it.op) {
@@ -150,4 +170,11 @@ func (c *Core) reviewRecent() {
 	if len(c.recentWrites) > 0 {
 		c.startReview(&review{items: slices.Clone(c.recentWrites), done: func(time.Time, []chat.MessageID) {}})
 	}
+}
+
+// fromAuthor says whether the author's side has brought the message under the id that stands: then every owner has it.
+func (c *Core) fromAuthor(winner chat.MessageID, it *reviewItem, rows []chat.RetryRow) bool {
+	inZone := func(r chat.Region) bool { return c.cfg.Topology.InZone(r, it.op.Author.Zone) }
+	return winner == it.op.ID && inZone(it.op.Stream.Region) ||
+		slices.ContainsFunc(rows, func(r chat.RetryRow) bool { return r.ID == winner && inZone(r.Stream.Region) })
 }

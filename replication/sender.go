@@ -180,6 +180,10 @@ func (c *Core) logRead(now time.Time, in LogRead) {
 	if !ok {
 		return
 	}
+	if in.Stream.Region != c.cfg.Self {
+		c.foreignRead(now, p, in)
+		return
+	}
 	if o := p.out[in.Stream]; o != nil && o.reading && in.After == o.readFrom {
 		c.sendRead(now, p, o, in)
 	}

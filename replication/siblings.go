@@ -262,7 +262,12 @@ func (c *Core) marksTold(now time.Time, in Received) {
 	s.low = max(s.low, f.Low)
 	for _, row := range f.Applied {
 		if p, ok := c.peers[row.Stream.Region]; ok {
-			p.inbound(row.Stream).covers.add(f.Low, row.Watermark)
+			in := p.inbound(row.Stream)
+			if in.told < row.Seq || in.toldMark < row.Watermark {
+				in.told, in.toldMark = max(in.told, row.Seq), max(in.toldMark, row.Watermark)
+				p.hears(now)
+			}
+			in.covers.add(f.Low, row.Watermark)
 		}
 	}
 	for _, row := range f.Positions {

@@ -13,6 +13,8 @@ type inStream struct {
 	link     chat.NodeRef
 	accepted uint64 // taken in, perhaps not written
 	durable  uint64
+	told     uint64 // durable in this region as other nodes of it tell
+	toldMark chat.HLC
 	stored   bool // the store knows that the stream counts
 	// watermark: every op of the stream for this region at or before it is durable and covered by this node's low mark. next
 	// becomes watermark when the last apply write has passed.

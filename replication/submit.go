@@ -145,11 +145,37 @@ func (c *Core) repeat(now time.Time, h *held, rows []chat.RetryRow) {
 		c.answer(now, h, Submitted{Err: &chat.Error{Code: chat.CodeClientIDReused, Op: "replication.Submit", Message: "this client id was used for another message"}})
 		return
 	}
-	row := rows[i]
-	op.ID, op.Time, op.Logged, op.Stream, op.Seq = row.ID, row.ID.Time(), row.ID.Time(), row.Stream, row.Seq
-	// An op of another region was durable there before it came here; if that region is in the author's zone, so is this one.
-	zoned := row.Stream.Region != c.cfg.Self && c.cfg.Topology.InZone(row.Stream.Region, op.Author.Zone) || c.zoneHas(row.Stream, op.Author.Zone, row.Seq)
+	op.ID, op.Time = rows[i].ID, rows[i].ID.Time()
+	own := slices.IndexFunc(rows, func(r chat.RetryRow) bool {
+		return sameContent(&r, &op) && c.cfg.Topology.InZone(r.Stream.Region, op.Author.Zone)
+	})
+	if own < 0 {
+		c.finish(now, h, op)
+		return
+	}
+	row := rows[own]
+	op.Logged, op.Stream, op.Seq = op.Time, row.Stream, row.Seq
+	// An op of another region of the author's zone was durable there before it came here.
+	zoned := row.Stream.Region != c.cfg.Self || c.zoneHas(row.Stream, op.Author.Zone, row.Seq)
 	c.answer(now, h, Submitted{Op: op, Known: true, ZoneDurable: zoned})
+}
+
+// finish takes a send of which only the recipient's side has told: the region that took it first is lost, or not heard. It
+// keeps its id, and is brought to everybody who must have it.
+func (c *Core) finish(now time.Time, h *held, op chat.Op) {
+	if err := c.clock.Observe(now, op.Time); err != nil {
+		c.answer(now, h, Submitted{Err: err})
+		return
+	}
+	if c.ahead(now) || !c.mayStamp(now) {
+		c.sends.clock = append(c.sends.clock, h)
+		return
+	}
+	c.sends.claim(h.key)
+	h.claim = true
+	op.To = residency.Destinations(c.cfg.Topology, &op, c.cfg.Self)
+	op.Logged = c.clock.Next(now)
+	c.enterHeld(now, h, op)
 }
 
 // originate gives the op its identity and writes it with everything that it changes here.
@@ -160,7 +186,12 @@ func (c *Core) originate(now time.Time, h *held) {
 	op.To = residency.Destinations(c.cfg.Topology, &op, c.cfg.Self)
 	date(&op)
 	op.Logged = op.Time
-	c.enter(now, op, func(now time.Time, entered chat.Op, err error) {
+	c.enterHeld(now, h, op)
+}
+
+// enterHeld writes the op of a submit, which is stamped, and answers when that is durable.
+func (c *Core) enterHeld(now time.Time, h *held, op chat.Op) {
+	c.enter(now, op, nil, func(now time.Time, entered chat.Op, err error) {
 		if err != nil {
 			c.answer(now, h, Submitted{Err: err})
 			return
@@ -182,12 +213,12 @@ func (c *Core) entered(now time.Time, h *held, op chat.Op) {
 }
 
 // enter gives op, which is stamped, the next place in the own stream, and writes it with everything that it changes here.
-func (c *Core) enter(now time.Time, op chat.Op, done func(now time.Time, entered chat.Op, err error)) {
+func (c *Core) enter(now time.Time, op chat.Op, known []chat.RetryRow, done func(now time.Time, entered chat.Op, err error)) {
 	c.own.last++
 	op.Stream, op.Seq = c.stream, c.own.last
 	batch := &chat.Batch{Log: []chat.LogRow{{Op: op}}}
 	a := c.applier(now, batch)
-	a.apply(&op, op.Logged, nil)
+	a.apply(&op, op.Logged, known)
 	own := c.own.start(op)
 	c.issue(now, &write{
 		batch: batch,
@@ -214,6 +245,10 @@ func (c *Core) answer(now time.Time, h *held, s Submitted) {
 			rows = []chat.RetryRow{retryRow(&s.Op)}
 		}
 		c.sends.release(now, h.key, rows)
+	}
+	if s.Err == nil && !s.ZoneDurable && isAcked(&s.Op) && s.Op.Stream.Region == c.cfg.Self {
+		// Another region may have acknowledged it while this one looked again.
+		s.ZoneDurable = c.zoneHas(s.Op.Stream, s.Op.Author.Zone, s.Op.Seq)
 	}
 	if s.Err == nil && !s.ZoneDurable && isAcked(&s.Op) && s.Op.Stream.Region == c.cfg.Self {
 		c.awaitZone(waitKey{s.Op.Stream, s.Op.Author.Zone}, s.Op.Seq, s.Token)

@@ -70,6 +70,30 @@ func Speak(t chat.Topology, author chat.Zone, region chat.Region) Decision {
 	return allow("region %s serves zone %s", region, author)
 }
 
+// Bring decides whether region may bring op to another one: as the author's side everything; as the side of a mailbox only what
+// people write into it, for the owners whom the region serves. The second is needed where every region of the author's zone
+// is lost, or cut off: whoever has received an op can hand it on.
+func Bring(t chat.Topology, op *chat.Op, region chat.Region) Decision {
+	if op.Kind == chat.OpClaim && op.Author.Zone == "" {
+		return allow("the directory is kept in every region")
+	}
+	speak := Speak(t, op.Author.Zone, region)
+	if speak.Allowed() {
+		return speak
+	}
+	switch op.Kind {
+	case chat.OpMessage, chat.OpChange, chat.OpMark, chat.OpGroup, chat.OpMember, chat.OpContact:
+		if Write(t, op.Author.Zone, op.Author.Zone).Allowed() {
+			for _, owner := range op.Owners {
+				if t.InZone(region, owner.Zone) {
+					return allow("region %s serves the mailbox of somebody in zone %s", region, owner.Zone)
+				}
+			}
+		}
+	}
+	return speak
+}
+
 // Handle decides whether region may handle, in flight, the content of a user of zone.
 func Handle(t chat.Topology, zone chat.Zone, region chat.Region) Decision {
 	spec, ok := t.Zone(zone)

@@ -48,6 +48,37 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
+// Whoever serves a mailbox may hand on what people wrote into it; nobody else's mailbox, and no account, session or block.
+func TestBring(t *testing.T) {
+	op := func(kind chat.OpKind, author chat.Zone, owners ...chat.Zone) *chat.Op {
+		o := &chat.Op{Kind: kind, Author: chat.Owner{Zone: author}}
+		for _, z := range owners {
+			o.Owners = append(o.Owners, chat.Owner{Zone: z})
+		}
+		return o
+	}
+	for name, c := range map[string]struct {
+		op   *chat.Op
+		by   chat.Region
+		want chat.Code
+	}{
+		"the author's side":             {op(chat.OpAccount, "eu", "eu"), "eu-west", ""},
+		"the mailbox's side":            {op(chat.OpMessage, "eu", "eu", "world"), "us-east", ""},
+		"a contact":                     {op(chat.OpContact, "eu", "eu", "world"), "us-east", ""},
+		"an account":                    {op(chat.OpAccount, "eu", "eu", "world"), "us-east", chat.CodeDenied},
+		"a session":                     {op(chat.OpSession, "eu", "eu", "world"), "us-east", chat.CodeDenied},
+		"a block":                       {op(chat.OpBlock, "eu", "eu", "world"), "us-east", chat.CodeDenied},
+		"no side":                       {op(chat.OpMessage, "eu", "eu"), "us-east", chat.CodeDenied},
+		"an author of nowhere":          {op(chat.OpMessage, "mars", "world"), "us-east", chat.CodeDenied},
+		"a claim of nobody":             {op(chat.OpClaim, ""), "us-east", ""},
+		"a claim for a zone not served": {op(chat.OpClaim, "eu"), "us-east", chat.CodeDenied},
+	} {
+		if got := Bring(topology, c.op, c.by); got.Code != c.want || got.Reason == "" {
+			t.Errorf("%s: %q (%s), want %q with a reason", name, got.Code, got.Reason, c.want)
+		}
+	}
+}
+
 // An op goes to every region of its owners' zones, nowhere else, and nowhere at all when policy keeps one copy at home; only
 // a directory claim goes everywhere.
 func TestDestinations(t *testing.T) {

@@ -88,6 +88,11 @@ func (w *world) build() {
 		l.dial()
 	}
 	w.after(w.mood.faultEvery, w.fault)
+	if w.mood.loseRegion {
+		w.roll("loss", "", 0)
+		s := w.sites[w.rng.IntN(len(w.sites))]
+		w.after(w.between(w.busy/5, w.busy*4/5), func() { w.lose(s) })
+	}
 }
 
 func (w *world) newSkew() time.Duration {

@@ -15,8 +15,11 @@ func (w *world) atRest() bool { return w.unrest() == "" }
 func (w *world) unrest() string {
 	healedAt := chat.HLCFromTime(start.Add(w.busy))
 	for _, n := range w.nodes {
+		if n.site.lost {
+			continue
+		}
 		for _, p := range n.core.Peers() {
-			if !p.Ready || p.Backlog > 0 || p.WindowOps > 0 {
+			if !w.isLost(p.Region) && (!p.Ready || p.Backlog > 0 || p.WindowOps > 0) {
 				return fmt.Sprintf("%s has not brought everything to %s: %+v", n.name(), p.Region, p)
 			}
 		}
@@ -26,18 +29,19 @@ func (w *world) unrest() string {
 		if k := n.core.Looks(); k > 0 {
 			return fmt.Sprintf("%s has %d groups to look at", n.name(), k)
 		}
-		if m := n.core.Marks(n.clock()); m.Global <= healedAt.Add(2*w.mood.skew) {
+		if m := n.core.Marks(n.clock()); !w.mood.loseRegion && m.Global <= healedAt.Add(2*w.mood.skew) {
 			return fmt.Sprintf("global time of %s stands at %s", n.name(), m.Global.Time())
 		}
 	}
 	for _, c := range w.clients {
 		switch {
+		case !w.served(c.user.zone): // its people wait for their region
 		case c.session == nil || c.awaiting:
 			return c.name + " is not connected"
 		case len(c.stale) > 0:
 			return c.name + " has not read a group since it changed"
-		case len(c.outbox) > 0:
-			return fmt.Sprintf("%s waits for acks of %d, first %s", c.name, len(c.outbox), c.outbox[0])
+		case c.waits() != nil:
+			return fmt.Sprintf("%s waits for acks of %d, first %s", c.name, len(c.outbox), c.waits())
 		case c.missing() != "":
 			return c.missing()
 		case c.alien() != "":
@@ -50,7 +54,7 @@ func (w *world) unrest() string {
 // missing names a message of the mailbox that the device does not show, "" if there is none.
 func (c *client) missing() string {
 	for _, m := range c.mailbox() {
-		if _, ok := c.view[m.row.ID]; !ok {
+		if _, ok := c.view[m.row.ID]; !ok && !c.showsLost(m.row) {
 			return fmt.Sprintf("%s does not show %s, %s", c.name, m.row.ID, c.w.byClient[m.row.Client])
 		}
 	}
@@ -66,7 +70,7 @@ func (c *client) alien() string {
 	}
 	alien := chat.NoMessage
 	for id, on := range c.view {
-		if !mailbox[id] && on.row.Owner != chat.UserID(on.row.Conversation) && (alien == chat.NoMessage || id.Compare(alien) < 0) {
+		if !mailbox[id] && !c.phantom(id) && on.row.Owner != chat.UserID(on.row.Conversation) && (alien == chat.NoMessage || id.Compare(alien) < 0) {
 			alien = id
 		}
 	}
@@ -98,10 +102,54 @@ func (w *world) check() {
 	w.checkShown(final)
 }
 
+// waits gives a send that is not acknowledged as far as its zone can do it now.
+func (c *client) waits() *send {
+	w := c.w
+	for _, m := range c.outbox {
+		left := 0
+		for _, s := range w.living() {
+			if !w.topology.InZone(s.region, c.user.zone) {
+				continue
+			}
+			if left++; !m.region || len(s.tables.Retries(c.user.id, m.client)) == 0 {
+				return m
+			}
+		}
+		if left > 1 {
+			return m
+		}
+	}
+	return nil
+}
+
+// phantom says that only a region had the message which is lost: nobody else will ever tell of that id.
+func (c *client) phantom(id chat.MessageID) bool {
+	if !c.w.mood.loseRegion {
+		return false
+	}
+	had := false
+	for _, s := range c.w.sites {
+		if _, ok := s.tables.Message(c.user.id, c.view[id].row.Conversation, id); ok {
+			if !s.lost {
+				return false
+			}
+			had = true
+		}
+	}
+	return had
+}
+
+// showsLost says that the device shows the message under an id that the lost region gave it, and told to be the one that stands.
+func (c *client) showsLost(row chat.MessageRow) bool {
+	to, ok := c.aliases[row.ID]
+	_, shown := c.view[to]
+	return ok && shown && c.phantom(to)
+}
+
 // checkMailboxes: every acknowledged send once in every mailbox that must have it, under one id; nothing else.
 func (w *world) checkMailboxes() map[*send]chat.MessageID {
 	final := map[*send]chat.MessageID{}
-	for _, n := range w.sites {
+	for _, n := range w.living() {
 		seen := map[*send]map[chat.UserID]int{}
 		for _, row := range n.tables.AllMessages() {
 			w.checked(PromiseInvented)
@@ -135,7 +183,11 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 				if w.topology.InZone(n.region, owner.zone) && s.region {
 					want = 1
 				}
-				if have := seen[s][owner.id]; have != want && (s.region || s.failed != "") {
+				have := seen[s][owner.id]
+				if !w.served(s.from.user.zone) && have < 2 {
+					continue // only the lost region had acknowledged it: it was handed on, or not
+				}
+				if have != want && (s.region || s.failed != "") {
 					w.violate(PromiseOnce, "%s is %d times in the mailbox of %s in %s, want %d; acknowledged as %s", s, have, owner.name, n.region, want, s.id)
 				}
 			}
@@ -154,9 +206,13 @@ func (s *send) owns(owner chat.UserID) bool {
 
 // checkOrder: a device's messages keep their order, and a reply stands after what it answers.
 func (w *world) checkOrder(final map[*send]chat.MessageID) {
-	last := map[*client]*send{}
+	type writer struct {
+		client *client
+		within chat.ConversationID
+	}
+	last := map[writer]*send{}
 	aliasOf := map[chat.MessageID]chat.MessageID{}
-	for _, n := range w.sites {
+	for _, n := range w.living() {
 		for _, row := range n.tables.AllMessages() {
 			if row.AliasOf != chat.NoMessage {
 				aliasOf[row.ID] = row.AliasOf
@@ -169,10 +225,14 @@ func (w *world) checkOrder(final map[*send]chat.MessageID) {
 			continue
 		}
 		w.checked(PromiseOrder)
-		if before := last[s.from]; before != nil && final[before].Compare(id) >= 0 {
+		by := writer{client: s.from}
+		if w.mood.loseRegion {
+			by.within = s.conversation // of two conversations the lost region may have brought the later one only
+		}
+		if before := last[by]; before != nil && final[before].Compare(id) >= 0 {
 			w.violate(PromiseOrder, "%s (%s) stands before %s (%s), which was written first", s, id, before, final[before])
 		}
-		last[s.from] = s
+		last[by] = s
 		parent := s.replyTo
 		if to, ok := aliasOf[parent]; ok {
 			parent = to
@@ -186,13 +246,16 @@ func (w *world) checkOrder(final map[*send]chat.MessageID) {
 // checkViews: what a device has shown, live and after resumes, is its mailbox, each message as its changes make it.
 func (w *world) checkViews() {
 	for _, c := range w.clients {
+		if !w.served(c.user.zone) {
+			continue
+		}
 		w.checked(PromiseNoGap)
 		if m := c.missing(); m != "" {
 			w.violate(PromiseNoGap, "%s", m)
 		}
 		for _, m := range c.mailbox() {
 			on, ok := c.view[m.row.ID]
-			if is := replication.View(&m.row, m.changes, nil, c.user.id); ok && !m.vain && !reflect.DeepEqual(on.view(), is) {
+			if is := replication.View(&m.row, m.changes, nil, c.user.id); ok && !m.vain && !w.mood.loseRegion && !reflect.DeepEqual(on.view(), is) {
 				w.violate(PromiseConverge, "%s shows %s as %+v, it is %+v", c.name, m.row.ID, on.view(), is)
 			}
 		}
@@ -206,7 +269,7 @@ func (w *world) checkViews() {
 func (w *world) checkAlike() {
 	for _, u := range w.users {
 		var first *site
-		for _, n := range w.sites {
+		for _, n := range w.living() {
 			if !w.topology.InZone(n.region, u.zone) {
 				continue
 			}
@@ -235,7 +298,7 @@ func (n *site) about(u *user) []any {
 
 // checkResidency: nothing kept for, or written by, people of a deny zone lies outside it.
 func (w *world) checkResidency() {
-	for _, n := range w.sites {
+	for _, n := range w.living() {
 		for _, u := range w.users {
 			w.checked(PromiseResidency)
 			inside := w.topology.InZone(n.region, u.zone)

@@ -119,7 +119,7 @@ func (w *world) checkGroups() {
 	for _, g := range w.groups {
 		var steps []chat.MemberRow
 		var first *site
-		for _, n := range w.sites {
+		for _, n := range w.living() {
 			if w.topology.InZone(n.region, g.maker.zone) && first == nil {
 				first, steps = n, n.tables.Members(chat.UserID(g.id), g.id, chat.NoUser)
 			}
@@ -135,7 +135,7 @@ func (w *world) checkGroups() {
 func (w *world) checkGroupCopies(g *group, first *site, steps []chat.MemberRow, h roles) {
 	owner := chat.UserID(g.id)
 	name, _ := first.tables.Group(owner, g.id)
-	for _, n := range w.sites {
+	for _, n := range w.living() {
 		have := n.tables.Members(owner, g.id, chat.NoUser)
 		if !w.keeps(n, steps, h, ^chat.HLC(0), true) {
 			if len(have) > 0 || len(n.tables.Messages(owner, g.id, chat.NoMessage, 1)) > 0 {
@@ -157,7 +157,7 @@ func (w *world) checkGroupCopies(g *group, first *site, steps []chat.MemberRow, 
 
 // checkGroupMessages: what was acknowledged is once in every copy of the group that was there at its time.
 func (w *world) checkGroupMessages(g *group, steps []chat.MemberRow, h roles) {
-	for _, n := range w.sites {
+	for _, n := range w.living() {
 		rows := map[chat.ClientID]int{}
 		for _, row := range n.tables.Messages(chat.UserID(g.id), g.id, chat.NoMessage, everything) {
 			if row.AliasOf == chat.NoMessage {
@@ -200,7 +200,10 @@ func (w *world) checkGroupViews(g *group, first *site, h roles) {
 // checkActs: what was acknowledged besides messages stands in every copy, unless something newer took its place.
 func (w *world) checkActs() {
 	for _, a := range w.acts {
-		for _, n := range w.sites {
+		if w.isLost(a.op.Stream.Region) {
+			continue // it was handed on, or it was lost with the region; the rest agrees
+		}
+		for _, n := range w.living() {
 			for _, owner := range a.op.Owners {
 				if !w.topology.InZone(n.region, owner.Zone) {
 					continue
@@ -217,7 +220,10 @@ func (w *world) checkActs() {
 // message was named.
 func (w *world) checkShown(final map[*send]chat.MessageID) {
 	for _, a := range w.acts {
-		for _, n := range w.sites {
+		if w.isLost(a.op.Stream.Region) {
+			continue
+		}
+		for _, n := range w.living() {
 			me := a.by.user.id
 			row, ok := n.tables.Message(me, a.op.Conversation, a.target())
 			if !ok || a.op.Kind != chat.OpChange || !w.topology.InZone(n.region, a.by.user.zone) {

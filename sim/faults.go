@@ -1,8 +1,10 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
+	"meridian/chat"
 	"meridian/replication"
 )
 
@@ -126,4 +128,31 @@ func (w *world) heal() {
 		l.block(0, false)
 		l.block(1, false)
 	}
+}
+
+// lose destroys a region: its nodes stop, and never come back; its disk is gone.
+func (w *world) lose(s *site) {
+	w.faults["region lost for good"]++
+	w.note("world", "%s is lost for good", s.region)
+	s.lost = true
+	for _, n := range s.nodes {
+		if n.up {
+			n.crash()
+		}
+	}
+}
+
+// living gives the regions that are not lost for good.
+func (w *world) living() []*site {
+	return slices.DeleteFunc(slices.Clone(w.sites), func(s *site) bool { return s.lost })
+}
+
+// served says whether a region of the zone is left.
+func (w *world) served(zone chat.Zone) bool {
+	return slices.ContainsFunc(w.living(), func(s *site) bool { return w.topology.InZone(s.region, zone) })
+}
+
+// isLost says that a region is lost for good.
+func (w *world) isLost(r chat.Region) bool {
+	return slices.ContainsFunc(w.sites, func(s *site) bool { return s.region == r && s.lost })
 }

@@ -3,7 +3,7 @@ package sim
 // coreMutants are of one node per region and direct conversations.
 var coreMutants = []mutant{
 	{"ack to the client before durable", 1, "replication/submit.go", []string{
-		"	c.enter(now, op, func(now time.Time, entered chat.Op, err error) {\n		if err", "	c.answer(now, h, Submitted{Op: op})\n	c.enter(now, op, func(now time.Time, entered chat.Op, err error) {\n		if true {\n			return\n		}\n		if err",
+		"	c.enter(now, op, nil, func(now time.Time, entered chat.Op, err error) {\n		if err", "	c.answer(now, h, Submitted{Op: op})\n	c.enter(now, op, nil, func(now time.Time, entered chat.Op, err error) {\n		if true {\n			return\n		}\n		if err",
 	}},
 	{"ack to the peer on receipt", 25, "replication/receiver.go", []string{
 		"	if f.UpTo > f.After && f.UpTo <= s.durable {\n		c.ack(s) // its ack may be lost\n	}\n", "	c.ack(s)\n",

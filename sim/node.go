@@ -52,6 +52,9 @@ func (n *node) clock() time.Time { return start.Add(n.w.now + n.skew) }
 
 // boot starts the process on what is durable.
 func (n *node) boot() {
+	if n.site.lost {
+		return
+	}
 	n.life++
 	n.up = true
 	n.sessions, n.unsynced, n.lastWrite = nil, nil, 0
@@ -64,17 +67,35 @@ func (n *node) boot() {
 	cfg := replication.Config{
 		Self: n.region, Node: n.ref.Node, Topology: n.w.topology, MaxDrift: 500 * time.Millisecond, Watermark: 250 * time.Millisecond,
 		Resend: 3 * time.Second, WindowOps: 24, WindowBytes: 64 << 10, TailOps: 30, BatchOps: 6, BatchBytes: 4 << 10, InFlight: 200,
+		ForwardAfter: forwardAfter,
 	}
 	if n.site.shared() {
 		cfg.Lease, cfg.AdoptWait = leaseFor, adoptWait
 	}
 	n.core = replication.New(cfg, replication.Restored{
-		Identity: id, Applied: n.tables.Applied(), Lives: n.tables.Nodes(),
+		Identity: id, Applied: n.tables.Applied(), Lives: n.tables.Nodes(), HandedOn: n.handedOn(),
 		Positions: n.tables.Positions(chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation}),
 		Last:      n.lastOps(id),
 	})
 	n.w.note(n.name(), "boot, last seq %d", id.LastSeq)
 	n.later(0, n.ticking)
+}
+
+// handedOn gives the stored positions of foreign streams.
+func (n *node) handedOn() []chat.PositionRow {
+	var rows []chat.PositionRow
+	for _, s := range n.tables.Streams() {
+		if s.Stream.Region == n.region {
+			continue
+		}
+		positions := n.tables.Positions(s.Stream)
+		for _, r := range n.w.topology.Regions {
+			if seq, ok := positions[r]; ok {
+				rows = append(rows, chat.PositionRow{Stream: s.Stream, To: r, Seq: seq})
+			}
+		}
+	}
+	return rows
 }
 
 func (n *node) ticking() {
@@ -314,7 +335,8 @@ func (n *node) submit(in replication.Submit, done func(replication.Submitted), z
 	n.step(in)
 }
 
-// durableIn counts the regions of zone where the send is durable as owner's message, or as an alias of it.
+// durableIn counts the regions of zone where the send is durable as owner's message, or as an alias of it. A lost one counts:
+// it had the send on its disk.
 func (w *world) durableIn(zone chat.Zone, s *send) int {
 	count := 0
 	for _, n := range w.sites {

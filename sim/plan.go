@@ -87,6 +87,7 @@ var calms = map[string]func(*mood){
 	"bad writes":         func(m *mood) { m.badWrites = 0 },
 	"clock skew":         func(m *mood) { m.skew = 0 },
 	"roaming":            func(m *mood) { m.roamEvery = time.Hour },
+	"loss of a region":   func(m *mood) { m.loseRegion = false },
 	"retention":          func(m *mood) { m.retention = 0 },
 	"writes of the dead": func(m *mood) { m.partialLoss = 0 },
 }

@@ -20,11 +20,15 @@ type site struct {
 	index   int
 	tables  *memstore.Tables // what is durable
 	nodes   []*node
+	lost    bool          // for good, with its disk; tables are what it had
 	stalled time.Duration // until then the disk syncs nothing
 	// Marks and watermarks ever given out, by whatever node in whatever life: nothing may be stamped at or below them.
 	givenLocal    chat.HLC
 	toldWatermark map[chat.StreamID]chat.HLC
 }
+
+// forwardAfter is short, so that it happens in many worlds.
+const forwardAfter = 2 * time.Second
 
 // shared says that several nodes use the store.
 func (s *site) shared() bool { return len(s.nodes) > 1 }

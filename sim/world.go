@@ -58,6 +58,7 @@ type mood struct {
 	faultEvery  time.Duration
 	roamEvery   time.Duration
 	retention   time.Duration // of inbox logs as told by the floor; 0: for ever
+	loseRegion  bool          // one region is lost for good, with its disk
 	partialLoss float64       // chance that an unsynced write survives a crash
 	groups      int           // how many are made
 	crowd       int           // people without devices
@@ -82,6 +83,9 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	}
 	if w.mood.groups > 0 && w.chance(0.02) {
 		w.mood.crowd = 300
+	}
+	if w.chance(1. / 3) {
+		w.mood.loseRegion, w.mood.groups, w.mood.crowd = true, 0, 0
 	}
 	plan.calm(&w.mood)
 	w.build()
@@ -112,6 +116,15 @@ func (w *world) violate(promise, format string, args ...any) {
 // restBound is how long (simulated) a healed world may take to come to rest.
 const restBound = 60 * time.Second
 
+// restAfter is how long after healing a world is looked at: where a region is lost, the others must have had the time to
+// notice, and to hand on what they have of it.
+func (w *world) restAfter() time.Duration {
+	if w.mood.loseRegion {
+		return 5*time.Second + 2*forwardAfter
+	}
+	return 5 * time.Second
+}
+
 // eventsPerSecondMax bounds what may happen in a simulated second: more is a loop without end.
 const eventsPerSecondMax = 100_000
 
@@ -126,7 +139,7 @@ func (w *world) run() {
 			w.after(200*time.Millisecond, check)
 		}
 	}
-	w.after(w.busy+5*time.Second, check)
+	w.after(w.busy+w.restAfter(), check)
 	left := int(end/time.Second) * eventsPerSecondMax
 	for len(w.events) > 0 && !rested && w.now < end && len(w.violations) == 0 && left > 0 {
 		e := w.events.pop()

@@ -126,7 +126,13 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	core := replication.New(opt.Core, replication.Restored{Identity: identity, Positions: positions, Applied: applied, Last: last, Lives: lives})
+	handed, err := handedOn(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	core := replication.New(opt.Core, replication.Restored{
+		Identity: identity, Positions: positions, Applied: applied, Last: last, Lives: lives, HandedOn: handed,
+	})
 	s := &Service{
 		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater, opt.Core.Lease > 0), inputs: newMailbox(),
 		left: make(chan struct{}), pending: make(map[uint64]*submit), zone: make(map[uint64]*submit), lags: make(map[chat.Region]*lagMeter),
@@ -153,6 +159,28 @@ func begin(ctx context.Context, opt Options) (chat.Identity, []chat.NodeRow, err
 	}
 	lives, err = opt.Store.Nodes(ctx)
 	return identity, lives, err
+}
+
+// handedOn gives what this region has handed on of other regions' streams.
+func handedOn(ctx context.Context, opt Options) ([]chat.PositionRow, error) {
+	streams, err := opt.Store.Streams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var rows []chat.PositionRow
+	for _, s := range streams {
+		if s.Stream.Region == opt.Core.Self {
+			continue
+		}
+		positions, err := opt.Store.Positions(ctx, s.Stream)
+		if err != nil {
+			return nil, err
+		}
+		for region, seq := range positions {
+			rows = append(rows, chat.PositionRow{Stream: s.Stream, To: region, Seq: seq})
+		}
+	}
+	return rows, nil
 }
 
 // Identity gives the life that the service runs as.

@@ -19,7 +19,7 @@ const (
 )
 
 // relayKinds is the last kind of relay frame that each protocol version has.
-var relayKinds = [ProtocolMax + 1]replication.FrameKind{1: replication.FrameAck, 2: replication.FrameMarks}
+var relayKinds = [ProtocolMax + 1]replication.FrameKind{1: replication.FrameAck, 2: replication.FrameHave}
 
 // Limits of the wire. They are part of every protocol version: both sides count on them.
 const (

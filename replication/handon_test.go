@@ -1,0 +1,115 @@
+package replication
+
+import (
+	"testing"
+	"time"
+
+	"meridian/chat"
+)
+
+func from(region chat.Region, f Frame) Received {
+	return Received{Peer: chat.NodeRef{Region: region, Node: "n1"}, Frame: f, Known: map[int][]chat.RetryRow{}}
+}
+
+// What a region has received for others too is handed on, once, to one that does not hear the origin; what is the
+// recipient's own is not kept at all.
+func TestHandOn(t *testing.T) {
+	r := newRig(t, "eu", Restored{})
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}, Protocol: ProtocolNodes})
+	op := testMessage("us", 1, chat.HLCFromTime(testStart), 1, "x")
+	op.To = []chat.Region{"eu", "in"}
+	alone := testMessage("us", 2, op.Time+1, 2, "y")
+	alone.To = []chat.Region{"eu"}
+	w := only[Write](r.settle(r.step(from("us", Frame{Kind: FrameBatch, Stream: op.Stream, UpTo: 2, Ops: []chat.Op{op, alone}}))))
+	if len(w) != 1 || len(w[0].Batch.Log) != 1 || w[0].Batch.Log[0].Op.ID != op.ID || w[0].Batch.Log[0].Op.Stream != op.Stream {
+		t.Fatalf("kept %+v", w)
+	}
+	have := from("in", Frame{Kind: FrameHave, Stream: chat.StreamID{Region: "us"}})
+	reads := only[ReadLog](r.step(have))
+	if len(reads) != 1 || reads[0].Stream != op.Stream || reads[0].To != "in" || reads[0].After != 0 {
+		t.Fatalf("read %+v", reads)
+	}
+	reviews := only[Review](r.step(LogRead{Stream: op.Stream, To: "in", UpTo: 1, Ops: []chat.Op{op}}))
+	if len(reviews) != 1 {
+		t.Fatalf("reviews %+v", reviews)
+	}
+	outs := r.settle(r.step(Reviewed{Review: reviews[0].ID, Sends: [][]chat.RetryRow{{retryRow(&op)}}}))
+	w = only[Write](outs)
+	if len(w) == 0 || len(w[0].Batch.Log) != 1 || len(w[0].Batch.Retries) != 0 {
+		t.Fatalf("logged anew %+v", w)
+	}
+	if got := w[0].Batch.Log[0].Op; got.ID != op.ID || got.Stream.Region != "eu" || len(got.To) != 1 || got.To[0] != "in" || got.Logged <= op.Logged {
+		t.Fatalf("logged anew %+v", got)
+	}
+	if reads = only[ReadLog](r.step(have)); len(reads) != 1 || reads[0].After != 1 {
+		t.Fatalf("read again %+v", reads)
+	}
+}
+
+// A region that does not hear another tells the rest how far it has its streams, again and again, and only then.
+func TestTellHave(t *testing.T) {
+	r := newRig(t, "eu", Restored{Applied: []chat.AppliedRow{{Stream: chat.StreamID{Region: "us", Node: "n1", Incarnation: 1}, Seq: 7}}})
+	r.core.cfg.ForwardAfter = 10 * time.Second
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}, Protocol: ProtocolNodes})
+	told := 0
+	for range 24 {
+		r.now = r.now.Add(500 * time.Millisecond)
+		r.step(from("in", Frame{Kind: FrameBatch, Stream: chat.StreamID{Region: "in", Node: "n1", Incarnation: 1}}))
+		for _, s := range only[Send](r.step(Tick{})) {
+			if f := s.Frame; f.Kind == FrameHave {
+				told++
+				if s.Peer.Region != "in" || f.Stream.Region != "us" || len(f.Applied) != 1 || f.Applied[0].Seq != 7 {
+					t.Fatalf("told %+v", s)
+				}
+			}
+		}
+	}
+	if told != 1 {
+		t.Fatalf("told %d times in 12 s, want once", told)
+	}
+}
+
+// What the side of a mailbox brings is kept for the owners whom it serves; once the author's side has told of the same
+// message it stands in every mailbox under the smallest id.
+func TestMailboxSide(t *testing.T) {
+	r := newRig(t, "eu", Restored{})
+	sender, reader := testOwner(7, "pair"), testOwner(8, "world")
+	at := chat.HLCFromTime(testStart)
+	early := testMessage("us", 1, at, 1, "x")
+	early.Author, early.Owners = sender, []chat.Owner{sender, reader}
+	early.Conversation = chat.DirectConversation(sender.ID, reader.ID)
+	early.ID = chat.NewMessageID(early.Time, sender.ID, early.Client)
+	early.Stream.Region, early.To = "in", []chat.Region{"eu"}
+	w := only[Write](r.settle(r.step(from("in", Frame{Kind: FrameBatch, Stream: early.Stream, UpTo: 1, Ops: []chat.Op{early}}))))
+	if len(w) != 1 || len(w[0].Batch.Messages) != 1 || w[0].Batch.Messages[0].Owner != reader.ID {
+		t.Fatalf("written %+v", w[0].Batch)
+	}
+	known := w[0].Batch.Retries
+	late := early
+	late.Time, late.Logged = at+100, at+100
+	late.ID = chat.NewMessageID(late.Time, sender.ID, late.Client)
+	late.Stream.Region = "us"
+	in := from("us", Frame{Kind: FrameBatch, Stream: late.Stream, UpTo: 1, Ops: []chat.Op{late}})
+	in.Known[0] = known
+	w = only[Write](r.settle(r.step(in)))
+	copies, aliases := 0, 0
+	for _, row := range w[0].Batch.Messages {
+		switch {
+		case row.ID == early.ID && row.AliasOf == chat.NoMessage:
+			copies++
+		case row.ID == late.ID && row.AliasOf == early.ID:
+			aliases++
+		}
+	}
+	if copies != 2 || aliases != 2 {
+		t.Fatalf("%d copies and %d aliases of 2: %+v", copies, aliases, w[0].Batch.Messages)
+	}
+	// The client sends it again here, where only the mailbox's side has told of it.
+	r = newRig(t, "eu", Restored{})
+	send := r.submit(1, early, 0)
+	send.Known = known
+	w = only[Write](r.settle(r.step(send)))
+	if len(w) == 0 || len(w[0].Batch.Log) != 1 || w[0].Batch.Log[0].Op.ID != early.ID || len(w[0].Batch.Messages) != 2 {
+		t.Fatalf("completed %+v", w)
+	}
+}
