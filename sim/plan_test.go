@@ -36,10 +36,10 @@ func TestPlanLeavesTheRestAlone(t *testing.T) {
 	}
 
 	smaller, _ := liveWith(t, 3, Plan{Turns: without(whole.turns, 20), Faults: whole.troubles})
-	sent := func(w *world) map[chat.ClientID]chat.UserID {
-		to := map[chat.ClientID]chat.UserID{}
+	sent := func(w *world) map[chat.ClientID]chat.ConversationID {
+		to := map[chat.ClientID]chat.ConversationID{}
 		for _, s := range w.history {
-			to[s.client] = s.to.id
+			to[s.client] = s.conversation
 		}
 		return to
 	}
