@@ -167,7 +167,7 @@ func (c *Core) inspect(p *peer, f *Frame, op *chat.Op, last uint64) *chat.Error 
 	switch {
 	case op.Stream != f.Stream || op.Seq <= last || op.Seq > f.UpTo:
 		return bad(chat.CodeBadFrame, fmt.Sprintf("op %d does not stand in order in (%d, %d] of its stream", op.Seq, f.After, f.UpTo))
-	case op.ID.Time() != op.Time || op.Logged < op.Time:
+	case op.Time == 0 || op.ID.Time() != op.Time || op.Logged < op.Time:
 		return bad(chat.CodeInvalid, "the op's time is not its id's, or later than its entry into the stream")
 	case !hashed(op):
 		return bad(chat.CodeInvalid, "the body is not the one that was hashed")

@@ -37,7 +37,10 @@ func malformed(op *chat.Op) string {
 	if !ok {
 		return fmt.Sprintf("op of unknown kind %d", op.Kind)
 	}
-	return check(op)
+	if detail := check(op); detail != "" {
+		return detail
+	}
+	return unstorable(op)
 }
 
 // hasText says whether the op carries a text, hashed in BodyHash.
