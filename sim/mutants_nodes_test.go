@@ -25,7 +25,6 @@ var nodeMutants = []mutant{
 	{"a send does not follow its predecessor's stamp", 45, "replication/submit.go", []string{
 		"		if err := c.clock.Observe(now, rows[0].ID.Time()); err != nil {", "		if err := error(nil); err != nil {",
 	}},
-	{"a fresh life stamps at once", 10, "replication/siblings.go", []string{"< c.cfg.Lease && !now.Before(l.joinAt)", "< c.cfg.Lease"}},
 	{"what the dead left half done is not applied anew", 6, "replication/adopt.go", []string{"	if len(s.tail) == 0 || !c.mayStamp(now) {", "	if s.tail = nil; len(s.tail) == 0 || !c.mayStamp(now) {"}},
 	{"late rows of the dead are not looked for", 21, "replication/adopt.go", []string{"	if c.logs[s.row.Stream] == nil || s.late.reading || ", "	if true || "}},
 }

@@ -74,7 +74,7 @@ func (w *world) create(plan Plan, tell func(line string)) {
 		slowWrites:  pick(w.rng, 0, 0.03, 0.2),
 		slowest:     pick(w.rng, 600*time.Millisecond, 600*time.Millisecond, 3*time.Second),
 		badWrites:   pick(w.rng, 0, 0.01, 0.05),
-		skew:        pick(w.rng, 0, 50*time.Millisecond, 200*time.Millisecond),
+		skew:        pick(w.rng, 0, 50*time.Millisecond, 200*time.Millisecond, 400*time.Millisecond),
 		faultEvery:  pick(w.rng, 1500*time.Millisecond, 4*time.Second, 12*time.Second),
 		roamEvery:   pick(w.rng, 3*time.Second, 10*time.Second),
 		retention:   pick(w.rng, 0, 0, 20*time.Second),
