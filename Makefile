@@ -55,6 +55,7 @@ nightly: build ## what takes hours: many seeds, races, fuzzing, the benchmark
 	$(MAKE) mutants
 	$(MAKE) race lint
 	scripts/fuzz.sh 2m
+	$(MAKE) nemesis
 	bin/meridian bench
 
 geo: ## compile the country table anew (needs npm)

@@ -3,7 +3,9 @@ package nemesis
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"meridian/chat"
@@ -179,8 +181,12 @@ func skew(name string, lasts time.Duration, offsets map[chat.Region]time.Duratio
 			return nil
 		}
 	}
+	var wrong []string
+	for _, r := range slices.Sorted(maps.Keys(offsets)) {
+		wrong = append(wrong, fmt.Sprintf("%s by %v", r, offsets[r]))
+	}
 	return Fault{
-		Name: name, What: fmt.Sprintf("clocks are wrong by %v; each node is killed and started for it, and back", offsets),
+		Name: name, What: "clocks are wrong, " + strings.Join(wrong, " and ") + "; each node is killed and started for it, and back",
 		Lasts: lasts, Strike: rolling(offsets), Mend: rolling(nil),
 	}
 }
