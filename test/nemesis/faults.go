@@ -244,12 +244,7 @@ func together(name string, outer, inner Fault) Fault {
 	return Fault{
 		Name: name, What: outer.What + ", and meanwhile " + inner.What, Lasts: max(outer.Lasts, inner.Lasts),
 		Hits: inner.Hits, Bound: inner.Bound,
-		Strike: func(s *Scenario) error {
-			if err := outer.Strike(s); err != nil {
-				return err
-			}
-			return inner.Strike(s)
-		},
+		Prepare: outer.Strike, Strike: inner.Strike,
 		Mend: func(s *Scenario) error { return errors.Join(inner.Mend(s), outer.Mend(s)) },
 	}
 }

@@ -19,8 +19,9 @@ type Fault struct {
 	Name, What string
 	// Lasts is from Strike to Mend.
 	Lasts time.Duration
-	// Strike does it, Mend undoes it. An error that is world.ErrNotHere leaves the fault out.
-	Strike, Mend func(*Scenario) error
+	// Prepare comes before, and its time does not count; nil: nothing. Strike does it, Mend undoes both. An error that is
+	// world.ErrNotHere leaves the fault out.
+	Prepare, Strike, Mend func(*Scenario) error
 	// Hits lists the nodes that serve nobody while it lasts; Bound is what the p99 of being served by others may be.
 	Hits  func(*Scenario) []chat.NodeRef
 	Bound time.Duration
@@ -44,7 +45,13 @@ const (
 
 // Strike does one fault, from the first blow until everything works again, and notes what it cost.
 func (s *Scenario) Strike(ctx context.Context, f Fault) error {
-	out := report.Fault{Name: f.Name, What: f.What, Began: report.Seconds(s.Fleet.Now()), Bound: report.Seconds(f.Bound)}
+	out := report.Fault{Name: f.Name, What: f.What, Bound: report.Seconds(f.Bound)}
+	var err error
+	if f.Prepare != nil {
+		s.log("%s: %s", f.Name, f.What)
+		err = f.Prepare(s)
+	}
+	out.Began = report.Seconds(s.Fleet.Now())
 	var hits []chat.NodeRef
 	if f.Hits != nil {
 		hits = f.Hits(s)
@@ -52,7 +59,9 @@ func (s *Scenario) Strike(ctx context.Context, f Fault) error {
 	victims := s.servedBy(hits)
 	s.log("%s: %s (%d people hit, %d sends acknowledged so far)", f.Name, f.What, len(victims), s.Fleet.Acks.Load())
 	began := s.Fleet.Now()
-	err := f.Strike(s)
+	if err == nil {
+		err = f.Strike(s)
+	}
 	if errors.Is(err, world.ErrNotHere) {
 		out.Skipped = err.Error()
 		s.Report.Faults = append(s.Report.Faults, out)
