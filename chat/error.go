@@ -43,6 +43,7 @@ const (
 	CodeZoneUnreachable     Code = "zone_unreachable"
 	CodeClockSkew           Code = "clock_skew"
 	CodeUnknownOutcome      Code = "unknown_outcome"
+	CodeUpgradePending      Code = "upgrade_pending"
 	CodeSlowConsumer        Code = "slow_consumer"
 	CodeHelloTimeout        Code = "hello_timeout"
 	CodeHeartbeatTimeout    Code = "heartbeat_timeout"
@@ -67,7 +68,8 @@ var Codes = map[Code]CodeInfo{
 	CodeWrongRegion: {307, true}, CodeRateLimited: {429, true},
 	CodeBusy: {503, true}, CodeNoMajority: {503, true}, CodeRegionDegraded: {503, true}, CodeStoreFull: {503, true},
 	CodeZoneUnreachable: {503, true}, CodeClockSkew: {503, true}, CodeUnknownOutcome: {503, true},
-	CodeSlowConsumer: {0, true}, CodeHelloTimeout: {0, true}, CodeHeartbeatTimeout: {0, true},
+	CodeUpgradePending: {503, true},
+	CodeSlowConsumer:   {0, true}, CodeHelloTimeout: {0, true}, CodeHeartbeatTimeout: {0, true},
 	CodeInternal: {500, true},
 }
 

@@ -39,6 +39,14 @@ const (
 	ProtocolNodes = 2
 )
 
+// lastKindOfOld is the last kind of op that protocol version 1 knows.
+const lastKindOfOld = chat.OpClaim
+
+// knows says whether who speaks a protocol version knows ops of a kind. One that does not would have to refuse them for good.
+func knows(version int, kind chat.OpKind) bool {
+	return version >= ProtocolNodes || kind <= lastKindOfOld
+}
+
 // Frame is one message of the protocol between two nodes. Frames of one link arrive in the order in which they were
 // sent, each at most once; any number of them is lost when the link goes down. Who sent a frame is told by the link, which
 // proved the region, and never by the frame.

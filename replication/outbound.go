@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"time"
 
 	"meridian/chat"
@@ -44,7 +45,7 @@ func (o *outbound) rewind(now time.Time, seq uint64) {
 // open has a relay begin, or begin anew, at a node of the region: the receiver states its position first.
 func (c *Core) open(p *peer, o *outbound) {
 	if !p.linked(o.via, 0) {
-		o.via = p.choose(o.log.stream, 0)
+		o.via = cmp.Or(p.choose(o.log.stream, ProtocolNodes), p.choose(o.log.stream, 0))
 	}
 	o.ready, o.reading = false, false
 	o.forgetWindow()

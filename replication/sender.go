@@ -127,6 +127,9 @@ func (c *Core) collect(p *peer, o *outbound) (ops []chat.Op, upTo uint64) {
 		if !concerns(op, p.region) {
 			continue
 		}
+		if !knows(p.links[o.via], op.Kind) {
+			return ops, op.Seq - 1 // the stream waits for an upgrade there; nothing is skipped
+		}
 		full := len(ops) >= c.cfg.BatchOps || o.ops+len(ops) >= c.cfg.WindowOps || bytes+size(op) > c.cfg.BatchBytes
 		if full && len(ops) > 0 {
 			return ops, ops[len(ops)-1].Seq
@@ -200,6 +203,13 @@ func (c *Core) sendRead(now time.Time, p *peer, o *outbound, in LogRead) {
 	ops := in.Ops
 	for len(ops) > 0 && ops[0].Seq <= o.sent {
 		ops = ops[1:] // acknowledged meanwhile
+	}
+	for i := range ops {
+		if !knows(p.links[o.via], ops[i].Kind) {
+			in.UpTo, o.readAfter = ops[i].Seq-1, now.Add(pause)
+			ops = ops[:i]
+			break
+		}
 	}
 	for len(ops) > 0 {
 		n, bytes := 1, size(&ops[0])

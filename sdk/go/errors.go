@@ -42,6 +42,7 @@ const (
 	CodeZoneUnreachable     Code = "zone_unreachable"
 	CodeClockSkew           Code = "clock_skew"
 	CodeUnknownOutcome      Code = "unknown_outcome"
+	CodeUpgradePending      Code = "upgrade_pending"
 	CodeSlowConsumer        Code = "slow_consumer"
 	CodeHelloTimeout        Code = "hello_timeout"
 	CodeHeartbeatTimeout    Code = "heartbeat_timeout"
