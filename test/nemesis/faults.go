@@ -234,7 +234,7 @@ func Matrix(perRegion int, short bool) []Fault {
 	return append(all,
 		kill("kill-store", "kill -9 of the store of eu-west, which its nodes share", 0, 5*time.Second, stores("eu-west")),
 		freezeStore(10*time.Second, "ap-south"),
-		kill("kill-every-n2", "kill -9 of one node of each region at once", nodeBound, 8*time.Second, second),
+		kill("kill-every-n2", "kill -9 of one node of each region at once", regionBound, 8*time.Second, second),
 		cutNodes("us-east", 15*time.Second),
 	)
 }

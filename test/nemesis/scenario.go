@@ -127,7 +127,7 @@ func (s *Scenario) judge(ctx context.Context) error {
 		}
 		s.log("not yet: %s, %d marks behind", verdict, len(marks))
 	}
-	claims, err := s.Fleet.Claims(ctx, s.surviving())
+	claims, err := reader.Claims(ctx, s.surviving())
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,8 +67,10 @@ func (f *Fleet) claim(name string, region chat.Region) {
 	f.claims = append(f.claims, c)
 }
 
-// Claims gives what was claimed, and asks every region in regions who has each of the names now.
-func (f *Fleet) Claims(ctx context.Context, regions []chat.Region) ([]history.Claim, error) {
+// Claims gives what was claimed, and asks every region in regions who has each of the names now. Many people ask, for what one
+// may ask in a second is limited.
+func (r *Reader) Claims(ctx context.Context, regions []chat.Region) ([]history.Claim, error) {
+	f := r.fleet
 	f.mu.Lock()
 	all := append([]history.Claim(nil), f.claims...)
 	f.mu.Unlock()
@@ -74,14 +78,18 @@ func (f *Fleet) Claims(ctx context.Context, regions []chat.Region) ([]history.Cl
 	for _, c := range all {
 		names[c.Name] = true
 	}
-	for _, region := range regions {
-		api := f.api(region)
-		account, err := api.LogIn(ctx, meridian.Credentials{Username: f.People[0].Name, Password: Password, Device: "reader"})
-		if err != nil {
-			return nil, fmt.Errorf("log in at %s: %w", region, err)
+	var askers []*Person
+	for _, p := range f.People {
+		if p.Zone == "world" {
+			askers = append(askers, p)
 		}
-		api.Token = func(context.Context) (string, error) { return account.Access, nil }
-		for name := range names {
+	}
+	for _, region := range regions {
+		for i, name := range slices.Sorted(maps.Keys(names)) {
+			api, err := r.api(ctx, askers[i%len(askers)], region)
+			if err != nil {
+				return nil, err
+			}
 			look := history.Claim{Kind: history.LookUpName, Name: name, Region: string(region), Invoked: f.now(), Outcome: history.Acked}
 			profile, err := api.User(ctx, name)
 			look.Returned, look.User = f.now(), profile.UserID
