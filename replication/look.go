@@ -382,7 +382,7 @@ func (c *Core) completeOthers(l *look, op *chat.Op, m *Members) {
 				continue
 			}
 			again.Owners = append(again.Owners, chat.GroupOwner(op.Conversation, zone))
-			if since > id.Time() {
+			if id.Time() < since && since <= op.Time { // from an op of before, its own look: two such would call each other for ever
 				again.To = append(again.To, c.cfg.Topology.Zones[zone].Regions...)
 			}
 		}
