@@ -17,7 +17,9 @@ const (
 type lateRows struct {
 	reading bool
 	readAt  time.Time
-	upTo    uint64
+	after   uint64              // the search begins here
+	seen    map[uint64]struct{} // of what comes after: what is relayed in its place, or was logged anew
+	at      uint64              // how far this search has come
 }
 
 // adoptEnded adopts the lives whose lease has ended and that nobody who lives is answerable for.
@@ -70,7 +72,13 @@ func (c *Core) adopted(now time.Time, in Adopted) {
 	c.logs[in.Life] = log
 	c.relay(log, in.Positions)
 	s.tail, s.since = in.Tail, now
-	s.late = lateRows{upTo: in.Row.LastSeq, readAt: now}
+	s.late = lateRows{after: in.Row.LastSeq, readAt: now, seen: map[uint64]struct{}{}}
+	for i := range in.Tail {
+		seq := in.Tail[i].Seq
+		s.late.after = min(s.late.after, seq-min(seq, uint64(max(1, c.cfg.InFlight)))) // no more was under way at once
+		s.late.seen[seq] = struct{}{}
+	}
+	s.late.at = s.late.after
 	if len(s.tail) == 0 {
 		s.finished = true
 	}
@@ -130,8 +138,16 @@ func (c *Core) lookForLate(now time.Time, s *sibling) {
 	if c.logs[s.row.Stream] == nil || s.late.reading || now.Sub(s.since) > lateFor || now.Sub(s.late.readAt) < lateEvery {
 		return
 	}
-	s.late.reading, s.late.readAt = true, now
-	c.emit(ReadLog{Stream: s.row.Stream, After: s.late.upTo, UpTo: ^uint64(0), Limit: max(1, c.cfg.BatchOps)})
+	s.late.readAt = now
+	c.readLate(s)
+}
+
+// latePage is how many ops of the dead are read at once.
+const latePage = 256
+
+func (c *Core) readLate(s *sibling) {
+	s.late.reading = true
+	c.emit(ReadLog{Stream: s.row.Stream, After: s.late.at, UpTo: ^uint64(0), Limit: latePage})
 }
 
 // tailRead logs late rows anew, in the own stream: their own place lies below watermarks that were told.
@@ -145,7 +161,16 @@ func (c *Core) tailRead(now time.Time, in LogRead) {
 		return
 	}
 	for i := range in.Ops {
-		s.late.upTo = in.Ops[i].Seq
+		s.late.at = in.Ops[i].Seq
+		if _, known := s.late.seen[s.late.at]; known || in.Ops[i].Logged <= s.row.Low {
+			continue
+		}
+		s.late.seen[s.late.at] = struct{}{}
 		c.relog(now, &relogged{op: in.Ops[i], to: in.Ops[i].To})
 	}
+	if len(in.Ops) == latePage {
+		c.readLate(s)
+		return
+	}
+	s.late.at = s.late.after // what comes late may stand between what was there
 }

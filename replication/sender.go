@@ -24,7 +24,7 @@ func (c *Core) position(now time.Time, p *peer, from chat.NodeRef, f *Frame) {
 	o.via, o.ready = from.Node, true
 	o.rewind(now, upTo)
 	o.sentAt = time.Time{}
-	c.advanceAck(p, o, upTo)
+	c.advanceAck(now, p, o, upTo)
 	c.pump(now, p, o)
 }
 
@@ -60,17 +60,17 @@ func (c *Core) acked(now time.Time, p *peer, f *Frame) {
 	o.window = o.window[n:]
 	o.sent = max(o.sent, upTo)
 	o.scanned = max(o.scanned, o.sent)
-	c.advanceAck(p, o, upTo)
+	c.advanceAck(now, p, o, upTo)
 	c.pump(now, p, o)
 }
 
-func (c *Core) advanceAck(p *peer, o *outbound, upTo uint64) {
+func (c *Core) advanceAck(now time.Time, p *peer, o *outbound, upTo uint64) {
 	if upTo <= o.acked {
 		return
 	}
 	o.acked = upTo
 	c.tellMarks = true
-	c.zoneAcked(o.log.stream, p.region, o.acked)
+	c.zoneAcked(now, o.log.stream, p.region, o.acked)
 }
 
 // plausible says whether the peer can know what it claims. It cannot know what this node never had durable, unless this

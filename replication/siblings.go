@@ -41,6 +41,12 @@ func (c *Core) mayStamp(now time.Time) bool {
 	return c.cfg.Lease == 0 || !l.leaving && l.held && now.Sub(l.renewedAt) < c.cfg.Lease && !now.Before(l.joinAt)
 }
 
+// certain says that no other node can have closed this life's op log without what is durable in it by now: the lease runs, or
+// it did when the op became durable.
+func (c *Core) certain(now time.Time) bool {
+	return c.cfg.Lease == 0 || c.lease.held && now.Sub(c.lease.renewedAt) < c.cfg.Lease
+}
+
 // LifeEnded says that the life that a store knows of a node has had its time: where nodes share a store each start is a new
 // life, so that what the last one left half done is looked after in one way only, by whoever adopts it.
 func LifeEnded(id chat.Identity, lives []chat.NodeRow) bool {
@@ -116,6 +122,7 @@ func (c *Core) renewed(now time.Time, in Renewed) {
 		}
 	}
 	l.renewedAt = l.askedAt
+	c.zoneAckedMeanwhile(now)
 	c.meet(in.Nodes)
 	c.adoptEnded(now)
 }
@@ -196,6 +203,16 @@ func (c *Core) kin() []*sibling {
 	return list
 }
 
+// ended says that a stream of this region is that of a life which has ended: what its op log holds may still change, by writes
+// that were under way.
+func (c *Core) ended(stream chat.StreamID) bool {
+	if stream.Region != c.cfg.Self || stream == c.stream {
+		return false
+	}
+	s := c.siblings[stream]
+	return s == nil || s.row.AdoptedBy != "" || !c.isLatest(s)
+}
+
 // isLatest says that no later life of the sibling's node is known.
 func (c *Core) isLatest(s *sibling) bool {
 	of := s.row.Stream
@@ -271,7 +288,7 @@ func (c *Core) marksTold(now time.Time, in Received) {
 		}
 	}
 	for _, row := range f.Positions {
-		c.positionTold(row)
+		c.positionTold(now, row)
 	}
 	for _, life := range f.Lives {
 		if dead := c.sibling(life); dead.row.AdoptedBy == in.Peer.Node {
@@ -284,13 +301,13 @@ func (c *Core) marksTold(now time.Time, in Received) {
 const maxTold = 8 * maxLives * chat.MaxRegions
 
 // positionTold notes what a region has acknowledged of an op log that another node relays.
-func (c *Core) positionTold(row chat.PositionRow) {
+func (c *Core) positionTold(now time.Time, row chat.PositionRow) {
 	if row.Stream.Region != c.cfg.Self || c.logs[row.Stream] != nil {
 		return
 	}
 	s := c.sibling(row.Stream)
 	if row.Seq > s.positions[row.To] {
 		s.positions[row.To] = row.Seq
-		c.zoneAcked(row.Stream, row.To, row.Seq)
+		c.zoneAcked(now, row.Stream, row.To, row.Seq)
 	}
 }

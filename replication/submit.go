@@ -170,14 +170,14 @@ func (c *Core) repeat(now time.Time, h *held, rows []chat.RetryRow) {
 	own := slices.IndexFunc(rows, func(r chat.RetryRow) bool {
 		return sameContent(&r, &op) && c.cfg.Topology.InZone(r.Stream.Region, op.Author.Zone)
 	})
-	if own < 0 {
-		c.finish(now, h, op)
+	if own < 0 || c.ended(rows[own].Stream) {
+		c.finish(now, h, op) // what a life that ended had relayed of it is not certain
 		return
 	}
 	row := rows[own]
 	op.Logged, op.Stream, op.Seq = op.Time, row.Stream, row.Seq
 	// An op of another region of the author's zone was durable there before it came here.
-	zoned := row.Stream.Region != c.cfg.Self || c.zoneHas(row.Stream, op.Author.Zone, row.Seq)
+	zoned := row.Stream.Region != c.cfg.Self || c.zoneHas(now, row.Stream, op.Author.Zone, row.Seq)
 	c.answer(now, h, Submitted{Op: op, Known: true, ZoneDurable: zoned})
 }
 
@@ -269,7 +269,7 @@ func (c *Core) answer(now time.Time, h *held, s Submitted) {
 	}
 	if s.Err == nil && !s.ZoneDurable && isAcked(&s.Op) && s.Op.Stream.Region == c.cfg.Self {
 		// Another region may have acknowledged it while this one looked again.
-		s.ZoneDurable = c.zoneHas(s.Op.Stream, s.Op.Author.Zone, s.Op.Seq)
+		s.ZoneDurable = c.zoneHas(now, s.Op.Stream, s.Op.Author.Zone, s.Op.Seq)
 	}
 	if s.Err == nil && !s.ZoneDurable && isAcked(&s.Op) && s.Op.Stream.Region == c.cfg.Self {
 		c.awaitZone(waitKey{s.Op.Stream, s.Op.Author.Zone}, s.Op.Seq, s.Token)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"time"
 
 	"meridian/chat"
 )
@@ -33,7 +34,10 @@ func (c *Core) awaitZone(key waitKey, seq, token uint64) {
 }
 
 // zoneHas says whether another region of zone has acknowledged seq of a stream of this region.
-func (c *Core) zoneHas(stream chat.StreamID, zone chat.Zone, seq uint64) bool {
+func (c *Core) zoneHas(now time.Time, stream chat.StreamID, zone chat.Zone, seq uint64) bool {
+	if !c.certain(now) {
+		return false
+	}
 	for _, r := range c.order {
 		if c.cfg.Topology.InZone(r, zone) && c.ackedBy(stream, r) >= seq {
 			return true
@@ -54,7 +58,10 @@ func (c *Core) ackedBy(stream chat.StreamID, region chat.Region) uint64 {
 }
 
 // zoneAcked answers who waited for a region to have acknowledged upTo of stream.
-func (c *Core) zoneAcked(stream chat.StreamID, region chat.Region, upTo uint64) {
+func (c *Core) zoneAcked(now time.Time, stream chat.StreamID, region chat.Region, upTo uint64) {
+	if !c.certain(now) {
+		return // whoever adopts this life may relay its op log without an op that became durable late: the renewal tells
+	}
 	var tokens []uint64
 	keys := slices.SortedFunc(maps.Keys(c.zoneWait), func(a, b waitKey) int {
 		return cmp.Or(compareStreams(a.stream, b.stream), cmp.Compare(a.zone, b.zone))
@@ -72,5 +79,19 @@ func (c *Core) zoneAcked(stream chat.StreamID, region chat.Region, upTo uint64) 
 	}
 	if len(tokens) > 0 {
 		c.emit(ZoneAcked{Tokens: tokens})
+	}
+}
+
+// zoneAckedMeanwhile answers who waited for an ack that came while the lease did not run.
+func (c *Core) zoneAckedMeanwhile(now time.Time) {
+	for _, r := range c.order {
+		for _, o := range c.peers[r].outbounds() {
+			c.zoneAcked(now, o.log.stream, r, o.acked)
+		}
+		for _, s := range c.kin() {
+			if at := s.positions[r]; at > 0 && c.logs[s.row.Stream] == nil {
+				c.zoneAcked(now, s.row.Stream, r, at)
+			}
+		}
 	}
 }
