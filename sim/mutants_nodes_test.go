@@ -9,19 +9,11 @@ var nodeMutants = []mutant{
 	{"the adopter does not wait for the lease", 22, "replication/adopt.go", []string{
 		"	return row.Until.Add(c.cfg.AdoptWait) < chat.HLCFromTime(now)\n", "	return row.Until.Add(-c.cfg.Lease) < chat.HLCFromTime(now)\n",
 	}},
-	{"a node that slept goes on without its lease", 22, "replication/siblings.go", []string{
-		"l.held && now.Sub(l.renewedAt) < c.cfg.Lease && ", "l.held && ",
-	}},
 	{"an ended op log is not relayed", 22, "replication/adopt.go", []string{"	c.relay(log, in.Positions)\n", ""}},
 	{"two nodes' writes are not reviewed", 43, "replication/review.go", []string{"	if c.cfg.Lease == 0 || len(items) == 0 {", "	if true {"}},
 	{"what was written before a death is not reviewed again", 43, "replication/review.go", []string{"	if len(c.recentWrites) > 0 {", "	if false {"}},
-	{"a new life is not told before its watermarks", 10, "replication/siblings.go", []string{
-		"	if len(c.siblings) > before {\n		c.tellLives()\n	}\n", "	_ = before\n",
-	}},
 	{"only the latest life of a node counts", 22, "replication/marks.go", []string{"	for _, s := range p.streams {\n", "	for _, s := range p.latest() {\n"}},
 	{"watermarks count before the region's mark covers them", 10, "replication/marks.go", []string{"s.covers.at(local)", "s.covers.at(endOfStream)"}},
-	{"a page ends between entries of one arrival", 14, "replication/cursor.go", []string{"		if whole > 0 {", "		if false {"}},
-	{"a receiver goes on from its memory", 25, "replication/receiver.go", []string{"	if in.Row.Seq > s.durable {", "	if false {"}},
 	{"a send does not follow its predecessor's stamp", 45, "replication/submit.go", []string{
 		"		if err := c.clock.Observe(now, rows[0].ID.Time()); err != nil {", "		if err := error(nil); err != nil {",
 	}},

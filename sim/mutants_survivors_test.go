@@ -7,5 +7,5 @@ var survivorMutants = []mutant{
 	{"survivors hand on inside the author's zone only", 40, "residency/residency.go", []string{
 		"	switch op.Kind {\n	case chat.OpMessage, chat.OpChange", "	switch op.Kind + 128 {\n	case chat.OpMessage, chat.OpChange",
 	}},
-	{"what the recipient's side brought counts as sent", 40, "replication/submit.go", []string{"	if own < 0 {", "	if own = max(own, 0); false {"}},
+	{"what the recipient's side brought counts as sent", 40, "replication/submit.go", []string{"	if own < 0 || ", "	if own = max(own, 0); false && "}},
 }
