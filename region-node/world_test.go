@@ -41,12 +41,16 @@ type world struct {
 	keys    *auth.Keyring
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldOf(t, func(*config.Config) {}) }
+
+// newWorldOf makes a world whose configuration is the default one as tweak leaves it.
+func newWorldOf(t *testing.T, tweak func(*config.Config)) *world {
 	t.Helper()
 	cfg := config.Default()
 	cfg.DataDir = t.TempDir()
 	cfg.Security.Argon2MemoryKiB, cfg.Security.Argon2Passes = 8, 1
 	cfg.Limits.StoreReserveBytes = 1 << 20
+	tweak(cfg)
 	w := &world{
 		t: t, cfg: cfg, net: simnet.New(func(_, _ chat.Region) time.Duration { return 2 * time.Millisecond }),
 		nodes: make(map[chat.Region]*regionnode.Node), metrics: make(map[chat.Region]*observe.Metrics),
@@ -276,6 +280,18 @@ func (c *client) saw(t, user string) bool {
 	defer c.mu.Unlock()
 	for _, f := range c.all {
 		if f["t"] == t && f["user"] == user {
+			return true
+		}
+	}
+	return false
+}
+
+// sawMessage says whether a message with that text ever came.
+func (c *client) sawMessage(text string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.all {
+		if f["t"] == "message" && textOf(f) == text {
 			return true
 		}
 	}
