@@ -63,6 +63,8 @@ type Options struct {
 	// Simulate lets clients claim an address by "as": a local `up` only.
 	Simulate bool
 	Now      func() time.Time
+	// SetClock, if set, makes Now wrong by offset, when an admin call asks for it: in tests of the system only.
+	SetClock func(offset time.Duration)
 	Log      *slog.Logger
 	Metrics  Metrics
 	Tracer   messages.Tracer

@@ -35,13 +35,14 @@ type deployment struct {
 	// peers are the backbone addresses; simulate is true under `up` only.
 	peers    map[chat.NodeRef]string
 	simulate bool
-	// clockOffset is added to the clock that stamps ops: a test of the system's own, see nodeCommand.
-	clockOffset time.Duration
+	clock    *clock
+	// setClock, if set, lets an admin call set the clock: a test of the system's own, see nodeCommand.
+	setClock func(offset time.Duration)
 }
 
 // newDeployment loads keys and address data. cfg must be valid and its addresses final.
 func newDeployment(cfg *config.Config, logTo io.Writer, simulate bool) (*deployment, error) {
-	d := &deployment{cfg: cfg, topology: cfg.Topology(), simulate: simulate}
+	d := &deployment{cfg: cfg, topology: cfg.Topology(), simulate: simulate, clock: &clock{}}
 	d.log = observe.NewLogger(logTo, observe.Telemetry(cfg.Telemetry))
 	var err error
 	if d.secrets, err = loadSecrets(cfg); err != nil {
@@ -125,12 +126,10 @@ func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, store chat.S
 		Config: d.cfg, Region: region, Store: store, Keys: d.secrets.keys.Only(d.zonesOf(region)...), DirectoryKey: d.secrets.directoryKey,
 		AdminToken: d.secrets.adminToken, HTTP: ls.http, Admin: ls.admin, Backbone: ls.backbone,
 		Peers: d.peersOf(ref), Identity: identity, Network: d.network, Route: d.routeHandler, Web: d.web,
-		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, CatchUp: catchUp, Now: d.now, Log: log,
+		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, CatchUp: catchUp, Now: d.clock.now, SetClock: d.setClock, Log: log,
 		Metrics: metrics, Tracer: tracer,
 	})
 }
-
-func (d *deployment) now() time.Time { return time.Now().Add(d.clockOffset) }
 
 func (d *deployment) zonesOf(region chat.Region) []chat.Zone {
 	var zones []chat.Zone

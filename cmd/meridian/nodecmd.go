@@ -19,24 +19,33 @@ import (
 // nodeCommand runs one region as a process of its own.
 func nodeCommand() *cobra.Command {
 	var file, region, node string
-	var clockOffset time.Duration
+	var offset time.Duration
 	cmd := &cobra.Command{
 		Use: "node", Short: "Run a node of one region from a configuration file", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ref := chat.NodeRef{Region: chat.Region(region), Node: chat.NodeID(node)}
-			return failed(runNode(cmd.Context(), file, ref, clockOffset, cmd.OutOrStdout(), cmd.ErrOrStderr()))
+			adjust := func(d *deployment) {
+				if cmd.Flags().Changed(clockOffset) {
+					d.clock.set(offset)
+					d.setClock = d.clock.set
+				}
+			}
+			return failed(runNode(cmd.Context(), file, ref, adjust, cmd.OutOrStdout(), cmd.ErrOrStderr()))
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file of the deployment")
 	cmd.Flags().StringVar(&region, "region", "", "the region to run")
 	cmd.Flags().StringVar(&node, "node", string(config.OnlyNode), "which of the region's nodes")
-	cmd.Flags().DurationVar(&clockOffset, "clock-offset", 0, "for tests: added to this node's clock, as if the machine's were wrong")
+	cmd.Flags().DurationVar(&offset, clockOffset, 0, "for tests: added to this node's clock, as if the machine's were wrong; POST /v1/admin/clock?offset= then changes it")
 	_ = cmd.MarkFlagRequired("config") // the flags exist
 	_ = cmd.MarkFlagRequired("region")
 	return cmd
 }
 
-func runNode(ctx context.Context, file string, ref chat.NodeRef, clockOffset time.Duration, stdout, stderr io.Writer) error {
+// clockOffset is the flag that makes a node's clock wrong.
+const clockOffset = "clock-offset"
+
+func runNode(ctx context.Context, file string, ref chat.NodeRef, adjust func(*deployment), stdout, stderr io.Writer) error {
 	cfg, err := config.Load(file)
 	if err != nil {
 		return err
@@ -53,7 +62,7 @@ func runNode(ctx context.Context, file string, ref chat.NodeRef, clockOffset tim
 	if err != nil {
 		return err
 	}
-	d.clockOffset = clockOffset
+	adjust(d)
 	restored := false
 	for {
 		again, err := d.runLife(ctx, r, n, &restored, stdout)
