@@ -175,6 +175,14 @@ type DeadLetterRow struct {
 	At     HLC
 }
 
+// RefusalRow keeps, in the zone of who did it, that a region refused an op for good: table refusals, keyed (Refusal.Op, Told),
+// inserted only.
+type RefusalRow struct {
+	// Told is the op that told the author; its time is when the op was refused.
+	Told MessageID
+	Refusal
+}
+
 // ParkedRow is an op that was received and cannot be applied yet (its time lies ahead, its kind is not known): table parked,
 // keyed (Op.Stream, Op.Seq, Op.ID).
 type ParkedRow struct {
@@ -220,6 +228,7 @@ type Batch struct {
 	Applied     []AppliedRow
 	Positions   []PositionRow
 	DeadLetters []DeadLetterRow
+	Refusals    []RefusalRow
 	Parked      []ParkedRow
 	// Unparked are removed from table parked.
 	Unparked []ParkedRow
@@ -229,6 +238,6 @@ type Batch struct {
 
 // Empty says that the batch writes nothing.
 func (b *Batch) Empty() bool {
-	return b.Rows.Len()+len(b.Log)+len(b.Inbox)+len(b.Claims)+len(b.Applied)+len(b.Positions)+len(b.DeadLetters)+len(b.Parked)+
+	return b.Rows.Len()+len(b.Log)+len(b.Inbox)+len(b.Claims)+len(b.Applied)+len(b.Positions)+len(b.DeadLetters)+len(b.Refusals)+len(b.Parked)+
 		len(b.Unparked) == 0 && b.HighWater == 0
 }

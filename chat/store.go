@@ -99,6 +99,8 @@ type Log interface {
 	Applied(ctx context.Context) ([]AppliedRow, error)
 	// DeadLetters gives the newest first, at most limit.
 	DeadLetters(ctx context.Context, limit int) ([]DeadLetterRow, error)
+	// Refusals gives what is known to be refused of ops, at most 1000, sorted by (Refusal.Op, Told).
+	Refusals(ctx context.Context, ops []MessageID) ([]RefusalRow, error)
 	// Parked gives what waits to be applied, by stream and sequence.
 	Parked(ctx context.Context) ([]ParkedRow, error)
 	// Streams gives the op logs that have rows here, own and foreign, sorted, with the largest sequence of each.

@@ -51,6 +51,17 @@ func (t *Tables) DeadLetters(limit int) []chat.DeadLetterRow {
 	return rows[:min(limit, len(rows))]
 }
 
+// Refusals is as of chat.Log.
+func (t *Tables) Refusals(ops []chat.MessageID) []chat.RefusalRow {
+	ops = slices.Clone(ops)
+	slices.SortFunc(ops, chat.MessageID.Compare)
+	var rows []chat.RefusalRow
+	for _, op := range slices.Compact(ops) {
+		rows = append(rows, t.refusals[op]...)
+	}
+	return rows
+}
+
 func compareStream(a, b chat.StreamID) int {
 	return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Incarnation, b.Incarnation))
 }

@@ -213,6 +213,11 @@ func (s *Store) Applied(ctx context.Context) ([]chat.AppliedRow, error) {
 	return read(ctx, s, (*Tables).Applied)
 }
 
+// Refusals is as of chat.Log.
+func (s *Store) Refusals(ctx context.Context, ops []chat.MessageID) ([]chat.RefusalRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.RefusalRow { return t.Refusals(ops) })
+}
+
 // DeadLetters is as of chat.Log.
 func (s *Store) DeadLetters(ctx context.Context, limit int) ([]chat.DeadLetterRow, error) {
 	return read(ctx, s, func(t *Tables) []chat.DeadLetterRow { return t.DeadLetters(limit) })

@@ -34,6 +34,7 @@ type Tables struct {
 	applied       map[chat.StreamID]chat.AppliedRow
 	positions     map[chat.StreamID]map[chat.Region]uint64
 	dead          map[deadKey]chat.DeadLetterRow
+	refusals      map[chat.MessageID][]chat.RefusalRow // by the op refused
 	keys          map[keyKey]chat.KeyRow
 	floor         chat.HLC
 }
@@ -106,6 +107,7 @@ func New(region chat.Region, node chat.NodeID) *Tables {
 		applied:       map[chat.StreamID]chat.AppliedRow{},
 		positions:     map[chat.StreamID]map[chat.Region]uint64{},
 		dead:          map[deadKey]chat.DeadLetterRow{},
+		refusals:      map[chat.MessageID][]chat.RefusalRow{},
 		keys:          map[keyKey]chat.KeyRow{},
 	}
 	t.life(node)
@@ -176,6 +178,9 @@ func (t *Tables) applyStreams(b *chat.Batch) {
 	}
 	for _, row := range b.DeadLetters {
 		t.dead[deadKey{row.Stream, row.Seq, row.Op}] = row
+	}
+	for _, row := range b.Refusals {
+		t.refusals[row.Op] = insert(t.refusals[row.Op], row, func(a, b chat.RefusalRow) int { return a.Told.Compare(b.Told) })
 	}
 	for _, row := range b.Parked {
 		t.parked[deadKey{row.Op.Stream, row.Op.Seq, row.Op.ID}] = row

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"cmp"
+
 	"github.com/cockroachdb/pebble/v2"
 
 	"meridian/chat"
@@ -205,6 +207,17 @@ func (e *encoded) streams(b *chat.Batch) error {
 			return err
 		}
 		e.merge(streamSeqKey(tagDeadLetter, d.Stream, d.Seq), packDeadLetter(d))
+	}
+	for i := range b.Refusals {
+		f := &b.Refusals[i]
+		v, err := packRefusal(f)
+		if err != nil {
+			return err
+		}
+		if err := cmp.Or(checkID(f.Op, "Refusal.Op"), checkID(f.Told, "Refusal.Told")); err != nil {
+			return err
+		}
+		e.set(key(tagRefusal, ord(f.Op), ord(f.Told)), v)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 //	p stream region                                   positions
 //	q stream                                          applied
 //	f stream seq                                      dead letters
+//	F ord(op) ord(told)                               refusals
 //	a user                                            accounts
 //	e user session                                    sessions
 //	n claim key                                       directory claims
@@ -49,6 +50,7 @@ const (
 	tagPosition     = 'p'
 	tagApplied      = 'q'
 	tagDeadLetter   = 'f'
+	tagRefusal      = 'F'
 	tagAccount      = 'a'
 	tagSession      = 'e'
 	tagClaim        = 'n'

@@ -145,3 +145,35 @@ func (s *Store) DeadLetters(ctx context.Context, limit int) ([]chat.DeadLetterRo
 	slices.SortStableFunc(all, func(a, b chat.DeadLetterRow) int { return cmp.Compare(b.At, a.At) })
 	return all[:min(limit, len(all))], nil
 }
+
+// maxRefusals bounds the ops whose refusals are asked for at once.
+const maxRefusals = 1000
+
+// Refusals implements chat.Log.
+func (s *Store) Refusals(ctx context.Context, ops []chat.MessageID) ([]chat.RefusalRow, error) {
+	const op = "embedded.Refusals"
+	if len(ops) == 0 {
+		return nil, ctxError(ctx, op)
+	}
+	if err := checkLimit(op, len(ops), maxRefusals); err != nil {
+		return nil, err
+	}
+	ops = slices.Clone(ops)
+	slices.SortFunc(ops, chat.MessageID.Compare)
+	var found []chat.RefusalRow
+	err := s.read(ctx, op, func(r pebble.Reader) error {
+		for _, id := range slices.Compact(ops) {
+			prefix := key(tagRefusal, ord(id))
+			err := scan(r, prefix, after(prefix), func(k, v []byte) (bool, error) {
+				row, err := unpackRefusal(k, v)
+				found = append(found, row)
+				return false, err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return some(found, err)
+}

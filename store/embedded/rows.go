@@ -260,6 +260,13 @@ func unpackDeadLetter(k, v []byte) (chat.DeadLetterRow, error) {
 	return d, r.end("deadletters")
 }
 
+func packRefusal(r *chat.RefusalRow) ([]byte, error) { return packJSON(r.Told.Time(), r) }
+
+func unpackRefusal(_, v []byte) (r chat.RefusalRow, err error) {
+	err = unpackJSON("refusals", v, &r)
+	return r, err
+}
+
 func packAccount(a *chat.Account) ([]byte, error) { return packJSON(a.Version, a) }
 
 // packSession keeps Revoked apart from the rest, which a newer version replaces as a whole.

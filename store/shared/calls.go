@@ -50,6 +50,7 @@ const (
 	callZonesOfBucket  call = 37
 	callKey            call = 38
 	callInsertKey      call = 39
+	callRefusals       call = 40
 )
 
 // writes says that a call changes the store: when its answer is lost, its outcome is unknown.
@@ -77,6 +78,8 @@ func serve(ctx context.Context, s chat.Store, codec chat.OpCodec, q *request, a 
 		a.Applied, err = s.Applied(ctx)
 	case callDeadLetters:
 		a.Dead, err = s.DeadLetters(ctx, q.Limit)
+	case callRefusals:
+		a.Refusals, err = s.Refusals(ctx, q.Messages)
 	case callParked:
 		var rows []chat.ParkedRow
 		rows, err = s.Parked(ctx)

@@ -18,6 +18,7 @@ type request struct {
 	Other        chat.UserID
 	Conversation chat.ConversationID
 	Message, To  chat.MessageID
+	Messages     []chat.MessageID
 	Client       chat.ClientID
 	Session      chat.SessionID
 	Stream       chat.StreamID
@@ -45,6 +46,7 @@ type response struct {
 	Reasons   []chat.Code
 	Applied   []chat.AppliedRow
 	Dead      []chat.DeadLetterRow
+	Refusals  []chat.RefusalRow
 	Streams   []chat.StreamEnd
 	Owners    []chat.OwnerRow
 	Nodes     []chat.NodeRow
@@ -65,6 +67,7 @@ type batch struct {
 	Applied     []chat.AppliedRow
 	Positions   []chat.PositionRow
 	DeadLetters []chat.DeadLetterRow
+	Refusals    []chat.RefusalRow
 	Parked      [][]byte
 	Reasons     []chat.Code // of Parked
 	Unparked    []place
@@ -81,7 +84,7 @@ type place struct {
 func packBatch(b *chat.Batch, codec chat.OpCodec) *batch {
 	out := &batch{
 		Rows: b.Rows, Inbox: b.Inbox, Claims: b.Claims, Applied: b.Applied, Positions: b.Positions, DeadLetters: b.DeadLetters,
-		HighWater: b.HighWater,
+		Refusals: b.Refusals, HighWater: b.HighWater,
 	}
 	for i := range b.Log {
 		out.Log = append(out.Log, codec.Append(nil, &b.Log[i].Op))
@@ -100,7 +103,7 @@ func packBatch(b *chat.Batch, codec chat.OpCodec) *batch {
 func (b *batch) unpack(codec chat.OpCodec) (*chat.Batch, error) {
 	out := &chat.Batch{
 		Rows: b.Rows, Inbox: b.Inbox, Claims: b.Claims, Applied: b.Applied, Positions: b.Positions, DeadLetters: b.DeadLetters,
-		HighWater: b.HighWater,
+		Refusals: b.Refusals, HighWater: b.HighWater,
 	}
 	ops, err := unpackOps(b.Log, codec)
 	if err != nil {
@@ -160,12 +163,12 @@ func opsSize(ops [][]byte) (size int) {
 }
 
 func (b *batch) size() int {
-	rest := len(b.Inbox) + len(b.Claims) + len(b.Applied) + len(b.Positions) + len(b.DeadLetters) + len(b.Unparked)
+	rest := len(b.Inbox) + len(b.Claims) + len(b.Applied) + len(b.Positions) + len(b.DeadLetters) + len(b.Refusals) + len(b.Unparked)
 	return rowsSize(&b.Rows) + opsSize(b.Log) + opsSize(b.Parked) + rest*rowBytes
 }
 
 func (a *response) size() int {
-	rest := len(a.Inbox) + len(a.Applied) + len(a.Dead) + len(a.Streams) + len(a.Owners) + len(a.Nodes) + len(a.Positions)
+	rest := len(a.Inbox) + len(a.Applied) + len(a.Dead) + len(a.Refusals) + len(a.Streams) + len(a.Owners) + len(a.Nodes) + len(a.Positions)
 	return rowsSize(&a.Rows) + opsSize(a.Ops) + rest*rowBytes
 }
 

@@ -129,6 +129,18 @@ func (c *Client) DeadLetters(ctx context.Context, limit int) ([]chat.DeadLetterR
 	return a.Dead, err
 }
 
+// maxRefusals is what chat.Log allows.
+const maxRefusals = 1000
+
+// Refusals implements chat.Log.
+func (c *Client) Refusals(ctx context.Context, ops []chat.MessageID) ([]chat.RefusalRow, error) {
+	a, err := whole(c.ask(ctx, "shared.Refusals", &request{Call: callRefusals, Messages: ops}))
+	if chat.CodeOf(err) == chat.CodeInvalid && len(ops) <= maxRefusals {
+		return nil, nil // a store of an older version, which keeps none
+	}
+	return a.Refusals, err
+}
+
 // Parked implements chat.Log.
 func (c *Client) Parked(ctx context.Context) ([]chat.ParkedRow, error) {
 	a, err := c.ask(ctx, "shared.Parked", &request{Call: callParked})

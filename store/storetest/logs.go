@@ -61,6 +61,26 @@ func testStreams(t *testing.T, f Factory) {
 	same(t, "the dead letters", got[[]chat.DeadLetterRow](t)(s.DeadLetters(ctx, 3)), dead[:3])
 }
 
+// What was refused of somebody's ops is found by the op, each once, whoever else was refused something; written again it stays
+// as it is.
+func testRefusals(t *testing.T, f Factory) {
+	s := fresh(t, f)
+	row := func(op, told int, region chat.Region) chat.RefusalRow {
+		return chat.RefusalRow{Told: message(told), Refusal: chat.Refusal{
+			Region: region, Stream: stream(1), Seq: uint64(op), Op: message(op), Author: chat.Owner{ID: user(1), Zone: "eu", Name: "ann"},
+			Client: chat.ClientID{7}, Conversation: chat.ConversationID{8}, Code: chat.CodeDenied, Detail: "why",
+		}}
+	}
+	rows := []chat.RefusalRow{row(1, 11, "us-east"), row(1, 12, "ap-south"), row(2, 13, "us-east"), row(3, 14, "us-east")}
+	for _, i := range []int{3, 1, 0, 2, 1} {
+		must(t, Commit(s, &chat.Batch{Refusals: rows[i : i+1]}))
+	}
+	read := got[[]chat.RefusalRow](t)
+	same(t, "the refusals of two ops", read(s.Refusals(ctx, []chat.MessageID{message(2), message(1), message(2)})), rows[:3])
+	same(t, "those of an op that nobody refused", read(s.Refusals(ctx, []chat.MessageID{message(4)})), []chat.RefusalRow{})
+	same(t, "those of no op", read(s.Refusals(ctx, nil)), []chat.RefusalRow{})
+}
+
 // The identity is made at first open, its high-water mark lies at or above every time of its op log and of the inbox logs
 // that it wrote, and a new incarnation starts its stream at 1.
 func testIdentity(t *testing.T, f Factory) {

@@ -69,6 +69,7 @@ func Run(t *testing.T, f Factory) {
 		{"Accounts", testAccounts},
 		{"Log", testLog},
 		{"Streams", testStreams},
+		{"Refusals", testRefusals},
 		{"Identity", testIdentity},
 		{"Directory", testDirectory},
 		{"ManyClaimants", testManyClaimants},
