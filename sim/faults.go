@@ -15,6 +15,10 @@ func (w *world) fault() {
 	}
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	l := w.links[w.rng.IntN(len(w.links))]
+	if w.chance(w.mood.harsh) {
+		w.harsh(n)
+		return
+	}
 	switch w.rng.IntN(10) {
 	case 0, 1:
 		if w.chance(0.25) {
@@ -127,6 +131,7 @@ func (w *world) heal() {
 	for _, l := range w.links {
 		l.block(0, false)
 		l.block(1, false)
+		l.slow = [2]time.Duration{}
 	}
 }
 

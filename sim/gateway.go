@@ -105,7 +105,7 @@ func (s *session) read() {
 		return
 	}
 	s.reading, s.again = true, false
-	n.later(n.w.between(0, 8*time.Millisecond), func() {
+	n.later(n.slowRead(0, 8*time.Millisecond), func() {
 		s.reading = false
 		if !s.open {
 			return

@@ -9,7 +9,7 @@ import (
 
 // look answers the core's question about groups, in a moment: what it reads is as old as the read.
 func (n *node) look(out replication.Look) {
-	n.later(n.w.between(time.Millisecond, 8*time.Millisecond), func() {
+	n.later(n.slowRead(time.Millisecond, 8*time.Millisecond), func() {
 		in := replication.Looked{ID: out.ID}
 		if !n.w.healed && n.w.chance(n.w.mood.badWrites) {
 			n.w.faults["read fails"]++

@@ -18,6 +18,7 @@ type link struct {
 	up    [2]bool
 	cut   [2]bool // frames from ends[i] do not pass
 	held  [2][]func()
+	slow  [2]time.Duration // what frames from ends[i] take besides
 	last  [2]time.Duration // when the last frame from ends[i] arrives
 }
 
@@ -29,7 +30,7 @@ func (l *link) dial() {
 	l.w.roll("dial", l.name(), l.dials)
 	l.w.after(l.w.between(20*time.Millisecond, 900*time.Millisecond), l.dial)
 	a, b := l.ends[0], l.ends[1]
-	if a.up && b.up && !l.cut[0] && !l.cut[1] && !l.up[0] && !l.up[1] {
+	if a.runs() && b.runs() && !l.cut[0] && !l.cut[1] && !l.up[0] && !l.up[1] {
 		l.gen++
 		gen := l.gen
 		l.held = [2][]func(){}
@@ -122,7 +123,7 @@ func (l *link) transmit(i int, f replication.Frame) {
 	gen := l.gen
 	to, from := l.ends[1-i], l.ends[i].ref
 	carry := func() {
-		at := max(l.last[i], l.w.now+l.delay+l.w.between(0, 1+l.delay/4))
+		at := max(l.last[i], l.w.now+l.delay+l.slow[i]+l.w.between(0, 1+l.delay/4))
 		if l.w.chance(0.01) {
 			at += l.w.between(0, 300*time.Millisecond)
 		}

@@ -38,6 +38,7 @@ type node struct {
 type commit struct {
 	batch *chat.Batch
 	gone  bool
+	held  bool // given to the disk only when the process goes on
 }
 
 func (n *node) name() string {
@@ -48,7 +49,10 @@ func (n *node) name() string {
 }
 
 // clock is the node's own reading of the time.
-func (n *node) clock() time.Time { return start.Add(n.w.now + n.skew) }
+func (n *node) clock() time.Time { return n.w.mood.tick(start.Add(n.w.now + n.skew)) }
+
+// runs says that the process is there, and not frozen.
+func (n *node) runs() bool { return n.up && n.w.now >= n.paused }
 
 // boot starts the process on what is durable.
 func (n *node) boot() {
@@ -256,13 +260,19 @@ func (n *node) commit(out replication.Write) {
 		return
 	}
 	life := n.life
-	w.after(took, func() {
+	var done func()
+	done = func() {
 		if n.life != life || !n.up {
+			return
+		}
+		if c.held && w.now < n.paused {
+			w.after(n.paused-w.now+w.between(0, 4*time.Millisecond), done)
 			return
 		}
 		apply()
 		n.later(0, func() { n.step(replication.Written{Write: out.ID}) })
-	})
+	}
+	w.after(took, done)
 }
 
 // proveNew checks that nothing new is stamped at or below what was given out as complete, before or after a restart.
@@ -299,7 +309,7 @@ func (n *node) sweepUnsynced() {
 }
 
 func (n *node) readLog(out replication.ReadLog) {
-	n.later(n.w.between(time.Millisecond, 8*time.Millisecond), func() {
+	n.later(n.slowRead(time.Millisecond, 8*time.Millisecond), func() {
 		ops := n.tables.ReadLog(out.Stream, out.After, out.UpTo, out.To, out.Limit)
 		upTo := out.UpTo
 		if len(ops) == out.Limit {

@@ -88,6 +88,9 @@ var calms = map[string]func(*mood){
 	"clock skew":         func(m *mood) { m.skew = 0 },
 	"roaming":            func(m *mood) { m.roamEvery = time.Hour },
 	"loss of a region":   func(m *mood) { m.loseRegion = false },
+	"harsh faults":       func(m *mood) { m.harsh = 0 },
+	"coarse clocks":      func(m *mood) { m.coarse = 0 },
+	"slow reads":         func(m *mood) { m.slowReads = 0 },
 	"retention":          func(m *mood) { m.retention = 0 },
 	"writes of the dead": func(m *mood) { m.partialLoss = 0 },
 }

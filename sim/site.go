@@ -35,7 +35,7 @@ func (s *site) shared() bool { return len(s.nodes) > 1 }
 
 // store has do happen after the time that a small write takes, in this life of the process.
 func (n *node) store(do func()) {
-	took := n.w.between(time.Millisecond, 6*time.Millisecond) + max(0, n.site.stalled-n.w.now)
+	took := n.slowRead(time.Millisecond, 6*time.Millisecond) + max(0, n.site.stalled-n.w.now)
 	n.later(took, do)
 }
 
@@ -93,7 +93,7 @@ func (n *node) lifeOver(reason string) {
 
 // review reads what other nodes may have written.
 func (n *node) review(out replication.Review) {
-	n.later(n.w.between(0, 4*time.Millisecond), func() {
+	n.later(n.slowRead(0, 4*time.Millisecond), func() {
 		in := replication.Reviewed{Review: out.ID}
 		for _, k := range out.Sends {
 			in.Sends = append(in.Sends, n.tables.Retries(k.Author, k.Client))

@@ -62,6 +62,9 @@ type mood struct {
 	partialLoss float64       // chance that an unsynced write survives a crash
 	groups      int           // how many are made
 	crowd       int           // people without devices
+	harsh       float64       // share of faults that are harder than a lease
+	coarse      time.Duration // step of the machines' clocks
+	slowReads   float64       // share of reads that take 50 to 800 ms
 }
 
 // create makes the world as it is before anything happens.
@@ -87,6 +90,9 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	if w.chance(1. / 3) {
 		w.mood.loseRegion, w.mood.groups, w.mood.crowd = true, 0, 0
 	}
+	w.mood.harsh = pick(w.rng, 0, 0.3, 0.7)
+	w.mood.coarse = pick(w.rng, 0, 0, 10*time.Millisecond)
+	w.mood.slowReads = pick(w.rng, 0, 0, 0.1)
 	plan.calm(&w.mood)
 	w.build()
 }
