@@ -11,7 +11,7 @@ import (
 
 // pure lists the folders whose code is a function of its input: no clock, no chance, no socket, no file, no goroutine.
 // That is what lets a seed replay a failure exactly.
-var pure = []string{"chat", "residency", "replication", "replication/claim", "router/decide"}
+var pure = []string{"chat", "residency", "replication", "replication/claim", "replication/drift", "router/decide"}
 
 var impureImports = []string{"net", "net/http", "os", "io/ioutil", "math/rand", "math/rand/v2", "crypto/rand", "sync", "sync/atomic", "runtime", "unsafe", "syscall", "log", "log/slog"}
 

@@ -440,9 +440,12 @@ func (x *Ping) GetId() uint64 {
 	return 0
 }
 
+// Pong may tell what the sender's clock showed when the ping came, and what it thinks of it (replication/drift).
 type Pong struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Clock         uint64                 `protobuf:"varint,2,opt,name=clock,proto3" json:"clock,omitempty"` // microseconds since 1970; 0: not told
+	Standing      uint32                 `protobuf:"varint,3,opt,name=standing,proto3" json:"standing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -480,6 +483,20 @@ func (*Pong) Descriptor() ([]byte, []int) {
 func (x *Pong) GetId() uint64 {
 	if x != nil {
 		return x.Id
+	}
+	return 0
+}
+
+func (x *Pong) GetClock() uint64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
+}
+
+func (x *Pong) GetStanding() uint32 {
+	if x != nil {
+		return x.Standing
 	}
 	return 0
 }
@@ -3524,9 +3541,11 @@ const file_backbone_proto_rawDesc = "" +
 	"\vincarnation\x18\x05 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\adialled\x18\x06 \x01(\fR\adialled\"\x16\n" +
 	"\x04Ping\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"\x16\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"H\n" +
 	"\x04Pong\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"\x85\x03\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05clock\x18\x02 \x01(\x04R\x05clock\x12\x1a\n" +
+	"\bstanding\x18\x03 \x01(\rR\bstanding\"\x85\x03\n" +
 	"\x05Relay\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x126\n" +
 	"\x06stream\x18\x02 \x01(\v2\x1e.meridian.backbone.v1.StreamIDR\x06stream\x12\x14\n" +

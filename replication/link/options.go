@@ -8,6 +8,7 @@ import (
 
 	"meridian/chat"
 	"meridian/replication"
+	"meridian/replication/drift"
 )
 
 // Options say what a Mesh is made of. Fields without a default are required.
@@ -33,6 +34,8 @@ type Options struct {
 	Metrics     Metrics      // default: none
 	// Now is the clock for PeerStatus.Since and round trips; default time.Now. Timers are real.
 	Now func() time.Time
+	// Clock, if set, is what peers are told when they ask: what this node's clock shows, and what the node thinks of it.
+	Clock func() (time.Time, drift.Standing)
 
 	// protocolMax is the newest version to speak; a test plays an older build with it.
 	protocolMax int
@@ -53,7 +56,7 @@ type Limits struct {
 
 // Handlers are what the mesh calls. A nil one ignores its event; requests and streams are then refused with CodeNotFound.
 //
-// For one peer OnUp, OnRelay, OnTell and OnDown are called one after the other: OnUp first, OnDown last. While one
+// For one peer OnUp, OnRelay, OnTell, OnClock and OnDown are called one after the other: OnUp first, OnDown last. While one
 // runs nothing is read from that peer, which holds up its requests and streams too, so they should only hand on.
 // OnRequest and OnStream run in goroutines of their own. None may call Mesh.Close.
 type Handlers struct {
@@ -61,6 +64,8 @@ type Handlers struct {
 	OnDown  func(peer Remote)
 	OnRelay func(peer Remote, f replication.Frame)
 	OnTell  func(peer chat.NodeRef, kind string, payload []byte)
+	// OnClock tells what peer's clock showed, some time within the round trip that ends now, and what peer thinks of it.
+	OnClock func(peer chat.NodeRef, roundTrip time.Duration, clock time.Time, standing drift.Standing)
 	// OnRequest answers a Call of peer. Of its error the code, message, retry-after and endpoints cross the wire. ctx ends
 	// with the caller's deadline, when the caller gives up and when the connection ends.
 	OnRequest func(ctx context.Context, peer chat.NodeRef, method string, payload []byte) ([]byte, error)

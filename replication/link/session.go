@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"meridian/chat"
 	pb "meridian/proto"
+	"meridian/replication/drift"
 )
 
 // session is one connection after its hello: one goroutine reads, one writes.
@@ -102,9 +104,9 @@ func (s *session) read() error {
 func (s *session) receive(f *pb.Frame) error {
 	switch k := f.Kind.(type) {
 	case *pb.Frame_Ping:
-		return s.answer(&pb.Frame{Kind: &pb.Frame_Pong{Pong: &pb.Pong{Id: k.Ping.Id}}})
+		return s.answer(&pb.Frame{Kind: &pb.Frame_Pong{Pong: s.m.pong(k.Ping.Id)}})
 	case *pb.Frame_Pong:
-		s.rtt.add(s.m.o.Now().Sub(s.started) - time.Duration(k.Pong.Id))
+		s.ponged(k.Pong)
 		return nil
 	case *pb.Frame_Relay:
 		relay, err := decodeRelay(k.Relay, s.version)
@@ -179,6 +181,28 @@ func (s *session) write() {
 // ping asks for a pong; its id is the time since the session began, in nanoseconds.
 func (s *session) ping() {
 	_ = s.answer(&pb.Frame{Kind: &pb.Frame_Ping{Ping: &pb.Ping{Id: uint64(s.m.o.Now().Sub(s.started))}}}) // an overflow ends the reader too
+}
+
+// pong answers a ping, with what this node's clock shows.
+func (m *Mesh) pong(id uint64) *pb.Pong {
+	p := &pb.Pong{Id: id}
+	if m.o.Clock != nil {
+		now, standing := m.o.Clock()
+		p.Clock, p.Standing = uint64(now.UnixMicro()), uint32(standing)
+	}
+	return p
+}
+
+// ponged takes the answer to a ping: how long it took, and what the peer's clock showed in between.
+func (s *session) ponged(p *pb.Pong) {
+	took := s.m.o.Now().Sub(s.started) - time.Duration(p.Id)
+	s.rtt.add(took)
+	if p.Clock == 0 || took < 0 || p.Clock > math.MaxInt64 || p.Standing > math.MaxUint8 || s.m.o.Handlers.OnClock == nil {
+		return
+	}
+	s.m.handle(func() {
+		s.m.o.Handlers.OnClock(s.peer.ref, took, time.UnixMicro(int64(p.Clock)), drift.Standing(p.Standing))
+	})
 }
 
 // answer queues what the other side is owed; when it lets too much of that pile up the session is to end.
