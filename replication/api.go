@@ -39,6 +39,8 @@ type Config struct {
 	// ForwardAfter: a region that has not been heard for so long may be lost, and the others are asked for what they have of it;
 	// 0: they are not.
 	ForwardAfter time.Duration
+	// Guarded: the node's clock is judged, and nothing is stamped before the first ClockState with Known.
+	Guarded bool
 }
 
 // Restored is what the store knew when the node started.
@@ -58,7 +60,7 @@ type Restored struct {
 const RestoredOps = 256
 
 // Input is one thing that happened. The set is closed: Submit, Written, PeerUp, PeerDown, Received, LogRead,
-// AppliedRead, Renewed, Adopted, Reviewed, Looked, Leave, Tick.
+// AppliedRead, Renewed, Adopted, Reviewed, Looked, ClockState, Leave, Tick.
 type Input interface{ input() }
 
 // Submit asks to originate op here. The core fills ID, Time, Stream, Seq and To; Kind, Author, Owners, Client and the

@@ -66,6 +66,7 @@ type Core struct {
 	restored       []chat.Op // of the own stream, to be looked at at the first tick
 	tellMarks      bool      // something that siblings wait for has moved
 	over           bool      // this life has ended
+	clocked        clocked
 
 	global, local chat.HLC // the largest given: what was true stays true
 	needsLife     bool
@@ -89,6 +90,7 @@ func New(cfg Config, restored Restored) *Core {
 		zoneWait: map[waitKey][]zoneToken{},
 		siblings: map[chat.StreamID]*sibling{}, linkedSiblings: map[chat.NodeID]bool{},
 		reviews: map[uint64]*review{}, looks: map[uint64]*look{}, restored: lately(restored),
+		clocked: clocked{unknown: cfg.Guarded},
 	}
 	c.logs[stream] = c.own
 	c.clock.Restore(id.HighWater)
@@ -121,6 +123,20 @@ func (c *Core) Step(now time.Time, in Input) []Output {
 	if c.over {
 		return c.out
 	}
+	if state, ok := in.(ClockState); ok {
+		c.clockState(now, state)
+	} else if c.clocked.unknown {
+		c.early(now, in)
+	} else {
+		c.handle(now, in)
+	}
+	c.runReady(now)
+	c.tellSiblings(now)
+	return c.out
+}
+
+// handle deals with an input.
+func (c *Core) handle(now time.Time, in Input) {
 	switch in := in.(type) {
 	case Submit:
 		c.submit(now, in)
@@ -149,9 +165,6 @@ func (c *Core) Step(now time.Time, in Input) []Output {
 	case Tick:
 		c.tick(now)
 	}
-	c.runReady(now)
-	c.tellSiblings(now)
-	return c.out
 }
 
 func (c *Core) emit(o Output) { c.out = append(c.out, o) }

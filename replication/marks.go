@@ -29,10 +29,12 @@ func (c *Core) low(now time.Time) chat.HLC {
 	return min(c.push(now), c.reserved)
 }
 
-// push moves the clock to now and gives what it shows.
+// push moves the clock to now, where now is known, and gives what it shows.
 func (c *Core) push(now time.Time) chat.HLC {
-	// A time that is not ahead of now cannot be refused.
-	_ = c.clock.Observe(now, chat.HLCFromTime(now))
+	if !c.clocked.unknown {
+		// A time that is not ahead of now cannot be refused.
+		_ = c.clock.Observe(now, chat.HLCFromTime(now))
+	}
 	return c.clock.Last()
 }
 

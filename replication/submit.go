@@ -42,14 +42,20 @@ func prepare(op chat.Op) chat.Op {
 	return op
 }
 
+func tooBusy() *chat.Error {
+	return &chat.Error{Code: chat.CodeBusy, Op: "replication.Submit", Message: "too many writes under way", RetryAfter: pause}
+}
+
 // refuse checks what does not depend on other sends.
 func (c *Core) refuse(in *Submit) error {
 	const where = "replication.Submit"
 	switch {
 	case c.needsLife:
 		return &chat.Error{Code: chat.CodeRegionDegraded, Op: where, Message: "the store is an old copy and needs a new incarnation"}
+	case c.clocked.refusal != nil:
+		return c.clocked.refusal
 	case c.sends.active > c.cfg.InFlight:
-		return &chat.Error{Code: chat.CodeBusy, Op: where, Message: "too many writes under way", RetryAfter: pause}
+		return tooBusy()
 	}
 	op := &in.Op
 	if detail := malformed(op); detail != "" {
@@ -151,8 +157,7 @@ func (c *Core) admit(now time.Time, h *held) {
 			return
 		}
 	}
-	if c.ahead(now) || !c.mayStamp(now) {
-		c.sends.clock = append(c.sends.clock, h)
+	if c.holds(now, h) {
 		return
 	}
 	c.originate(now, h)
@@ -188,8 +193,7 @@ func (c *Core) finish(now time.Time, h *held, op chat.Op) {
 		c.answer(now, h, Submitted{Err: err})
 		return
 	}
-	if c.ahead(now) || !c.mayStamp(now) {
-		c.sends.clock = append(c.sends.clock, h)
+	if c.holds(now, h) {
 		return
 	}
 	c.sends.claim(h.key)
