@@ -205,8 +205,8 @@ func DirectConversation(a, b UserID) ConversationID {
 
 // GroupConversation gives the id of the group that maker makes with client: a UUIDv5 (RFC 9562 §5.5, nil namespace) of both.
 // Nobody else can make a group of that id, and a repeated request makes the same one.
-func GroupConversation(maker UserID, client ClientID) ConversationID {
-	return ConversationID(nameUUID("group:" + maker.String() + ":" + client.String()))
+func GroupConversation(maker Owner, client ClientID) ConversationID {
+	return ConversationID(nameUUID("group:" + string(maker.Zone) + ":" + maker.ID.String() + ":" + client.String()))
 }
 
 // GroupOwner gives the owner of a group's mailbox in a zone: the conversation itself.

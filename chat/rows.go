@@ -82,17 +82,18 @@ type ChangeRow struct {
 	Body         []byte    // ChangeEdit; opaque to stores
 }
 
-// GroupRow is what a group is called: table groups, keyed (Owner, Conversation); Owner is the conversation. The larger
-// (Version, Op) wins.
+// GroupRow is a name that a group was given: table groups, keyed (Owner, Conversation, Op), inserted only; Owner is the
+// conversation. Which of them counts is decided when they are read (replication.Members.Name).
 type GroupRow struct {
 	Owner        UserID
 	Conversation ConversationID
-	Maker        Owner // who made it; does not change
-	Made         HLC   // when; 0 in a row that only renames: the larger stays, with its Maker
 	Name         string
+	Op           MessageID // its time is the name's
 	By           UserID
-	Op           MessageID
-	Version      HLC
+	ByZone       Zone     // as in MemberRow
+	Client       ClientID // as in MemberRow
+	// Made marks the name that the group was made with.
+	Made bool
 }
 
 // MemberRow is one step of somebody's membership: table members, keyed (Owner, Conversation, User, Op), inserted only; Owner
@@ -104,6 +105,8 @@ type MemberRow struct {
 	Op           MessageID // its time is the step's
 	Role         Role      // from then on; RoleNone: left
 	By           UserID
+	ByZone       Zone     // of By: only its regions bring the step to others
+	Client       ClientID // of the op, whose id is made of By, Client and the time
 	// Made marks the steps of the op that made the group: they count without anybody's leave.
 	Made bool
 }
@@ -195,6 +198,23 @@ type KeyRow struct {
 	Author  UserID
 	Zone    Zone
 	Wrapped []byte
+}
+
+// Steps of a group are told by whom they were made, so that whoever gets them from another region can prove it: the op's id is
+// made of By and Client, and of the op that made a group the group's id of By, ByZone and Client.
+
+// Genuine says whether the step can have been made by its By.
+func (m *MemberRow) Genuine() bool {
+	return genuine(m.Conversation, m.Op, Owner{ID: m.By, Zone: m.ByZone}, m.Client, m.Made) && (m.User.ID != m.By || m.User.Zone == m.ByZone)
+}
+
+// Genuine says whether the name can have been given by its By.
+func (g *GroupRow) Genuine() bool {
+	return genuine(g.Conversation, g.Op, Owner{ID: g.By, Zone: g.ByZone}, g.Client, g.Made)
+}
+
+func genuine(group ConversationID, op MessageID, by Owner, client ClientID, made bool) bool {
+	return op == NewMessageID(op.Time(), by.ID, client) && (!made || group == GroupConversation(by, client))
 }
 
 // Rows are what the regions of a zone hold alike about its people: each kind merges without regard to order.

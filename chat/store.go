@@ -134,8 +134,8 @@ type Mailboxes interface {
 	Conversation(ctx context.Context, owner UserID, id ConversationID) (row ConversationRow, ok bool, err error)
 	// Changes gives the changes of the messages with from <= Target <= to, ascending by (Target, Kind, User, Emoji), at most limit.
 	Changes(ctx context.Context, owner UserID, conversation ConversationID, from, to MessageID, limit int) ([]ChangeRow, error)
-	// Group gives what a group is called; owner is the conversation.
-	Group(ctx context.Context, owner UserID, conversation ConversationID) (row GroupRow, ok bool, err error)
+	// GroupNames gives all names that a group was given, ascending by Op; owner is the conversation.
+	GroupNames(ctx context.Context, owner UserID, conversation ConversationID) ([]GroupRow, error)
 	// Members gives all steps of a group's memberships, ascending by (Op, User.ID); of user only, unless that is NoUser.
 	Members(ctx context.Context, owner UserID, conversation ConversationID, user UserID) ([]MemberRow, error)
 	// GroupZones gives the zones that have, or had, members in a group, sorted.

@@ -3028,12 +3028,12 @@ type GroupRow struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Owner         []byte                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	Conversation  []byte                 `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
-	Maker         *Owner                 `protobuf:"bytes,3,opt,name=maker,proto3" json:"maker,omitempty"`
-	Made          uint64                 `protobuf:"varint,4,opt,name=made,proto3" json:"made,omitempty"`
+	Made          bool                   `protobuf:"varint,3,opt,name=made,proto3" json:"made,omitempty"`
+	ByZone        []byte                 `protobuf:"bytes,4,opt,name=by_zone,json=byZone,proto3" json:"by_zone,omitempty"`
 	Name          []byte                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
 	By            []byte                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
 	Op            []byte                 `protobuf:"bytes,7,opt,name=op,proto3" json:"op,omitempty"`
-	Version       uint64                 `protobuf:"varint,8,opt,name=version,proto3" json:"version,omitempty"`
+	Client        []byte                 `protobuf:"bytes,8,opt,name=client,proto3" json:"client,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3082,18 +3082,18 @@ func (x *GroupRow) GetConversation() []byte {
 	return nil
 }
 
-func (x *GroupRow) GetMaker() *Owner {
-	if x != nil {
-		return x.Maker
-	}
-	return nil
-}
-
-func (x *GroupRow) GetMade() uint64 {
+func (x *GroupRow) GetMade() bool {
 	if x != nil {
 		return x.Made
 	}
-	return 0
+	return false
+}
+
+func (x *GroupRow) GetByZone() []byte {
+	if x != nil {
+		return x.ByZone
+	}
+	return nil
 }
 
 func (x *GroupRow) GetName() []byte {
@@ -3117,11 +3117,11 @@ func (x *GroupRow) GetOp() []byte {
 	return nil
 }
 
-func (x *GroupRow) GetVersion() uint64 {
+func (x *GroupRow) GetClient() []byte {
 	if x != nil {
-		return x.Version
+		return x.Client
 	}
-	return 0
+	return nil
 }
 
 // MemberRow is chat.MemberRow.
@@ -3134,6 +3134,8 @@ type MemberRow struct {
 	Role          uint32                 `protobuf:"varint,5,opt,name=role,proto3" json:"role,omitempty"`
 	By            []byte                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
 	Made          bool                   `protobuf:"varint,7,opt,name=made,proto3" json:"made,omitempty"`
+	ByZone        []byte                 `protobuf:"bytes,8,opt,name=by_zone,json=byZone,proto3" json:"by_zone,omitempty"`
+	Client        []byte                 `protobuf:"bytes,9,opt,name=client,proto3" json:"client,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3215,6 +3217,20 @@ func (x *MemberRow) GetMade() bool {
 		return x.Made
 	}
 	return false
+}
+
+func (x *MemberRow) GetByZone() []byte {
+	if x != nil {
+		return x.ByZone
+	}
+	return nil
+}
+
+func (x *MemberRow) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
 }
 
 // GroupZoneRow is chat.GroupZoneRow.
@@ -3766,16 +3782,16 @@ const file_backbone_proto_rawDesc = "" +
 	"\x06client\x18\n" +
 	" \x01(\fR\x06client\x12\x18\n" +
 	"\aversion\x18\v \x01(\x04R\aversion\x12\x12\n" +
-	"\x04body\x18\f \x01(\fR\x04body\"\xd9\x01\n" +
+	"\x04body\x18\f \x01(\fR\x04body\"\xbd\x01\n" +
 	"\bGroupRow\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\fR\x05owner\x12\"\n" +
-	"\fconversation\x18\x02 \x01(\fR\fconversation\x121\n" +
-	"\x05maker\x18\x03 \x01(\v2\x1b.meridian.backbone.v1.OwnerR\x05maker\x12\x12\n" +
-	"\x04made\x18\x04 \x01(\x04R\x04made\x12\x12\n" +
+	"\fconversation\x18\x02 \x01(\fR\fconversation\x12\x12\n" +
+	"\x04made\x18\x03 \x01(\bR\x04made\x12\x17\n" +
+	"\aby_zone\x18\x04 \x01(\fR\x06byZone\x12\x12\n" +
 	"\x04name\x18\x05 \x01(\fR\x04name\x12\x0e\n" +
 	"\x02by\x18\x06 \x01(\fR\x02by\x12\x0e\n" +
-	"\x02op\x18\a \x01(\fR\x02op\x12\x18\n" +
-	"\aversion\x18\b \x01(\x04R\aversion\"\xbe\x01\n" +
+	"\x02op\x18\a \x01(\fR\x02op\x12\x16\n" +
+	"\x06client\x18\b \x01(\fR\x06client\"\xef\x01\n" +
 	"\tMemberRow\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\fR\x05owner\x12\"\n" +
 	"\fconversation\x18\x02 \x01(\fR\fconversation\x12/\n" +
@@ -3783,7 +3799,9 @@ const file_backbone_proto_rawDesc = "" +
 	"\x02op\x18\x04 \x01(\fR\x02op\x12\x12\n" +
 	"\x04role\x18\x05 \x01(\rR\x04role\x12\x0e\n" +
 	"\x02by\x18\x06 \x01(\fR\x02by\x12\x12\n" +
-	"\x04made\x18\a \x01(\bR\x04made\"\\\n" +
+	"\x04made\x18\a \x01(\bR\x04made\x12\x17\n" +
+	"\aby_zone\x18\b \x01(\fR\x06byZone\x12\x16\n" +
+	"\x06client\x18\t \x01(\fR\x06client\"\\\n" +
 	"\fGroupZoneRow\x12\"\n" +
 	"\fconversation\x18\x01 \x01(\fR\fconversation\x12\x12\n" +
 	"\x04zone\x18\x02 \x01(\fR\x04zone\x12\x14\n" +
@@ -3923,16 +3941,15 @@ var file_backbone_proto_depIdxs = []int32{
 	25, // 54: meridian.backbone.v1.Rows.sessions:type_name -> meridian.backbone.v1.Session
 	18, // 55: meridian.backbone.v1.RetryRow.stream:type_name -> meridian.backbone.v1.StreamID
 	21, // 56: meridian.backbone.v1.MarkRow.mark:type_name -> meridian.backbone.v1.Mark
-	19, // 57: meridian.backbone.v1.GroupRow.maker:type_name -> meridian.backbone.v1.Owner
-	19, // 58: meridian.backbone.v1.MemberRow.user:type_name -> meridian.backbone.v1.Owner
-	19, // 59: meridian.backbone.v1.ConversationRow.peer:type_name -> meridian.backbone.v1.Owner
-	19, // 60: meridian.backbone.v1.ContactRow.other:type_name -> meridian.backbone.v1.Owner
-	19, // 61: meridian.backbone.v1.BlockRow.other:type_name -> meridian.backbone.v1.Owner
-	62, // [62:62] is the sub-list for method output_type
-	62, // [62:62] is the sub-list for method input_type
-	62, // [62:62] is the sub-list for extension type_name
-	62, // [62:62] is the sub-list for extension extendee
-	0,  // [0:62] is the sub-list for field type_name
+	19, // 57: meridian.backbone.v1.MemberRow.user:type_name -> meridian.backbone.v1.Owner
+	19, // 58: meridian.backbone.v1.ConversationRow.peer:type_name -> meridian.backbone.v1.Owner
+	19, // 59: meridian.backbone.v1.ContactRow.other:type_name -> meridian.backbone.v1.Owner
+	19, // 60: meridian.backbone.v1.BlockRow.other:type_name -> meridian.backbone.v1.Owner
+	61, // [61:61] is the sub-list for method output_type
+	61, // [61:61] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_backbone_proto_init() }

@@ -159,7 +159,7 @@ type GroupState struct {
 	Conversation chat.ConversationID
 	Zones        []chat.GroupZoneRow
 	// For GroupQuery.Members.
-	Group   chat.GroupRow
+	Names   []chat.GroupRow
 	Members []chat.MemberRow
 	Marks   []chat.MarkRow
 	// For GroupQuery.Since: the newest messages of those asked for, newest first; More: there are older ones. Changes are those

@@ -22,17 +22,16 @@ func (a *applier) group(op *chat.Op, owner chat.Owner, arrival chat.HLC) {
 		a.inbox(owner, arrival, op, chat.InboxRow{Kind: chat.InboxGroup, Conversation: op.Conversation})
 		return
 	}
-	row := chat.GroupRow{
-		Owner: owner.ID, Conversation: op.Conversation, Name: g.Name, By: op.Author.ID, Op: op.ID, Version: op.Time,
-	}
+	a.batch.Groups = append(a.batch.Groups, chat.GroupRow{
+		Owner: owner.ID, Conversation: op.Conversation, Name: g.Name, Op: op.ID, By: op.Author.ID, ByZone: op.Author.Zone,
+		Client: op.Client, Made: g.Make,
+	})
 	if g.Make {
-		row.Maker, row.Made = op.Author, op.Time
 		a.step(op, owner, op.Author, chat.RoleOwner)
 		for _, user := range g.Invited {
 			a.step(op, owner, user, chat.RoleMember)
 		}
 	}
-	a.batch.Groups = append(a.batch.Groups, row)
 	a.inbox(owner, arrival, op, chat.InboxRow{Kind: chat.InboxGroup, Conversation: op.Conversation})
 }
 
@@ -51,7 +50,7 @@ func (a *applier) member(op *chat.Op, owner chat.Owner, arrival chat.HLC) {
 func (a *applier) step(op *chat.Op, group, user chat.Owner, role chat.Role) {
 	a.batch.Members = append(a.batch.Members, chat.MemberRow{
 		Owner: group.ID, Conversation: op.Conversation, User: user, Op: op.ID, Role: role, By: op.Author.ID,
-		Made: op.Kind == chat.OpGroup,
+		ByZone: op.Author.Zone, Client: op.Client, Made: op.Kind == chat.OpGroup,
 	})
 	if role != chat.RoleNone {
 		a.batch.GroupZones = append(a.batch.GroupZones, chat.GroupZoneRow{Conversation: op.Conversation, Zone: user.Zone, Since: op.Time})

@@ -114,7 +114,7 @@ func state(ops []chat.Op) []any {
 		a.apply(&ops[i], next(), tables.Retries(ops[i].Author.ID, ops[i].Client))
 		tables.Apply(b)
 	}
-	group, _ := tables.Group(chat.UserID(testGroup), testGroup)
+	group := tables.GroupNames(chat.UserID(testGroup), testGroup)
 	list := []any{
 		tables.AllMessages(), group, tables.Members(chat.UserID(testGroup), testGroup, chat.NoUser), tables.GroupZones(testGroup),
 		tables.Conversations(chat.UserID(testGroup), chat.NoMessage, 99),

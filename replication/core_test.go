@@ -168,6 +168,7 @@ func TestForgedOps(t *testing.T) {
 		"not for this region":       forge(func(op *chat.Op) { op.Owners = []chat.Owner{{ID: op.Author.ID, Zone: "deny"}} }),
 		"mailbox of somebody else":  forge(func(op *chat.Op) { op.Owners = op.Owners[1:] }),
 		"altered body":              forge(func(op *chat.Op) { op.Body = []byte("z") }),
+		"another author's id":       forge(func(op *chat.Op) { op.ID = chat.NewMessageID(op.Time, op.Owners[1].ID, op.Client) }),
 		"time that is not the id's": forge(func(op *chat.Op) { op.Time++ }),
 		"too many owners":           forge(func(op *chat.Op) { op.Owners = make([]chat.Owner, chat.MaxOwners+1) }),
 		"no owner":                  forge(func(op *chat.Op) { op.Owners = nil }),

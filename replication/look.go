@@ -320,7 +320,7 @@ func (c *Core) judge(l *look, g *GroupState) {
 		return
 	}
 	l.brings[g.Conversation] = b
-	l.out = append(l.out, rowsOps(g, b)...)
+	l.out = append(l.out, c.rowsOps(g, b)...)
 	l.queries = append(l.queries, GroupQuery{Conversation: g.Conversation, Since: since, Limit: lookPage})
 }
 
@@ -400,25 +400,30 @@ func (c *Core) has(op *chat.Op, region chat.Region) bool {
 		slices.ContainsFunc(op.Owners, func(o chat.Owner) bool { return c.cfg.Topology.InZone(region, o.Zone) })
 }
 
-// rowsOps tell the regions that are new to a group what it is called and who is in it.
-func rowsOps(g *GroupState, b *bring) []chat.Op {
+// rowsOps tell the regions that are new to a group what it is called and who is in it: what people did for whom this region may
+// speak. The regions of the others do so too.
+func (c *Core) rowsOps(g *GroupState, b *bring) []chat.Op {
 	var to []chat.Region
 	for _, z := range b.zones {
 		to = append(to, z.to...)
 	}
 	slices.Sort(to)
 	to = slices.Compact(to)
-	head := chat.Rows{GroupZones: g.Zones, Marks: g.Marks[:min(len(g.Marks), maxRowsPerOp/2)]}
-	if g.Group.Op != chat.NoMessage {
-		head.Groups = []chat.GroupRow{g.Group}
+	mine := func(zone chat.Zone) bool { return c.cfg.Topology.InZone(c.cfg.Self, zone) }
+	names := slices.DeleteFunc(slices.Clone(g.Names), func(row chat.GroupRow) bool { return !mine(row.ByZone) })
+	steps := slices.DeleteFunc(slices.Clone(g.Members), func(row chat.MemberRow) bool { return !mine(row.ByZone) })
+	op := chat.Op{
+		Kind: chat.OpRows, Owners: b.members.Owners(g.Conversation), To: to, Conversation: g.Conversation,
+		Rows: &chat.Rows{GroupZones: g.Zones, Marks: g.Marks[:min(len(g.Marks), maxRowsPerOp/2)]},
 	}
-	op := chat.Op{Kind: chat.OpRows, Owners: b.members.Owners(g.Conversation), To: to, Conversation: g.Conversation, Rows: &head}
 	ops := []chat.Op{op}
-	for rest := g.Members; len(rest) > 0; {
-		n := min(len(rest), maxRowsPerOp/2)
-		op.Rows = &chat.Rows{Members: rest[:n:n]}
+	for part := range slices.Chunk(names, maxRowsPerOp/2) {
+		op.Rows = &chat.Rows{Groups: part}
 		ops = append(ops, op)
-		rest = rest[n:]
+	}
+	for part := range slices.Chunk(steps, maxRowsPerOp/2) {
+		op.Rows = &chat.Rows{Members: part}
+		ops = append(ops, op)
 	}
 	return ops
 }

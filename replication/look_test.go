@@ -36,7 +36,7 @@ func (r *rig) lookAt(op chat.Op, state GroupState) []chat.Op {
 			for _, q := range out.Groups {
 				g := GroupState{Conversation: q.Conversation, Zones: state.Zones}
 				if q.Members {
-					g.Group, g.Members = state.Group, state.Members
+					g.Names, g.Members = state.Names, state.Members
 				}
 				if q.Since != 0 {
 					g.Messages = state.Messages
@@ -68,10 +68,10 @@ func TestLaggingOrigin(t *testing.T) {
 	at := chat.HLCFromTime(testStart)
 	steps := func(by int) []chat.MemberRow {
 		join := testStep(at-50, by, 3, chat.RoleMember)
-		join.User.Zone = "deny"
+		join.User.Zone, join.ByZone = "deny", "pair"
 		made := testMade(at-100, 2)
 		for i := range made {
-			made[i].User.Zone = "pair"
+			made[i].User.Zone, made[i].ByZone = "pair", "pair"
 		}
 		return append(made, join)
 	}
@@ -94,30 +94,38 @@ func TestLaggingOrigin(t *testing.T) {
 	}
 }
 
-// A zone that comes in is told who is in the group, and gets what was written since by authors for whom this region may
-// speak.
+// A zone that comes in is told who is in the group and what it is called, and gets what was written since, all of it by people
+// for whom this region may speak.
 func TestZoneComesIn(t *testing.T) {
 	at := chat.HLCFromTime(testStart)
+	author := testOwner(1, "pair")
+	group := chat.GroupConversation(author, testClient)
 	join := testStep(at, 1, 3, chat.RoleMember)
-	join.User = testOwner(3, "world")
+	join.User, join.ByZone, join.Owner, join.Conversation = testOwner(3, "world"), "pair", chat.UserID(group), group
 	made := testMade(at-100, 2)
 	for i := range made {
-		made[i].User.Zone = "pair"
+		made[i].User.Zone, made[i].ByZone = "pair", "pair"
+		made[i].Owner, made[i].Conversation = join.Owner, join.Conversation
 	}
-	author := testOwner(1, "pair")
+	foreignStep := testStep(at-10, 9, 4, chat.RoleMember)
+	foreignStep.ByZone = "deny"
+	foreignName := chat.GroupRow{Op: foreignStep.Op, By: foreignStep.By, ByZone: "deny", Client: testClient, Name: "theirs"}
+	name := chat.GroupRow{Owner: chat.UserID(group), Conversation: group, Op: join.Op, By: join.By, ByZone: "pair", Client: testClient, Name: "ours"}
 	op := chat.Op{
-		Kind: chat.OpMember, ID: join.Op, Time: at, Logged: at, Author: author, Client: chat.ClientID(testID(2, 9)), Conversation: testGroup,
-		Owners: []chat.Owner{chat.GroupOwner(testGroup, "pair"), chat.GroupOwner(testGroup, "world"), join.User},
+		Kind: chat.OpMember, ID: join.Op, Time: at, Logged: at, Author: author, Client: testClient, Conversation: group,
+		Owners: []chat.Owner{chat.GroupOwner(group, "pair"), chat.GroupOwner(group, "world"), join.User},
 		Member: &chat.MemberChange{User: join.User, Role: chat.RoleMember},
 	}
 	since := chat.MessageRow{ID: chat.NewMessageID(at+5, author.ID, chat.ClientID(testID(2, 5))), Sender: author.ID, Client: chat.ClientID(testID(2, 5)), Body: []byte("x")}
 	foreign := chat.MessageRow{ID: chat.NewMessageID(at+6, testOwner(9, "").ID, chat.NoClient), Sender: testOwner(9, "").ID, Body: []byte("y")}
 	logged := newRig(t, "eu", Restored{}).lookAt(op, GroupState{
-		Zones:    []chat.GroupZoneRow{{Conversation: testGroup, Zone: "pair", Since: at - 100}, {Conversation: testGroup, Zone: "world", Since: at}},
-		Members:  append(made, join),
+		Zones:    []chat.GroupZoneRow{{Conversation: group, Zone: "pair", Since: at - 100}, {Conversation: group, Zone: "world", Since: at}},
+		Members:  append(made, foreignStep, join),
+		Names:    []chat.GroupRow{foreignName, name},
 		Messages: []chat.MessageRow{foreign, since},
 	})
 	var brought []chat.MemberRow
+	var names []chat.GroupRow
 	messages := 0
 	for _, l := range logged {
 		if !slices.Equal(l.To, []chat.Region{"in"}) {
@@ -127,7 +135,7 @@ func TestZoneComesIn(t *testing.T) {
 			t.Errorf("%s: %+v", detail, l)
 		}
 		if l.Rows != nil {
-			brought = append(brought, l.Rows.Members...)
+			brought, names = append(brought, l.Rows.Members...), append(names, l.Rows.Groups...)
 		}
 		if l.Kind == chat.OpMessage {
 			messages++
@@ -136,7 +144,7 @@ func TestZoneComesIn(t *testing.T) {
 			}
 		}
 	}
-	if len(brought) != 3 || messages != 1 {
-		t.Errorf("brought %d steps and %d messages", len(brought), messages)
+	if len(brought) != 3 || messages != 1 || len(names) != 1 || names[0] != name {
+		t.Errorf("brought %d steps, %d messages and the names %+v", len(brought), messages, names)
 	}
 }

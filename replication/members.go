@@ -17,6 +17,9 @@ import (
 //   - owner and admins bring people in and remove members;
 //   - only the owner makes admins, unmakes and removes them.
 //
+// Who did it is somebody of the zone that the step by which he came in names: a step comes from regions of the zone that it
+// names itself (residency.Rows), so no region makes steps in the name of another zone's people.
+//
 // A step that arrives late may change what counts after it. So whoever has shown something by an older fold reads the
 // group again when a step comes in: what was hidden for want of the step is told nowhere else.
 //
@@ -119,7 +122,7 @@ func (m *Members) counts(step *chat.MemberRow, role chat.Role) bool {
 		}
 		return m.made == step.Op && role == chat.RoleNone && step.Role != chat.RoleNone
 	}
-	if step.Role == role || step.Role > chat.RoleAdmin {
+	if step.Role == role || step.Role > chat.RoleAdmin || !m.is(step.By, step.ByZone) {
 		return false
 	}
 	if step.By == step.User.ID {
@@ -132,6 +135,12 @@ func (m *Members) counts(step *chat.MemberRow, role chat.Role) bool {
 		return role < chat.RoleAdmin && step.Role < chat.RoleAdmin
 	}
 	return false
+}
+
+// is says whether user came in, last, as somebody of that zone.
+func (m *Members) is(user chat.UserID, zone chat.Zone) bool {
+	p, ok := m.people[user]
+	return ok && p.owner.Zone == zone
 }
 
 // set gives p another role.

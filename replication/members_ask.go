@@ -8,7 +8,28 @@ import (
 
 // May says whether a step by which by gives user another role would count now, after all steps known.
 func (m *Members) May(by, user chat.UserID, role chat.Role) bool {
-	return m.counts(&chat.MemberRow{User: chat.Owner{ID: user}, Role: role, By: by}, m.Role(user))
+	step := chat.MemberRow{User: chat.Owner{ID: user}, Role: role, By: by}
+	if p, ok := m.people[by]; ok {
+		step.ByZone = p.owner.Zone
+	}
+	return m.counts(&step, m.Role(user))
+}
+
+// Name gives what the group is called, of all names that it was given, ascending by op: that of the op which made it, or the
+// newest that somebody gave who might do so then. Like the steps, names count by who gave them, in every region alike.
+func (m *Members) Name(names []chat.GroupRow) (name chat.GroupRow, ok bool) {
+	for i := len(names) - 1; i >= 0 && !ok; i-- {
+		name = names[i]
+		if name.Made {
+			ok = name.Op == m.made
+		} else {
+			ok = m.is(name.By, name.ByZone) && m.RoleAt(name.By, name.Op.Time()) >= chat.RoleAdmin
+		}
+	}
+	if !ok {
+		return chat.GroupRow{}, false
+	}
+	return name, true
 }
 
 // Step gives the step of the op, the first one of an op that made the group; ok is false when it is not known.

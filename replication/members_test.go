@@ -11,14 +11,17 @@ import (
 	"meridian/chat"
 )
 
-var testGroup = chat.GroupConversation(testOwner(1, "").ID, chat.ClientID(testID(2, 1)))
+var testGroup = chat.GroupConversation(testOwner(1, "world"), chat.ClientID(testID(2, 1)))
+
+// testClient is the client id of every step.
+var testClient = chat.ClientID(testID(2, 1))
 
 // testStep is a step of user's at t by another.
 func testStep(t chat.HLC, by, user int, role chat.Role) chat.MemberRow {
 	o := testOwner(user, "world")
 	return chat.MemberRow{
 		Owner: chat.UserID(testGroup), Conversation: testGroup, User: o, Role: role, By: testOwner(by, "").ID,
-		Op: chat.NewMessageID(t, testOwner(by, "").ID, chat.NoClient),
+		ByZone: "world", Client: testClient, Op: chat.NewMessageID(t, testOwner(by, "").ID, testClient),
 	}
 }
 

@@ -186,7 +186,7 @@ func groupShape(op *chat.Op) string {
 		return "a renaming that invites"
 	case !g.Make:
 		return groupOwners(op, op.Conversation, nil)
-	case op.Conversation != chat.GroupConversation(op.Author.ID, op.Client):
+	case op.Conversation != chat.GroupConversation(op.Author, op.Client):
 		return "the group's id is not that of its maker and the client id"
 	case len(g.Invited) > chat.MaxInvited:
 		return fmt.Sprintf("%d people invited at once; at most %d", len(g.Invited), chat.MaxInvited)
@@ -223,6 +223,16 @@ func rowsShape(op *chat.Op) string {
 	for _, id := range rowOwners(op.Rows) {
 		if !slices.ContainsFunc(op.Owners, func(o chat.Owner) bool { return o.ID == id }) {
 			return "a row of somebody who is no owner of the op"
+		}
+	}
+	for i := range op.Rows.Groups {
+		if g := &op.Rows.Groups[i]; !g.Genuine() || len(g.Name) > chat.MaxGroupNameBytes {
+			return "a group's name that whoever it names did not give, or that is too long"
+		}
+	}
+	for i := range op.Rows.Members {
+		if !op.Rows.Members[i].Genuine() {
+			return "a membership step that whoever it names did not make"
 		}
 	}
 	return ""

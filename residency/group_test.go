@@ -36,7 +36,11 @@ func TestRows(t *testing.T) {
 		}
 		return owners
 	}
-	members := []chat.MemberRow{{Owner: group, Conversation: conversation}}
+	members := []chat.MemberRow{{Owner: group, Conversation: conversation, ByZone: "world"}}
+	names := func(by chat.Zone) []chat.GroupRow {
+		return []chat.GroupRow{{Owner: group, Conversation: conversation, ByZone: by}}
+	}
+	byEU := []chat.MemberRow{members[0], {Owner: group, Conversation: conversation, ByZone: "eu"}}
 	for name, c := range map[string]struct {
 		owners     []chat.Owner
 		rows       chat.Rows
@@ -51,7 +55,15 @@ func TestRows(t *testing.T) {
 		"members from outside":          {in("eu"), chat.Rows{Members: members}, "us-east", "eu-west", chat.CodeDenied},
 		"members of a group that's off": {in("world", "in"), chat.Rows{Members: members}, "us-east", "ap-south", chat.CodeDenied},
 		"people beside a group":         {append(in("world", "eu"), person), chat.Rows{Members: members}, "us-east", "eu-west", chat.CodeDenied},
-		"members of somebody":           {in("world", "eu"), chat.Rows{Members: []chat.MemberRow{{Owner: person.ID}}}, "us-east", "eu-west", chat.CodeDenied},
+		"steps of another zone's":       {in("world", "eu"), chat.Rows{Members: byEU}, "us-east", "eu-west", chat.CodeDenied},
+		"also between its regions":      {in("world"), chat.Rows{Members: byEU}, "us-east", "eu-west", chat.CodeDenied},
+		"from where they were made":     {in("world", "eu"), chat.Rows{Members: byEU}, "eu-west", "us-east", ""},
+		"steps of nobody's":             {in("world"), chat.Rows{Members: []chat.MemberRow{{Owner: group, Conversation: conversation}}}, "us-east", "eu-west", chat.CodeDenied},
+		"a name to a zone that joins":   {in("world", "eu"), chat.Rows{Groups: names("world")}, "us-east", "eu-west", ""},
+		"a name of another zone's":      {in("world", "eu"), chat.Rows{Groups: names("eu")}, "us-east", "eu-west", chat.CodeDenied},
+		"a name inside a zone":          {in("world"), chat.Rows{Groups: names("eu")}, "us-east", "eu-west", chat.CodeDenied},
+		"a name of another group":       {in("world", "eu"), chat.Rows{Groups: []chat.GroupRow{{Owner: person.ID, ByZone: "world"}}}, "us-east", "eu-west", chat.CodeDenied},
+		"members of somebody":           {in("world", "eu"), chat.Rows{Members: []chat.MemberRow{{Owner: person.ID, ByZone: "world"}}}, "us-east", "eu-west", chat.CodeDenied},
 	} {
 		op := &chat.Op{Kind: chat.OpRows, Owners: c.owners, Rows: &c.rows}
 		if d := Rows(topology, op, c.from, c.self); d.Code != c.want || d.Reason == "" {

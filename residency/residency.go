@@ -72,7 +72,8 @@ func Speak(t chat.Topology, author chat.Zone, region chat.Region) Decision {
 
 // Bring decides whether region may bring op to another one: as the author's side everything; as the side of a mailbox only what
 // people write into it, for the owners whom the region serves. The second is needed where every region of the author's zone
-// is lost, or cut off: whoever has received an op can hand it on.
+// is lost, or cut off: whoever has received an op can hand it on. Who is in a group decides where its messages go, so nobody
+// but the author's side brings that.
 func Bring(t chat.Topology, op *chat.Op, region chat.Region) Decision {
 	if op.Kind == chat.OpClaim && op.Author.Zone == "" {
 		return allow("the directory is kept in every region")
@@ -82,7 +83,7 @@ func Bring(t chat.Topology, op *chat.Op, region chat.Region) Decision {
 		return speak
 	}
 	switch op.Kind {
-	case chat.OpMessage, chat.OpChange, chat.OpMark, chat.OpGroup, chat.OpMember, chat.OpContact:
+	case chat.OpMessage, chat.OpChange, chat.OpMark, chat.OpContact:
 		if Write(t, op.Author.Zone, op.Author.Zone).Allowed() {
 			for _, owner := range op.Owners {
 				if t.InZone(region, owner.Zone) {

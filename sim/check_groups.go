@@ -134,7 +134,7 @@ func (w *world) checkGroups() {
 // checkGroupCopies: the regions that keep the group agree.
 func (w *world) checkGroupCopies(g *group, first *site, steps []chat.MemberRow, h roles) {
 	owner := chat.UserID(g.id)
-	name, _ := first.tables.Group(owner, g.id)
+	names := first.tables.GroupNames(owner, g.id)
 	for _, n := range w.living() {
 		have := n.tables.Members(owner, g.id, chat.NoUser)
 		if !w.keeps(n, steps, h, ^chat.HLC(0), true) {
@@ -149,8 +149,8 @@ func (w *world) checkGroupCopies(g *group, first *site, steps []chat.MemberRow, 
 		if !reflect.DeepEqual(have, steps) {
 			w.violate(PromiseConverge, "%s and %s know other steps of group %s:\n%+v\n%+v", first.region, n.region, g.id, steps, have)
 		}
-		if row, _ := n.tables.Group(owner, g.id); row != name {
-			w.violate(PromiseConverge, "%s calls group %s %+v, %s %+v", first.region, g.id, name, n.region, row)
+		if have := n.tables.GroupNames(owner, g.id); !slices.Equal(have, names) {
+			w.violate(PromiseConverge, "%s and %s know other names of group %s:\n%+v\n%+v", first.region, n.region, g.id, names, have)
 		}
 	}
 }
@@ -265,7 +265,7 @@ func (n *site) lacks(op *chat.Op, owner chat.Owner) string {
 			return "a change"
 		}
 	case chat.OpGroup:
-		if row, ok := t.Group(owner.ID, op.Conversation); !ok || row.Version < op.Time {
+		if !slices.ContainsFunc(t.GroupNames(owner.ID, op.Conversation), func(row chat.GroupRow) bool { return row.Op == op.ID }) {
 			return "a group's name"
 		}
 	case chat.OpMember:

@@ -140,7 +140,7 @@ func (n *node) proveSeen(reader chat.UserID, m *seen) {
 // readGroup gives a group as the region knows it.
 func (n *node) readGroup(reader chat.UserID, id chat.ConversationID) groupHistory {
 	m := n.members(id)
-	g, _ := n.tables.Group(chat.UserID(id), id)
+	g, _ := m.Name(n.tables.GroupNames(chat.UserID(id), id))
 	h := groupHistory{view: groupView{id: id, name: g.Name, role: m.Role(reader)}, rows: n.mailbox(reader, chat.UserID(id), id, false)}
 	for i := range h.rows {
 		n.proveSeen(reader, &h.rows[i])

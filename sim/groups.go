@@ -93,7 +93,7 @@ func (c *client) makeGroup() {
 	w := c.w
 	g := &group{maker: c.user}
 	op := chat.Op{Kind: chat.OpGroup, Client: chat.ClientID(w.uuid(0x22)), Group: &chat.GroupChange{Name: fmt.Sprint("group ", len(w.groups)), Make: true}}
-	g.id = chat.GroupConversation(c.user.id, op.Client)
+	g.id = chat.GroupConversation(chat.Owner{ID: c.user.id, Zone: c.user.zone}, op.Client)
 	op.Conversation = g.id
 	size, narrow := 2+w.rng.IntN(4), w.chance(0.5)
 	if w.mood.crowd > 0 {

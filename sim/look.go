@@ -31,7 +31,7 @@ func (n *node) groupState(q replication.GroupQuery) replication.GroupState {
 	t, owner := n.tables, chat.UserID(q.Conversation)
 	g := replication.GroupState{Conversation: q.Conversation, Zones: t.GroupZones(q.Conversation)}
 	if q.Members {
-		g.Group, _ = t.Group(owner, q.Conversation)
+		g.Names = t.GroupNames(owner, q.Conversation)
 		g.Members = t.Members(owner, q.Conversation, chat.NoUser)
 		g.Marks = t.Marks(owner, q.Conversation)
 	}

@@ -10,7 +10,7 @@ var groupMutants = []mutant{
 		"	if len(ofGroups(d.ops)) > 0 {\n", "	if false {\n",
 	}},
 	{"a zone that comes in is not told who is in the group", 33, "replication/look.go", []string{
-		"	l.out = append(l.out, rowsOps(g, b)...)\n", "",
+		"	l.out = append(l.out, c.rowsOps(g, b)...)\n", "",
 	}},
 	{"what lacks a zone is not logged anew", 41, "replication/look.go", []string{
 		"	if !c.cfg.Topology.InZone(c.cfg.Self, op.Author.Zone) {\n		return // its author's regions do it\n	}\n	var to []chat.Region\n", "	if true {\n		return\n	}\n	var to []chat.Region\n",

@@ -22,7 +22,7 @@ func (s *Service) Make(ctx context.Context, me chat.Owner, client chat.ClientID,
 	if len(usernames) > min(chat.MaxInvited, s.opt.Limits.GroupMembers-1) {
 		return nil, invalid(op, "members: %d people; at most %d may be named here", len(usernames), min(chat.MaxInvited, s.opt.Limits.GroupMembers-1))
 	}
-	id := chat.GroupConversation(me.ID, client)
+	id := chat.GroupConversation(me, client)
 	if known, err := s.Group(ctx, id); err == nil {
 		return known, nil
 	} else if chat.CodeOf(err) != chat.CodeUnknownConversation {

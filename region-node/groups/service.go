@@ -45,7 +45,7 @@ type Options struct {
 type Group struct {
 	ID      chat.ConversationID
 	Name    string
-	Row     chat.GroupRow
+	Row     chat.GroupRow // the name that counts
 	Members *replication.Members
 }
 
@@ -133,7 +133,7 @@ func (s *Service) run(ctx context.Context, id chat.ConversationID, l *load) {
 }
 
 func (s *Service) read(ctx context.Context, id chat.ConversationID) (*Group, error) {
-	row, ok, err := s.opt.Store.Group(ctx, chat.UserID(id), id)
+	names, err := s.opt.Store.GroupNames(ctx, chat.UserID(id), id)
 	if err != nil {
 		return nil, err
 	}
@@ -141,10 +141,13 @@ func (s *Service) read(ctx context.Context, id chat.ConversationID) (*Group, err
 	if err != nil {
 		return nil, err
 	}
-	if !ok && len(steps) == 0 {
+	if len(names) == 0 && len(steps) == 0 {
 		return nil, unknown("groups.Group")
 	}
-	return &Group{ID: id, Name: row.Name, Row: row, Members: replication.NewMembers(steps)}, nil
+	g := &Group{ID: id, Members: replication.NewMembers(steps)}
+	g.Row, _ = g.Members.Name(names)
+	g.Name = g.Row.Name
+	return g, nil
 }
 
 // keep remembers a group, and forgets those that were not used for longest; called with mu held.

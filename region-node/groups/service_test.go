@@ -62,9 +62,9 @@ func newWorld(t *testing.T) *world {
 func (w *world) add(t *testing.T, id chat.ConversationID, n int) {
 	t.Helper()
 	b := &chat.Batch{}
-	b.Groups = []chat.GroupRow{{Owner: chat.UserID(id), Conversation: id, Maker: person(0), Made: start, Name: "g", Op: opAt(0), Version: start}}
+	b.Groups = []chat.GroupRow{{Owner: chat.UserID(id), Conversation: id, Made: true, Name: "g", By: person(0).ID, ByZone: "world", Op: opAt(0)}}
 	for i := range n {
-		row := chat.MemberRow{Owner: chat.UserID(id), Conversation: id, User: person(i), Op: opAt(i), Role: chat.RoleMember, By: person(0).ID}
+		row := chat.MemberRow{Owner: chat.UserID(id), Conversation: id, User: person(i), Op: opAt(i), Role: chat.RoleMember, By: person(0).ID, ByZone: "world"}
 		if i == 0 {
 			row.Role, row.Made = chat.RoleOwner, true
 		}

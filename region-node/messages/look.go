@@ -40,7 +40,7 @@ func groupState(ctx context.Context, store chat.Mailboxes, q replication.GroupQu
 		if g.Members, err = store.Members(ctx, owner, q.Conversation, chat.NoUser); err != nil {
 			return g, err
 		}
-		if g.Group, _, err = store.Group(ctx, owner, q.Conversation); err != nil {
+		if g.Names, err = store.GroupNames(ctx, owner, q.Conversation); err != nil {
 			return g, err
 		}
 		if g.Marks, err = store.Marks(ctx, owner, q.Conversation); err != nil {

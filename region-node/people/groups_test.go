@@ -28,8 +28,8 @@ func (v *view) group(t *testing.T, n byte, steps ...[2]int) chat.ConversationID 
 	b := &chat.Batch{}
 	at := func(at int) chat.MessageID { return v.message(at*1000+int(n), v.carl).ID }
 	made := at(5)
-	b.Groups = []chat.GroupRow{{Owner: chat.UserID(id), Conversation: id, Maker: v.carl, Made: made.Time(), Name: "g", By: v.carl.ID, Op: made, Version: made.Time()}}
-	row := chat.MemberRow{Owner: chat.UserID(id), Conversation: id, User: v.carl, Op: made, Role: chat.RoleOwner, By: v.carl.ID, Made: true}
+	b.Groups = []chat.GroupRow{{Owner: chat.UserID(id), Conversation: id, Made: true, Name: "g", By: v.carl.ID, ByZone: v.carl.Zone, Op: made}}
+	row := chat.MemberRow{Owner: chat.UserID(id), Conversation: id, User: v.carl, Op: made, Role: chat.RoleOwner, By: v.carl.ID, ByZone: v.carl.Zone, Made: true}
 	b.Members = append(b.Members, row)
 	for _, s := range steps {
 		row.User, row.Op, row.Role, row.Made = v.bob, at(s[0]), chat.Role(s[1]), false

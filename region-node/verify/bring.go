@@ -33,6 +33,7 @@ func (s *Service) bring(ctx context.Context, zone chat.Zone, owner chat.UserID, 
 		if h == nil {
 			continue
 		}
+		s.speakable(&h.rows)
 		for _, rows := range split(&h.rows) {
 			op := chat.Op{
 				Kind: chat.OpRows, Owners: []chat.Owner{{ID: owner, Zone: zone}}, Client: chat.ClientID(uuid.New()), Rows: &rows,
@@ -47,6 +48,13 @@ func (s *Service) bring(ctx context.Context, zone chat.Zone, owner chat.UserID, 
 		}
 	}
 	return brought, nil
+}
+
+// speakable leaves out the steps of groups made by people for whom this region may not speak: their zone's regions bring them.
+func (s *Service) speakable(r *chat.Rows) {
+	foreign := func(zone chat.Zone) bool { return !s.opt.Topology.InZone(s.opt.Self, zone) }
+	r.Members = slices.DeleteFunc(r.Members, func(row chat.MemberRow) bool { return foreign(row.ByZone) })
+	r.Groups = slices.DeleteFunc(r.Groups, func(row chat.GroupRow) bool { return foreign(row.ByZone) })
 }
 
 // splitter puts rows into parts of bounded size.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"meridian/chat"
+	"meridian/replication"
 )
 
 // The methods of the calls between two regions.
@@ -73,31 +74,55 @@ func (s *Service) digests(ctx context.Context, zone chat.Zone, rows []chat.Owner
 
 // held gives what is held here of an owner; ok is false for one who is not zone's.
 func (s *Service) held(ctx context.Context, zone chat.Zone, row chat.OwnerRow) (map[day]*held, bool, error) {
-	zones, err := s.opt.Store.GroupZones(ctx, chat.ConversationID(row.ID))
-	if err != nil {
+	since, ok, err := s.heldFor(ctx, zone, row)
+	if err != nil || !ok {
 		return nil, false, err
-	}
-	since, ok := chat.HLC(0), row.Zone == zone
-	if len(zones) > 0 { // a group: its zone has what was written since the zone came in
-		i := slices.IndexFunc(zones, func(z chat.GroupZoneRow) bool { return z.Zone == zone })
-		if ok = i >= 0; ok {
-			since = zones[i].Since
-		}
-	}
-	if !ok {
-		return nil, false, nil
 	}
 	days, err := gather(ctx, s.opt.Store, row.ID, since)
 	return days, true, err
 }
 
-// one gives what is held here of one owner, which may be nothing.
+// heldFor says whether the owner is zone's, by what this region holds and never by what another says: a person by the own rows;
+// a group by the steps that count, and then only what was written since the zone came in.
+func (s *Service) heldFor(ctx context.Context, zone chat.Zone, row chat.OwnerRow) (since chat.HLC, ok bool, err error) {
+	group := chat.ConversationID(row.ID)
+	steps, err := s.opt.Store.Members(ctx, row.ID, group, chat.NoUser)
+	if err != nil {
+		return 0, false, err
+	}
+	_, isGroup, err := s.opt.Store.Conversation(ctx, row.ID, group)
+	if err != nil {
+		return 0, false, err
+	}
+	if isGroup || len(steps) > 0 {
+		since, ok = replication.NewMembers(steps).ZoneSince(zone)
+		return since, ok, nil
+	}
+	return 0, row.Zone == zone, nil
+}
+
+// one gives what is held here of one owner, which is nothing for one who is not zone's.
 func (s *Service) one(ctx context.Context, zone chat.Zone, owner chat.UserID) (map[day]*held, error) {
-	days, ok, err := s.held(ctx, zone, chat.OwnerRow{ID: owner, Zone: zone})
+	rows, err := s.opt.Store.Owners(ctx, before(owner), 1)
+	if err != nil || len(rows) == 0 || rows[0].ID != owner {
+		return map[day]*held{}, err
+	}
+	days, ok, err := s.held(ctx, zone, rows[0])
 	if !ok {
 		return map[day]*held{}, err
 	}
 	return days, err
+}
+
+// before gives the id just before another one.
+func before(id chat.UserID) chat.UserID {
+	for i := len(id) - 1; i >= 0; i-- {
+		id[i]--
+		if id[i] != 0xff {
+			break
+		}
+	}
+	return id
 }
 
 // differing asks peer which of the owners in (after, upTo] it holds otherwise; seen counts all that either of them has.

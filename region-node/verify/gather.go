@@ -173,12 +173,14 @@ func (g *gatherer) group(ctx context.Context, row *chat.ConversationRow) error {
 	if g.owner != chat.UserID(row.ID) {
 		return nil
 	}
-	group, ok, err := g.store.Group(ctx, g.owner, row.ID)
-	if err == nil && ok {
-		err = g.add(group.Version, "group", group, func(r *chat.Rows) { r.Groups = append(r.Groups, group) })
-	}
+	names, err := g.store.GroupNames(ctx, g.owner, row.ID)
 	if err != nil {
 		return err
+	}
+	for _, n := range names {
+		if err := g.add(n.Op.Time(), "group", n, func(r *chat.Rows) { r.Groups = append(r.Groups, n) }); err != nil {
+			return err
+		}
 	}
 	members, err := g.store.Members(ctx, g.owner, row.ID, chat.NoUser)
 	if err != nil {

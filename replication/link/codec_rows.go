@@ -47,7 +47,7 @@ func rowsMessage(rows *chat.Rows) *pb.Rows {
 		Members: convert(rows.Members, func(row *chat.MemberRow) *pb.MemberRow {
 			return &pb.MemberRow{
 				Owner: idBytes(&row.Owner), Conversation: idBytes(&row.Conversation), User: ownerMessage(&row.User), Op: idBytes(&row.Op),
-				Role: uint32(row.Role), By: idBytes(&row.By), Made: row.Made,
+				Role: uint32(row.Role), By: idBytes(&row.By), Made: row.Made, ByZone: []byte(row.ByZone), Client: idBytes(&row.Client),
 			}
 		}),
 		GroupZones: convert(rows.GroupZones, func(row *chat.GroupZoneRow) *pb.GroupZoneRow {
@@ -96,8 +96,8 @@ func changeMessage(row *chat.ChangeRow) *pb.ChangeRow {
 
 func groupMessage(row *chat.GroupRow) *pb.GroupRow {
 	return &pb.GroupRow{
-		Owner: idBytes(&row.Owner), Conversation: idBytes(&row.Conversation), Maker: ownerMessage(&row.Maker), Made: uint64(row.Made),
-		Name: []byte(row.Name), By: idBytes(&row.By), Op: idBytes(&row.Op), Version: uint64(row.Version),
+		Owner: idBytes(&row.Owner), Conversation: idBytes(&row.Conversation), Made: row.Made, Name: []byte(row.Name),
+		By: idBytes(&row.By), ByZone: []byte(row.ByZone), Op: idBytes(&row.Op), Client: idBytes(&row.Client),
 	}
 }
 
@@ -173,19 +173,21 @@ func (r *reader) changeRow(p *pb.ChangeRow) chat.ChangeRow {
 }
 
 func (r *reader) groupRow(p *pb.GroupRow) chat.GroupRow {
-	row := chat.GroupRow{Maker: r.owner(p.Maker), Made: chat.HLC(p.Made), Name: string(p.Name), Version: chat.HLC(p.Version)}
+	row := chat.GroupRow{Made: p.Made, Name: string(p.Name), ByZone: chat.Zone(p.ByZone)}
 	readID(r, &row.Owner, p.Owner)
 	readID(r, &row.Conversation, p.Conversation)
 	readID(r, &row.By, p.By)
 	readID(r, &row.Op, p.Op)
+	readID(r, &row.Client, p.Client)
 	return row
 }
 
 func (r *reader) memberRow(p *pb.MemberRow) chat.MemberRow {
-	row := chat.MemberRow{User: r.owner(p.User), Role: chat.Role(r.small(p.Role)), Made: p.Made}
+	row := chat.MemberRow{User: r.owner(p.User), Role: chat.Role(r.small(p.Role)), Made: p.Made, ByZone: chat.Zone(p.ByZone)}
 	readID(r, &row.Owner, p.Owner)
 	readID(r, &row.Conversation, p.Conversation)
 	readID(r, &row.Op, p.Op)
 	readID(r, &row.By, p.By)
+	readID(r, &row.Client, p.Client)
 	return row
 }

@@ -3,6 +3,7 @@ package memstore
 import (
 	"bytes"
 	"cmp"
+	"maps"
 	"slices"
 
 	"meridian/chat"
@@ -22,11 +23,11 @@ func (t *Tables) applyGroups(b *chat.Rows) {
 		m[k] = row
 	}
 	for _, row := range b.Groups {
-		k := mailbox{row.Owner, row.Conversation}
-		if old, ok := t.groups[k]; ok {
-			row = mergeGroup(old, row)
+		m := inner(t.groups, mailbox{row.Owner, row.Conversation})
+		if old, ok := m[row.Op]; ok {
+			row = larger(row, old)
 		}
-		t.groups[k] = row
+		m[row.Op] = row
 	}
 	for _, row := range b.Members {
 		m, k := inner(t.members, mailbox{row.Owner, row.Conversation}), memberKey{row.User.ID, row.Op}
@@ -41,17 +42,6 @@ func (t *Tables) applyGroups(b *chat.Rows) {
 			m[row.Zone] = row.Since
 		}
 	}
-}
-
-// mergeGroup takes the newer name, and who made it from whoever says so.
-func mergeGroup(a, b chat.GroupRow) chat.GroupRow {
-	if b.Version > a.Version || b.Version == a.Version && b.Op.Compare(a.Op) > 0 {
-		a, b = b, a
-	}
-	if b.Made > a.Made {
-		a.Made, a.Maker = b.Made, b.Maker
-	}
-	return a
 }
 
 // Changes is as of chat.Mailboxes.
@@ -69,10 +59,9 @@ func (t *Tables) Changes(owner chat.UserID, conversation chat.ConversationID, fr
 	return rows[:min(limit, len(rows))]
 }
 
-// Group is as of chat.Mailboxes.
-func (t *Tables) Group(owner chat.UserID, conversation chat.ConversationID) (chat.GroupRow, bool) {
-	row, ok := t.groups[mailbox{owner, conversation}]
-	return row, ok
+// GroupNames is as of chat.Mailboxes.
+func (t *Tables) GroupNames(owner chat.UserID, conversation chat.ConversationID) []chat.GroupRow {
+	return slices.SortedFunc(maps.Values(t.groups[mailbox{owner, conversation}]), func(a, b chat.GroupRow) int { return a.Op.Compare(b.Op) })
 }
 
 // Members is as of chat.Mailboxes.

@@ -286,9 +286,9 @@ func (s *Store) Changes(ctx context.Context, owner chat.UserID, conversation cha
 	return read(ctx, s, func(t *Tables) []chat.ChangeRow { return t.Changes(owner, conversation, from, to, limit) })
 }
 
-// Group is as of chat.Mailboxes.
-func (s *Store) Group(ctx context.Context, owner chat.UserID, conversation chat.ConversationID) (chat.GroupRow, bool, error) {
-	return get(ctx, s, func(t *Tables) (chat.GroupRow, bool) { return t.Group(owner, conversation) })
+// GroupNames is as of chat.Mailboxes.
+func (s *Store) GroupNames(ctx context.Context, owner chat.UserID, conversation chat.ConversationID) ([]chat.GroupRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.GroupRow { return t.GroupNames(owner, conversation) })
 }
 
 // Members is as of chat.Mailboxes.

@@ -27,7 +27,7 @@ type Tables struct {
 	sessions      map[chat.UserID]map[chat.SessionID]chat.Session
 	claims        map[chat.ClaimKey]chat.Claim
 	changes       map[mailbox]map[changeKey]chat.ChangeRow
-	groups        map[mailbox]chat.GroupRow
+	groups        map[mailbox]map[chat.MessageID]chat.GroupRow
 	members       map[mailbox]map[memberKey]chat.MemberRow
 	groupZones    map[chat.ConversationID]map[chat.Zone]chat.HLC
 	parked        map[deadKey]chat.ParkedRow
@@ -100,7 +100,7 @@ func New(region chat.Region, node chat.NodeID) *Tables {
 		sessions:      map[chat.UserID]map[chat.SessionID]chat.Session{},
 		claims:        map[chat.ClaimKey]chat.Claim{},
 		changes:       map[mailbox]map[changeKey]chat.ChangeRow{},
-		groups:        map[mailbox]chat.GroupRow{},
+		groups:        map[mailbox]map[chat.MessageID]chat.GroupRow{},
 		members:       map[mailbox]map[memberKey]chat.MemberRow{},
 		groupZones:    map[chat.ConversationID]map[chat.Zone]chat.HLC{},
 		parked:        map[deadKey]chat.ParkedRow{},

@@ -25,7 +25,7 @@ func (e *encoded) groups(b *chat.Batch) error {
 		if err := checkID(g.Op, "a group's op"); err != nil {
 			return err
 		}
-		e.merge(key(tagGroup, g.Owner[:], g.Conversation[:]), packGroup(g))
+		e.merge(key(tagGroup, g.Owner[:], g.Conversation[:], ord(g.Op)), packGroup(g))
 	}
 	for i := range b.Members {
 		m := &b.Members[i]

@@ -52,8 +52,6 @@ func combine(table byte, a, b []byte) ([]byte, error) {
 		return combineSessions(a, b)
 	case tagLogBucket:
 		return combineLogBuckets(a, b)
-	case tagGroup:
-		return combineGroups(a, b)
 	default:
 		return larger(a, b), nil
 	}
@@ -111,19 +109,6 @@ func combineSessions(a, b []byte) ([]byte, error) {
 	}
 	lastA, lastB := len(a)-1, len(b)-1
 	return append(slices.Clone(larger(a[:lastA], b[:lastB])), a[lastA]|b[lastB]), nil
-}
-
-// combineGroups keeps who made the group apart from what it is called: of each the larger stays.
-func combineGroups(a, b []byte) ([]byte, error) {
-	x, err := splitGroup(a)
-	if err != nil {
-		return nil, err
-	}
-	y, err := splitGroup(b)
-	if err != nil {
-		return nil, err
-	}
-	return joinGroup(larger(x.maker, y.maker), larger(x.name, y.name)), nil
 }
 
 // logBucket is what a stretch of an op log holds.

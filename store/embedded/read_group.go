@@ -36,13 +36,9 @@ func (s *Store) Changes(ctx context.Context, owner chat.UserID, conv chat.Conver
 	return some(found, err)
 }
 
-// Group implements chat.Mailboxes.
-func (s *Store) Group(ctx context.Context, owner chat.UserID, conv chat.ConversationID) (row chat.GroupRow, ok bool, err error) {
-	ok, err = s.one(ctx, "embedded.Group", key(tagGroup, owner[:], conv[:]), func(v []byte) (err error) {
-		row, err = unpackGroup(owner, conv, v)
-		return err
-	})
-	return row, ok, err
+// GroupNames implements chat.Mailboxes. It gives all, as Members does.
+func (s *Store) GroupNames(ctx context.Context, owner chat.UserID, conv chat.ConversationID) ([]chat.GroupRow, error) {
+	return all(ctx, s, "embedded.GroupNames", key(tagGroup, owner[:], conv[:]), unpackGroup)
 }
 
 // Members implements chat.Mailboxes. It gives all, however many: who is in a group is never told from a part of the steps.
@@ -51,16 +47,22 @@ func (s *Store) Members(ctx context.Context, owner chat.UserID, conv chat.Conver
 	if user != chat.NoUser {
 		prefix = append(prefix, user[:]...)
 	}
-	var found []chat.MemberRow
-	err := s.read(ctx, "embedded.Members", func(r pebble.Reader) error {
+	found, err := all(ctx, s, "embedded.Members", prefix, unpackMember)
+	slices.SortFunc(found, func(a, b chat.MemberRow) int {
+		return cmp.Or(a.Op.Compare(b.Op), bytes.Compare(a.User.ID[:], b.User.ID[:]))
+	})
+	return found, err
+}
+
+// all gives every row whose key begins with prefix, however many.
+func all[T any](ctx context.Context, s *Store, op string, prefix []byte, unpack func(k, v []byte) (T, error)) ([]T, error) {
+	var found []T
+	err := s.read(ctx, op, func(r pebble.Reader) error {
 		return scan(r, prefix, after(prefix), func(k, v []byte) (bool, error) {
-			row, err := unpackMember(k, v)
+			row, err := unpack(k, v)
 			found = append(found, row)
 			return false, err
 		})
-	})
-	slices.SortFunc(found, func(a, b chat.MemberRow) int {
-		return cmp.Or(a.Op.Compare(b.Op), bytes.Compare(a.User.ID[:], b.User.ID[:]))
 	})
 	return some(found, err)
 }

@@ -35,57 +35,36 @@ func unpackChange(k, v []byte) (chat.ChangeRow, error) {
 	return c, r.end("changes")
 }
 
-// packGroup keeps two parts, each with its length: who made the group and when; what it is called.
 func packGroup(g *chat.GroupRow) []byte {
-	maker, name := &writer{}, &writer{}
-	maker.u64(uint64(g.Made))
-	maker.owner(g.Maker)
-	name.u64(uint64(g.Version))
-	name.id(g.Op.Ord())
-	name.id(g.By)
-	name.text(g.Name)
-	return joinGroup(maker.b, name.b)
-}
-
-func joinGroup(maker, name []byte) []byte {
-	w := newValue(len(maker) + len(name) + 4)
-	w.bytes(maker)
-	w.bytes(name)
+	w := newValue(1 + 16 + 16 + len(g.ByZone) + len(g.Name) + 4)
+	w.u8(flag(g.Made))
+	w.id(g.By)
+	w.id(g.Client)
+	w.text(string(g.ByZone))
+	w.text(g.Name)
 	return w.b
 }
 
-type groupParts struct{ maker, name []byte }
-
-func splitGroup(v []byte) (groupParts, error) {
+func unpackGroup(k, v []byte) (chat.GroupRow, error) {
 	r, err := open("groups", v)
-	if err != nil {
-		return groupParts{}, err
-	}
-	p := groupParts{maker: r.bytes(), name: r.bytes()}
-	return p, r.end("groups")
-}
-
-func unpackGroup(owner chat.UserID, conv chat.ConversationID, v []byte) (chat.GroupRow, error) {
-	p, err := splitGroup(v)
 	if err != nil {
 		return chat.GroupRow{}, err
 	}
-	maker, name := reader{b: p.maker}, reader{b: p.name}
-	g := chat.GroupRow{
-		Owner: owner, Conversation: conv, Made: chat.HLC(maker.u64()), Maker: maker.owner(),
-		Version: chat.HLC(name.u64()), Op: chat.MessageIDFromOrd(name.id()), By: name.id(), Name: name.text(),
-	}
-	if err := maker.end("groups"); err != nil {
-		return g, err
-	}
-	return g, name.end("groups")
+	kr := reader{b: k[1:]}
+	g := chat.GroupRow{Owner: kr.id(), Conversation: kr.id(), Op: chat.MessageIDFromOrd(kr.id())}
+	g.Made, g.By, g.Client = r.u8() == 1, r.id(), r.id()
+	g.ByZone, g.Name = chat.Zone(r.text()), r.text()
+	r.bad = r.bad || kr.bad
+	return g, r.end("groups")
 }
 
 func packMember(m *chat.MemberRow) []byte {
-	w := newValue(2 + 16 + len(m.User.Zone) + len(m.User.Name) + 4)
+	w := newValue(2 + 16 + 16 + len(m.ByZone) + len(m.User.Zone) + len(m.User.Name) + 6)
 	w.u8(byte(m.Role))
 	w.u8(flag(m.Made))
 	w.id(m.By)
+	w.id(m.Client)
+	w.text(string(m.ByZone))
 	w.text(string(m.User.Zone))
 	w.text(m.User.Name)
 	return w.b
@@ -98,7 +77,8 @@ func unpackMember(k, v []byte) (chat.MemberRow, error) {
 	}
 	kr := reader{b: k[1:]}
 	m := chat.MemberRow{Owner: kr.id(), Conversation: kr.id(), User: chat.Owner{ID: kr.id()}, Op: chat.MessageIDFromOrd(kr.id())}
-	m.Role, m.Made, m.By = chat.Role(r.u8()), r.u8() == 1, r.id()
+	m.Role, m.Made, m.By, m.Client = chat.Role(r.u8()), r.u8() == 1, r.id(), r.id()
+	m.ByZone = chat.Zone(r.text())
 	m.User.Zone, m.User.Name = chat.Zone(r.text()), r.text()
 	r.bad = r.bad || kr.bad
 	return m, r.end("members")

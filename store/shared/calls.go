@@ -34,7 +34,7 @@ const (
 	callConversations  call = 21
 	callConversation   call = 22
 	callChanges        call = 23
-	callGroup          call = 24
+	callGroupNames     call = 24
 	callMembers        call = 25
 	callGroupZones     call = 26
 	callOwners         call = 27
@@ -188,8 +188,8 @@ func serveMailbox(ctx context.Context, s chat.Store, q *request, a *response) (e
 		a.Rows.Conversations, a.OK, err = list(s.Conversation(ctx, q.Owner, q.Conversation))
 	case callChanges:
 		a.Rows.Changes, err = s.Changes(ctx, q.Owner, q.Conversation, q.Message, q.To, q.Limit)
-	case callGroup:
-		a.Rows.Groups, a.OK, err = list(s.Group(ctx, q.Owner, q.Conversation))
+	case callGroupNames:
+		a.Rows.Groups, err = s.GroupNames(ctx, q.Owner, q.Conversation)
 	case callMembers:
 		a.Rows.Members, err = s.Members(ctx, q.Owner, q.Conversation, q.Other)
 	case callGroupZones:

@@ -210,10 +210,10 @@ func (c *Client) Changes(ctx context.Context, owner chat.UserID, conv chat.Conve
 	return rows.Changes, err
 }
 
-// Group implements chat.Mailboxes.
-func (c *Client) Group(ctx context.Context, owner chat.UserID, conv chat.ConversationID) (chat.GroupRow, bool, error) {
-	a, err := whole(c.ask(ctx, "shared.Group", &request{Call: callGroup, Owner: owner, Conversation: conv}))
-	return first(a, a.Rows.Groups, err)
+// GroupNames implements chat.Mailboxes.
+func (c *Client) GroupNames(ctx context.Context, owner chat.UserID, conv chat.ConversationID) ([]chat.GroupRow, error) {
+	rows, err := rowsOf(c.ask(ctx, "shared.GroupNames", &request{Call: callGroupNames, Owner: owner, Conversation: conv}))
+	return rows.Groups, err
 }
 
 // Members implements chat.Mailboxes.

@@ -240,8 +240,7 @@ func contents(t *testing.T, s chat.Store) []any {
 		add(s.Blocks(ctx, user(n)))
 		add(s.Changes(ctx, user(n), conversation(1), chat.NoMessage, message(99), 1000))
 		add(s.Members(ctx, user(n), conversation(1), chat.NoUser))
-		group, _, err := s.Group(ctx, user(n), conversation(1))
-		add(group, err)
+		add(s.GroupNames(ctx, user(n), conversation(1)))
 		add(s.GroupZones(ctx, conversation(n)))
 		for i := range 2 {
 			row, _, err := s.Session(ctx, user(n), chat.SessionID(uuid("session", i)))
@@ -310,11 +309,11 @@ func anyGroupRow(r *rapid.T, owner chat.UserID, few func(string) int, on bool) c
 		}
 		return chat.Rows{Changes: []chat.ChangeRow{row}}
 	case 1:
-		row := groupRow(1, n, fmt.Sprint("name", op), op)
+		row := groupRow(1, fmt.Sprint("name", n), op)
 		row.Owner = owner
 		return chat.Rows{Groups: []chat.GroupRow{row}}
 	case 2:
-		return chat.Rows{Members: []chat.MemberRow{{Owner: owner, Conversation: conversation(1), User: peer(n), Op: message(op), Role: chat.RoleMember, By: user(1)}}}
+		return chat.Rows{Members: []chat.MemberRow{{Owner: owner, Conversation: conversation(1), User: peer(n), Op: message(op), Role: chat.RoleMember, By: user(1), Client: client(op)}}}
 	case 3:
 		return chat.Rows{GroupZones: []chat.GroupZoneRow{{Conversation: conversation(n % 2), Zone: "eu", Since: at(op)}}}
 	default:
