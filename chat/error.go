@@ -16,6 +16,7 @@ const (
 	CodeBadFrame            Code = "bad_frame"
 	CodeUnknownFrame        Code = "unknown_frame"
 	CodeTooLarge            Code = "too_large"
+	CodeTooOld              Code = "too_old"
 	CodeInvalidUTF8         Code = "invalid_utf8"
 	CodeEmptyText           Code = "empty_text"
 	CodeSelfMessage         Code = "self_message"
@@ -59,6 +60,7 @@ type CodeInfo struct {
 // Codes lists every code. HTTPStatus 0: the code never answers a request.
 var Codes = map[Code]CodeInfo{
 	CodeInvalid: {400, false}, CodeBadFrame: {400, false}, CodeUnknownFrame: {400, false}, CodeTooLarge: {413, false},
+	CodeTooOld:      {410, false},
 	CodeInvalidUTF8: {400, false}, CodeEmptyText: {400, false}, CodeSelfMessage: {400, false},
 	CodeUnauthorized: {401, false}, CodeBadCredentials: {401, false},
 	CodeZoneNotAllowed: {403, false}, CodeDenied: {403, false}, CodeBlocked: {403, false}, CodeNotMember: {403, false},

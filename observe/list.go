@@ -76,7 +76,8 @@ func messageMetrics() []Metric {
 		{Name: "resets_total", Kind: Counter, Help: "Resumes answered with reset, by reason.", Labels: []string{"reason"}},
 		{Name: "duplicates_dropped_total", Kind: Counter, Help: "What was known already: kind retry (a client's) or op (a relay's).", Labels: []string{"kind"}},
 		{Name: "aliases_total", Kind: Counter, Help: "Messages whose id lost against another region's for the same send."},
-		{Name: "dead_letters_total", Kind: Counter, Help: "Ops that can never be applied, by reason. Must stay 0.", Labels: []string{"reason"}, Start: [][]string{{"denied"}, {"invalid"}, {"internal"}}},
+		{Name: "dead_letters_total", Kind: Counter, Help: "Ops that can never be applied, by reason. Must stay 0.", Labels: []string{"reason"}, Start: [][]string{{"denied"}, {"invalid"}, {"too_large"}, {"too_old"}}},
+		{Name: "refusals_told_total", Kind: Counter, Help: "News to people here that a region refused for good what they had written, by error code.", Labels: []string{"code"}},
 		{Name: "residency_violations_total", Kind: Counter, Help: "Ops that would have left or entered a zone against its policy, refused at side send or receive. Must stay 0.", Labels: []string{"side"}, Start: [][]string{{"send"}, {"receive"}}},
 		{Name: "residency_refusals_total", Kind: Counter, Help: "Sends refused to the user by a zone's policy."},
 	}

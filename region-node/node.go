@@ -131,7 +131,7 @@ func (n *Node) coreConfig(identity chat.Identity) replication.Config {
 		MaxDrift: t.MaxDrift, Watermark: t.Watermark, Resend: t.Resend,
 		WindowOps: l.RelayWindowOps, WindowBytes: l.RelayWindowBytes, TailOps: l.RelayTailOps,
 		BatchOps: relayBatchOps, BatchBytes: relayBatchBytes, InFlight: l.InFlightOps,
-		Lease: n.lease(), AdoptWait: t.AdoptWait, ForwardAfter: t.ForwardAfter,
+		Lease: n.lease(), AdoptWait: t.AdoptWait, ForwardAfter: t.ForwardAfter, Remember: n.opt.Config.Retention.Retries,
 	}
 }
 

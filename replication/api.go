@@ -41,6 +41,9 @@ type Config struct {
 	ForwardAfter time.Duration
 	// Guarded: the node's clock is judged, and nothing is stamped before the first ClockState with Known.
 	Guarded bool
+	// Remember is how long stores remember sends and deletions for sure: a message or a change that is older is refused for
+	// good, or what was deleted would return; 0: for ever.
+	Remember time.Duration
 }
 
 // Restored is what the store knew when the node started.
@@ -60,7 +63,7 @@ type Restored struct {
 const RestoredOps = 256
 
 // Input is one thing that happened. The set is closed: Submit, Written, PeerUp, PeerDown, Received, LogRead,
-// AppliedRead, Renewed, Adopted, Reviewed, Looked, ClockState, Leave, Tick.
+// AppliedRead, Renewed, Adopted, Reviewed, Looked, Proved, ClockState, Leave, Tick.
 type Input interface{ input() }
 
 // Submit asks to originate op here. The core fills ID, Time, Stream, Seq and To; Kind, Author, Owners, Client and the
@@ -169,6 +172,15 @@ type GroupState struct {
 	More     bool
 }
 
+// Proved answers Prove: for each of Prove.Of, by index, the op that the op log has in that place (zero: none), and what its
+// author was told of refusals already.
+type Proved struct {
+	ID   uint64
+	Ops  []chat.Op
+	Told [][]chat.RefusalRow
+	Err  error
+}
+
 // Tick tells that time passed; give one every 50 ms or so.
 type Tick struct{}
 
@@ -184,10 +196,11 @@ func (Adopted) input()     {}
 func (Leave) input()       {}
 func (Reviewed) input()    {}
 func (Looked) input()      {}
+func (Proved) input()      {}
 func (Tick) input()        {}
 
 // Output is one thing to do. The set is closed: Write, Send, ReadLog, ReadApplied, Renew, Adopt, LifeOver, Left, Review, Look,
-// Submitted, ZoneAcked, Visible, Alarm.
+// Prove, Submitted, ZoneAcked, Visible, Alarm.
 type Output interface{ output() }
 
 // Write asks to make Batch durable; writes may be under way together. Answer with Written.
@@ -244,6 +257,12 @@ type Look struct {
 	Sends  []SendKey
 }
 
+// Prove asks what the store has of ops that another region says it has refused. Answer with Proved.
+type Prove struct {
+	ID uint64
+	Of []chat.Refusal
+}
+
 // GroupQuery is a question about one group.
 type GroupQuery struct {
 	Conversation chat.ConversationID
@@ -297,6 +316,8 @@ type Alarm struct {
 	Stream chat.StreamID
 	Op     chat.MessageID
 	Detail string
+	// Buried: it is about an op that can never be applied, and is not.
+	Buried bool
 }
 
 func (Write) output()       {}
@@ -308,6 +329,7 @@ func (Adopt) output()       {}
 func (Left) output()        {}
 func (Review) output()      {}
 func (Look) output()        {}
+func (Prove) output()       {}
 func (LifeOver) output()    {}
 func (Submitted) output()   {}
 func (ZoneAcked) output()   {}

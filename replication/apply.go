@@ -115,6 +115,8 @@ func (a *applier) apply(op *chat.Op, arrival chat.HLC, known []chat.RetryRow) {
 			a.group(op, owner, arrival)
 		case chat.OpMember:
 			a.member(op, owner, arrival)
+		case chat.OpRefused:
+			a.refusal(op, owner, arrival)
 		}
 	}
 }

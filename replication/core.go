@@ -63,6 +63,8 @@ type Core struct {
 	recentWrites   []reviewItem
 	looks          map[uint64]*look
 	lastLook       uint64
+	hearings       map[uint64]*hearing
+	lastHearing    uint64
 	restored       []chat.Op // of the own stream, to be looked at at the first tick
 	tellMarks      bool      // something that siblings wait for has moved
 	over           bool      // this life has ended
@@ -89,7 +91,7 @@ func New(cfg Config, restored Restored) *Core {
 		peers:    map[chat.Region]*peer{},
 		zoneWait: map[waitKey][]zoneToken{},
 		siblings: map[chat.StreamID]*sibling{}, linkedSiblings: map[chat.NodeID]bool{},
-		reviews: map[uint64]*review{}, looks: map[uint64]*look{}, restored: lately(restored),
+		reviews: map[uint64]*review{}, looks: map[uint64]*look{}, hearings: map[uint64]*hearing{}, restored: lately(restored),
 		clocked: clocked{unknown: cfg.Guarded},
 	}
 	c.logs[stream] = c.own
@@ -162,6 +164,8 @@ func (c *Core) handle(now time.Time, in Input) {
 		c.reviewed(now, in)
 	case Looked:
 		c.looked(now, in)
+	case Proved:
+		c.proved(now, in)
 	case Tick:
 		c.tick(now)
 	}
@@ -185,6 +189,7 @@ func (c *Core) tick(now time.Time) {
 	c.runRelogs(now)
 	c.tickReviews(now)
 	c.tickLooks(now)
+	c.tickHearings(now)
 	for _, r := range c.order {
 		p := c.peers[r]
 		c.drainPeer(now, p)

@@ -118,7 +118,7 @@ func (c *Core) foreignRead(now time.Time, p *peer, in LogRead) {
 	}
 	c.startReview(&review{sends: sends, read: func(now time.Time, rows [][]chat.RetryRow) {
 		for i := range ops {
-			c.relog(now, &relogged{op: ops[i], to: []chat.Region{p.region}, known: rows[i], done: func() {
+			c.relog(now, &relogged{op: ops[i], to: []chat.Region{p.region}, known: rows[i], done: func(time.Time) {
 				if h.left--; h.left == 0 {
 					c.handedOn(p, in.Stream, h)
 				}

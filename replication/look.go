@@ -95,6 +95,15 @@ func (c *Core) look(now time.Time, ops []chat.Op, done func(now time.Time, out [
 	c.beginLook(l)
 }
 
+// lookIfAny is look, where there may be nothing to look at.
+func (c *Core) lookIfAny(now time.Time, ops []chat.Op, done func(now time.Time, out []chat.Op)) {
+	if len(ops) == 0 {
+		done(now, nil)
+		return
+	}
+	c.look(now, ops, done)
+}
+
 // lookOwn looks at ops of the own stream; a failure has it done again.
 func (c *Core) lookOwn(now time.Time, ops []chat.Op) {
 	if len(ops) == 0 {

@@ -20,6 +20,8 @@ type peer struct {
 	heardAt time.Time                 // last word of it to this region, as far as this node knows
 	toldAt  time.Time                 // last FrameHave about it
 	handed  map[chat.StreamID]*handOn // to it, of other regions' streams
+
+	refusals allowance // of what it brings
 }
 
 // up says that some node of the region is linked.

@@ -138,7 +138,7 @@ func (c *Core) batch(now time.Time, p *peer, in Received) {
 	last := f.After
 	for i := range f.Ops {
 		op := &f.Ops[i]
-		item := inOp{op: *op, known: in.Known[i], refused: c.inspect(p, f, op, last)}
+		item := inOp{op: *op, known: in.Known[i], refused: c.inspect(now, p, f, op, last)}
 		if item.refused == nil {
 			last = op.Seq
 		}
@@ -160,7 +160,7 @@ func (c *Core) batch(now time.Time, p *peer, in Received) {
 
 // inspect says why op must never be applied here. It is asked of every op, whatever the sender asked: a region that lies can
 // neither plant what it may not speak for, nor store here what may not be here.
-func (c *Core) inspect(p *peer, f *Frame, op *chat.Op, last uint64) *chat.Error {
+func (c *Core) inspect(now time.Time, p *peer, f *Frame, op *chat.Op, last uint64) *chat.Error {
 	bad := func(code chat.Code, detail string) *chat.Error {
 		return &chat.Error{Code: code, Op: "replication.Apply", Message: detail}
 	}
@@ -176,6 +176,15 @@ func (c *Core) inspect(p *peer, f *Frame, op *chat.Op, last uint64) *chat.Error 
 	}
 	if detail := malformed(op); detail != "" {
 		return bad(chat.CodeInvalid, detail)
+	}
+	if c.outlived(now, op) {
+		return bad(chat.CodeTooOld, "the op is older than what stores remember of sends and deletions")
+	}
+	if isWord(op) {
+		if d := residency.Refusal(op.Refused, p.region, c.cfg.Self); !d.Allowed() {
+			return bad(d.Code, d.Reason)
+		}
+		return nil
 	}
 	if op.Kind == chat.OpRows {
 		if d := residency.Rows(c.cfg.Topology, op, p.region, c.cfg.Self); !d.Allowed() {
@@ -217,6 +226,8 @@ type draft struct {
 	rows      [][]chat.RetryRow // of each of keys
 	ops       []chat.Op
 	messages  []reviewItem
+	words     []chat.Op // of the region, about what it refused
+	own       []*ownOp  // words to the region, about what is refused here
 	low       chat.HLC
 	taken     int
 }
@@ -250,7 +261,7 @@ func (c *Core) drain(now time.Time, p *peer, s *inStream) {
 		c.visible(d.batch.Inbox, d.ops)
 		s.pass()
 	}
-	if len(ofGroups(d.ops)) > 0 {
+	if len(ofGroups(d.ops)) > 0 || len(d.words) > 0 {
 		c.thenLook(w, p, s, applied, d)
 	} else {
 		d.batch.Applied = applied
@@ -258,8 +269,8 @@ func (c *Core) drain(now time.Time, p *peer, s *inStream) {
 	c.issue(now, w)
 }
 
-// thenLook has the write w of s followed by a look at the groups in it; the position becomes durable with what is logged
-// anew for them.
+// thenLook has the write w of s followed by a look at the groups in it, and by the telling of whom words of refusals concern;
+// the position becomes durable with what is logged anew for the groups.
 func (c *Core) thenLook(w *write, p *peer, s *inStream, applied []chat.AppliedRow, d *draft) {
 	w.settle = func(now time.Time, err error) {
 		c.stored(now, d, err)
@@ -268,9 +279,11 @@ func (c *Core) thenLook(w *write, p *peer, s *inStream, applied []chat.AppliedRo
 			return
 		}
 		s.unpassed++
-		c.look(now, ofGroups(d.ops), func(now time.Time, out []chat.Op) {
-			settle := func(now time.Time, err error) { c.applied(now, p, s, applied, d, err) }
-			c.logAnew(now, &chat.Batch{Applied: applied}, out, settle, func(time.Time) { s.pass() })
+		c.hear(now, p, d.words, func(now time.Time, letters []chat.DeadLetterRow) {
+			c.lookIfAny(now, ofGroups(d.ops), func(now time.Time, out []chat.Op) {
+				settle := func(now time.Time, err error) { c.applied(now, p, s, applied, d, err) }
+				c.logAnew(now, &chat.Batch{Applied: applied, DeadLetters: letters}, out, settle, func(time.Time) { s.pass() })
+			})
 		})
 	}
 }
@@ -286,9 +299,13 @@ func (c *Core) take(now time.Time, p *peer, s *inStream, d *draft) bool {
 		}
 		d.taken++
 		s.queued--
-		if it.refused != nil {
+		switch {
+		case it.refused != nil:
 			c.bury(now, p, s, it, d)
-		} else {
+		case isWord(&it.op):
+			d.words = append(d.words, it.op)
+			d.upTo = max(d.upTo, it.op.Seq)
+		default:
 			c.applyOne(now, p, it, d)
 			d.upTo = max(d.upTo, it.op.Seq)
 		}
@@ -341,14 +358,6 @@ func (c *Core) applyOne(now time.Time, p *peer, it *inOp, d *draft) {
 	d.ops = append(d.ops, it.op)
 }
 
-// bury keeps what must never be applied, without its body, so that the stream goes on and somebody looks.
-func (c *Core) bury(now time.Time, p *peer, s *inStream, it *inOp, d *draft) {
-	d.batch.DeadLetters = append(d.batch.DeadLetters, chat.DeadLetterRow{
-		Stream: s.id, Seq: it.op.Seq, Op: it.op.ID, Reason: it.refused.Code, Detail: it.refused.Message, At: chat.HLCFromTime(now),
-	})
-	c.alarm(Alarm{Code: it.refused.Code, Peer: p.region, Stream: s.id, Op: it.op.ID, Detail: it.refused.Message})
-}
-
 // settleEmpty deals with frames that brought no op: nothing has to be written for them. Losing such a position costs the
 // sender nothing but saying so again.
 func (c *Core) settleEmpty(s *inStream, d *draft) {
@@ -383,6 +392,10 @@ func (c *Core) stored(now time.Time, d *draft, err error) {
 		}
 		c.sends.release(now, key, rows)
 	}
+	for _, o := range d.own {
+		o.settled, o.failed = true, err != nil
+	}
+	c.own.advance(c.cfg.TailOps)
 	if err == nil {
 		c.review(now, d.messages, func(time.Time, []chat.MessageID) {})
 	}

@@ -10,8 +10,8 @@ import (
 type relogged struct {
 	op    chat.Op
 	to    []chat.Region
-	known []chat.RetryRow // of its send
-	done  func()          // if set, told when it is durable
+	known []chat.RetryRow     // of its send
+	done  func(now time.Time) // if set, told when it is durable
 }
 
 // relog brings an op anew into the own stream, and makes it visible here once more. Its id, time and author stay; its place in
@@ -38,7 +38,7 @@ func (c *Core) runRelogs(now time.Time) {
 				return
 			}
 			if r.done != nil {
-				r.done()
+				r.done(now)
 			}
 			var items []reviewItem // the send may have come again meanwhile, under another id
 			for _, send := range sendsOf(&entered) {

@@ -24,7 +24,7 @@ func malformed(op *chat.Op) string {
 	switch {
 	case len(op.Owners) > chat.MaxOwners:
 		return fmt.Sprintf("%d owners; at most %d", len(op.Owners), chat.MaxOwners)
-	case len(op.Owners) == 0 && op.Kind != chat.OpClaim:
+	case len(op.Owners) == 0 && op.Kind != chat.OpClaim && op.Kind != chat.OpRefused:
 		return "an op without owners"
 	case len(op.To) > chat.MaxRegions:
 		return fmt.Sprintf("%d destinations; at most %d", len(op.To), chat.MaxRegions)
@@ -68,6 +68,7 @@ var shapes = map[chat.OpKind]func(op *chat.Op) string{
 	chat.OpMember:  memberShape,
 	chat.OpMark:    markShape,
 	chat.OpRows:    rowsShape,
+	chat.OpRefused: refusedShape,
 	chat.OpContact: func(op *chat.Op) string { return own(op, op.Contact != nil && op.Contact.From.ID == op.Author.ID) },
 	chat.OpBlock:   func(op *chat.Op) string { return own(op, op.Block != nil && op.Block.By.ID == op.Author.ID) },
 	chat.OpAccount: func(op *chat.Op) string {

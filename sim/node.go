@@ -173,6 +173,8 @@ func (n *node) step(in replication.Input) {
 			n.review(out)
 		case replication.Look:
 			n.look(out)
+		case replication.Prove:
+			n.prove(out)
 		case replication.LifeOver:
 			n.lifeOver(out.Reason)
 			return

@@ -50,7 +50,7 @@ func (s *session) messageFrame(e *messages.Entry, cursor string) (any, error) {
 		if err != nil || !ok || !s.isNews(shown.Sender, shown.Client) {
 			return nil, err
 		}
-		return wire.MessageEvent{T: "message", Cursor: cursor, Message: wire.MessageOf(shown.MessageRow, shown.Viewed)}, nil
+		return wire.MessageEvent{T: "message", Cursor: cursor, Message: wire.MessageOf(shown.MessageRow, shown.Viewed, shown.Refusals...)}, nil
 	}
 	// A message at hand that began in this region cannot have been changed before it was shown here.
 	if !s.isNews(op.Author.ID, op.Client) {
@@ -212,29 +212,31 @@ func (s *session) groupFrame(row *chat.InboxRow, cursor string) (any, error) {
 	return f, nil
 }
 
-// failedFrame tells of a refusal by a region; it is among the dead letters here.
+// failedFrame tells of a refusal by a region.
 func (s *session) failedFrame(e *messages.Entry, cursor string) (any, error) {
-	f := wire.Failed{T: "failed", Cursor: cursor, ConversationID: e.Row.Conversation.String(), MessageID: e.Row.Ref.String()}
-	if e.Op != nil && e.Op.Refused != nil {
-		r := e.Op.Refused
-		f.Region, f.Code, f.Message = r.Region, r.Code, r.Detail
-		if r.Client != chat.NoClient {
-			f.ClientID = r.Client.String()
-		}
-		return f, nil
+	r, err := s.refusal(e)
+	if err != nil || r == nil {
+		return nil, err
 	}
-	letters, err := s.g.opt.Store.DeadLetters(s.ctx, deadLetters)
-	for i := range letters {
-		if l := &letters[i]; l.Op == e.Row.Ref {
-			f.Region, f.Code, f.Message = l.Stream.Region, l.Reason, l.Detail
-			return f, nil
+	return wire.Failed{
+		T: "failed", Cursor: cursor, ConversationID: r.Conversation.String(), ClientID: r.Client.String(), MessageID: r.Op.String(),
+		Region: r.Region, Code: r.Code, Message: r.Detail,
+	}, nil
+}
+
+// refusal gives what an entry tells of; nil when it is not here.
+func (s *session) refusal(e *messages.Entry) (*chat.Refusal, error) {
+	if e.Op != nil && e.Op.Refused != nil {
+		return e.Op.Refused, nil
+	}
+	rows, err := s.g.opt.Store.Refusals(s.ctx, []chat.MessageID{e.Row.Ref})
+	for i := range rows {
+		if rows[i].Told == e.Row.Op {
+			return &rows[i].Refusal, nil
 		}
 	}
 	return nil, err
 }
-
-// deadLetters bounds the newest dead letters that are looked through for the one of an entry.
-const deadLetters = 1000
 
 func (s *session) contactFrame(row *chat.InboxRow, cursor string) (any, error) {
 	halves, err := s.g.opt.Store.Contact(s.ctx, s.self.ID, row.Actor)

@@ -126,6 +126,8 @@ func (s *Service) carryOut(ctx context.Context, out replication.Output) {
 		s.readLog(ctx, out)
 	case replication.Look:
 		s.done.Go(func() { s.inputs.put(item{input: Look(ctx, s.opt.Store, out)}) })
+	case replication.Prove:
+		s.done.Go(func() { s.inputs.put(item{input: Prove(ctx, s.opt.Store, out)}) })
 	case replication.Submitted:
 		s.submitted(out)
 	case replication.ZoneAcked:
@@ -217,6 +219,9 @@ func (s *Service) submitted(out replication.Submitted) {
 }
 
 func (s *Service) alarm(a replication.Alarm) {
+	if a.Buried {
+		s.opt.Metrics.Count("dead_letters_total", string(a.Code))
+	}
 	if a.Code == chat.CodeDenied {
 		s.opt.Metrics.Count("residency_violations_total", "receive")
 	} else {
@@ -230,6 +235,9 @@ func (s *Service) observeArrivals(ops []chat.Op) {
 	now := s.opt.Now()
 	for i := range ops {
 		op := &ops[i]
+		if op.Kind == chat.OpRefused {
+			s.opt.Metrics.Count("refusals_told_total", string(op.Refused.Code))
+		}
 		if op.Kind != chat.OpMessage {
 			continue
 		}

@@ -13,10 +13,14 @@ import (
 // message with more the rest is not shown.
 const changesAtOnce = 20_000
 
+// refusalsAtOnce bounds the messages whose refusals are read at once.
+const refusalsAtOnce = 1000
+
 // Shown is a message as somebody is shown it.
 type Shown struct {
 	chat.MessageRow
 	replication.Viewed
+	Refusals []chat.RefusalRow // of regions that will not have it; for its sender only
 }
 
 // Reader is who reads a conversation, and in whose name it is kept.
@@ -61,7 +65,32 @@ func (s *Service) Show(ctx context.Context, r *Reader, rows ...chat.MessageRow) 
 	for i := range rows {
 		list[i] = Shown{MessageRow: rows[i], Viewed: replication.View(&rows[i], changes[rows[i].ID], r.members(), r.User)}
 	}
-	return list, nil
+	return list, s.refusals(ctx, r, list, changes)
+}
+
+// refusals adds to the reader's own messages which regions refused them, under whatever name.
+func (s *Service) refusals(ctx context.Context, r *Reader, list []Shown, changes map[chat.MessageID][]chat.ChangeRow) error {
+	of := make(map[chat.MessageID]*Shown)
+	var names []chat.MessageID
+	for i := range list {
+		if m := &list[i]; m.Sender == r.User {
+			for _, name := range replication.Names(m.ID, changes[m.ID]) {
+				of[name] = m
+				names = append(names, name)
+			}
+		}
+	}
+	for part := range slices.Chunk(names, refusalsAtOnce) {
+		rows, err := s.opt.Store.Refusals(ctx, part)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			m := of[rows[i].Op]
+			m.Refusals = append(m.Refusals, rows[i])
+		}
+	}
+	return nil
 }
 
 // changes reads the changes of messages, by message, those of its other names with them; without reactions of people whom

@@ -20,12 +20,19 @@ type Directory interface {
 	Resolve(ctx context.Context, username string) (chat.Owner, error)
 }
 
+// Store is what is read here of a region's memory.
+type Store interface {
+	chat.Mailboxes
+	// Refusals is chat.Log's.
+	Refusals(ctx context.Context, ops []chat.MessageID) ([]chat.RefusalRow, error)
+}
+
 // Options make a Service. All are needed.
 type Options struct {
 	Config   *config.Config
 	Topology chat.Topology
 	// Store gives bodies in the clear.
-	Store     chat.Mailboxes
+	Store     Store
 	Submitter Submitter
 	Directory Directory
 	Groups    *groups.Service

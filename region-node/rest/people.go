@@ -117,7 +117,7 @@ func conversation(v *people.Conversation) wire.Conversation {
 		one.Peer, one.PeerRead, one.PeerDelivered = &peer, wire.IDOrNone(v.PeerRead), wire.IDOrNone(v.PeerDelivered)
 	}
 	if v.Last != nil {
-		last := wire.MessageOf(v.Last.MessageRow, v.Last.Viewed)
+		last := wire.MessageOf(v.Last.MessageRow, v.Last.Viewed, v.Last.Refusals...)
 		one.LastMessage = &last
 	}
 	return one
@@ -138,7 +138,7 @@ func (h *handler) messages(w http.ResponseWriter, r *http.Request, c auth.Claims
 	}
 	out := wire.Messages{Messages: []wire.Message{}, Next: wire.IDOrNone(next)}
 	for _, row := range list {
-		out.Messages = append(out.Messages, wire.MessageOf(row.MessageRow, row.Viewed))
+		out.Messages = append(out.Messages, wire.MessageOf(row.MessageRow, row.Viewed, row.Refusals...))
 	}
 	wire.WriteJSON(w, http.StatusOK, out)
 	return nil

@@ -41,6 +41,15 @@ type Message struct {
 	Deleted        bool   `json:"deleted,omitempty"`
 	// Reactions are in the order of the emojis' bytes.
 	Reactions []Reaction `json:"reactions,omitempty"`
+	// Refused are the regions that will not have it, for its sender to see.
+	Refused []Refused `json:"refused,omitempty"`
+}
+
+// Refused says that a region refused a message for good, and why.
+type Refused struct {
+	Region  chat.Region `json:"region"`
+	Code    chat.Code   `json:"code"`
+	Message string      `json:"message"`
 }
 
 // Reaction is one emoji on a message, with the ids of those who set it.
@@ -49,8 +58,8 @@ type Reaction struct {
 	Users []string `json:"users"`
 }
 
-// MessageOf gives row as the protocol shows it, with what was changed since.
-func MessageOf(row chat.MessageRow, v replication.Viewed) Message {
+// MessageOf gives row as the protocol shows it, with what was changed since, and to its sender who refused it.
+func MessageOf(row chat.MessageRow, v replication.Viewed, refusals ...chat.RefusalRow) Message {
 	m := Message{
 		ID: row.ID.String(), ConversationID: row.Conversation.String(),
 		Sender:   User{ID: row.Sender.String(), Username: row.SenderName},
@@ -65,6 +74,9 @@ func MessageOf(row chat.MessageRow, v replication.Viewed) Message {
 			one.Users[i] = user.String()
 		}
 		m.Reactions = append(m.Reactions, one)
+	}
+	for i := range refusals {
+		m.Refused = append(m.Refused, Refused{Region: refusals[i].Region, Code: refusals[i].Code, Message: refusals[i].Detail})
 	}
 	if row.ReplyTo != chat.NoMessage {
 		m.ReplyTo = row.ReplyTo.String()
