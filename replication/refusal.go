@@ -36,9 +36,12 @@ func permanent(code chat.Code) bool {
 }
 
 // outlived says that the op is older than what a store remembers: that it was sent before under another id, or deleted, may be
-// forgotten, and it would be shown again.
+// forgotten, and it would be shown again. A clock that is not trusted condemns nothing.
 func (c *Core) outlived(now time.Time, op *chat.Op) bool {
-	return c.cfg.Remember > 0 && isSend(op) && op.Time < chat.HLCFromTime(now.Add(-c.cfg.Remember))
+	if c.cfg.Remember == 0 || !isSend(op) || c.clocked.unknown || c.clocked.refusal != nil {
+		return false
+	}
+	return op.Time < chat.HLCFromTime(now.Add(-c.cfg.Remember))
 }
 
 // allowance is how many refusals of a peer's ops may still be kept and told.
