@@ -41,6 +41,8 @@ type Client struct {
 type readMark struct {
 	messageID string
 	onWire    bool
+	notBefore time.Time
+	refusals  int
 }
 
 // typingMax bounds the typing signs that wait for the writer.

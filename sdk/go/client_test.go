@@ -300,6 +300,34 @@ func TestRefusedSends(t *testing.T) {
 	})
 }
 
+// A read mark of a message that has not reached the region yet is told again after a while; one that cannot count is not.
+func TestRefusedReadMarks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.serve("a", func(p *peer) {
+			p.welcome("a", nil)
+			mark := p.next()
+			p.send(frame{"t": "error", "code": "unknown_message", "message": "not here", "retryable": false, "re": "read"})
+			asked := time.Now()
+			again := p.next()
+			if again["t"] != "read" || again["message_id"] != mark["message_id"] || time.Since(asked) < 4*time.Second {
+				t.Errorf("got %v after %v", again, time.Since(asked))
+			}
+			p.send(frame{"t": "error", "code": "not_member", "message": "left", "retryable": false, "re": "read"})
+			asked = time.Now()
+			if next := p.next(); next["t"] == "read" {
+				t.Errorf("told again after %v: %v", time.Since(asked), next)
+			}
+			p.drain()
+		}, nil)
+		c, events, stop := w.run(Options{}, "a")
+		c.MarkRead(talk, first)
+		want[Refused](t, events)
+		want[Refused](t, events)
+		_ = stop()
+	})
+}
+
 // A send says which message of the conversation its writer had seen, and keeps saying that one when it is sent again.
 func TestSendNamesWhatWasSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -103,8 +103,11 @@ func (s *serving) onError(f *inFrame) (linkEnd, bool) {
 	i, p := c.out.find(f.Re)
 	if p == nil {
 		c.mu.Unlock()
-		if f.Re == "" { // about the link: a close follows
+		switch {
+		case f.Re == "": // about the link: a close follows
 			s.said = e
+		case f.Re == "read" && (e.Retryable || e.Code == CodeUnknownMessage || e.Code == CodeUnknownConversation):
+			c.readAgain(now)
 		}
 		c.opt.Handle(Refused{Re: f.Re, Err: e})
 		return linkEnd{}, false

@@ -146,6 +146,11 @@ func (s *serving) nextWake(now time.Time) time.Time {
 		if out, ok := s.c.out.wakeAt(); ok {
 			at = earlier(at, out)
 		}
+		for _, r := range s.c.reads {
+			if !r.onWire {
+				at = earlier(at, r.notBefore)
+			}
+		}
 		s.c.mu.Unlock()
 	}
 	return later(at, now.Add(time.Millisecond))
@@ -175,7 +180,7 @@ func (c *Client) takeFrames(now time.Time) []any {
 	defer c.mu.Unlock()
 	frames := c.out.due(now)
 	for conversation, r := range c.reads {
-		if !r.onWire {
+		if !r.onWire && !now.Before(r.notBefore) {
 			r.onWire = true
 			frames = append(frames, readFrame{T: "read", ConversationID: conversation, MessageID: r.messageID})
 		}
@@ -185,6 +190,29 @@ func (c *Client) takeFrames(now time.Time) []any {
 	}
 	c.typing = nil
 	return frames
+}
+
+const (
+	// readAgainAfter is when a read mark that was refused is told again, and readRefusalsMax how often.
+	readAgainAfter  = 5 * time.Second
+	readRefusalsMax = 60
+)
+
+// readAgain keeps the read marks that are on their way for later: one was refused, and the refusal does not say which. The
+// region may have been told of a message that was shown elsewhere, and has not reached it yet.
+func (c *Client) readAgain(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conversation, r := range c.reads {
+		if !r.onWire {
+			continue
+		}
+		if r.refusals++; r.refusals > readRefusalsMax {
+			delete(c.reads, conversation)
+			continue
+		}
+		r.onWire, r.notBefore = false, now.Add(readAgainAfter)
+	}
 }
 
 // dropReads forgets the read marks that a link took which has held for a while since.
