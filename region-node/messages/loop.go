@@ -214,6 +214,7 @@ func (s *Service) submitted(out replication.Submitted) {
 	}
 	sub.answer(out)
 	if out.Err == nil && out.ZoneDurable && sub.zoned != nil {
+		s.opt.Metrics.Count("acks_total", string(chat.AckZone))
 		sub.zoned(out.Op)
 	}
 }
