@@ -101,6 +101,16 @@ func (s *Set) Dir(dir string) (Result, error) {
 	return r, err
 }
 
+// Files searches some files.
+func (s *Set) Files(paths ...string) (r Result, err error) {
+	for _, path := range paths {
+		if err := s.file(path, &r); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
 func (s *Set) file(path string, r *Result) error {
 	b, err := os.ReadFile(path)
 	if os.IsNotExist(err) {

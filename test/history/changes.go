@@ -121,30 +121,3 @@ func reactionList(msg Message) []string {
 	slices.Sort(all)
 	return all
 }
-
-// Removal says that somebody was removed from a group: nothing that was written later may stand in the own mailbox.
-type Removal struct {
-	User, Group string
-	// Done is when the removal was acknowledged.
-	Done time.Duration
-}
-
-// removalMargin is how much later something must have been written to count: clocks differ, and the times of the messages decide.
-const removalMargin = 5 * time.Second
-
-// removals looks for what somebody has been given after a removal.
-func (c *checker) removals() {
-	for _, r := range c.h.Removals {
-		for i := range c.h.Mailboxes {
-			m := &c.h.Mailboxes[i]
-			if m.Owner != r.User || m.Conversation != r.Group {
-				continue
-			}
-			for _, msg := range m.Messages {
-				if s := c.sends[msg.ClientID]; s != nil && s.Invoked > r.Done+removalMargin {
-					c.r.add(&c.r.Intruded, "%s in %s: %s was written %v after the removal", r.User, m.Region, msg.ClientID, s.Invoked-r.Done)
-				}
-			}
-		}
-	}
-}

@@ -56,7 +56,7 @@ type checker struct {
 	sends  map[string]*Send             // by client id
 	in     map[place]map[string]Message // by client id
 	talks  map[string][]*Mailbox        // by conversation
-	byUser map[string]map[string]bool   // message ids in all mailboxes of an owner, of the first region
+	byUser map[string]map[string]string // message ids in all mailboxes of an owner, with their conversations
 
 	changes map[string][]*Change // by the client id of the message
 	states  map[string]string    // what the first mailbox shows of a send
@@ -66,7 +66,7 @@ type checker struct {
 func Check(h *History) *Report {
 	c := &checker{
 		h: h, r: &Report{}, sends: map[string]*Send{}, in: map[place]map[string]Message{},
-		talks: map[string][]*Mailbox{}, byUser: map[string]map[string]bool{},
+		talks: map[string][]*Mailbox{}, byUser: map[string]map[string]string{},
 		changes: map[string][]*Change{}, states: map[string]string{},
 	}
 	for i := range h.Changes {
@@ -106,11 +106,11 @@ func (c *checker) mailbox(m *Mailbox) {
 	c.in[at] = map[string]Message{}
 	c.talks[m.Conversation] = append(c.talks[m.Conversation], m)
 	if c.byUser[m.Owner] == nil {
-		c.byUser[m.Owner] = map[string]bool{}
+		c.byUser[m.Owner] = map[string]string{}
 	}
 	last := map[string]int{} // the latest sequence of each sender
 	for i, msg := range m.Messages {
-		c.byUser[m.Owner][msg.ID] = true
+		c.byUser[m.Owner][msg.ID] = m.Conversation
 		if i > 0 && CompareIDs(m.Messages[i-1].ID, msg.ID) >= 0 {
 			c.r.add(&c.r.OutOfOrder, "%s: %s stands before %s", where, m.Messages[i-1].ID, msg.ID)
 		}
@@ -246,12 +246,12 @@ func (c *checker) view(v *View) {
 	shown := map[string]bool{}
 	for _, id := range v.IDs {
 		shown[id] = true
-		if !c.byUser[v.Owner][id] {
+		if _, there := c.byUser[v.Owner][id]; !there {
 			c.r.add(&c.r.Gaps, "client of %s: shown %s, which is in no mailbox", v.Owner, id)
 		}
 	}
-	for id := range c.byUser[v.Owner] {
-		if !shown[id] {
+	for id, conversation := range c.byUser[v.Owner] {
+		if !shown[id] && !slices.Contains(v.Left, conversation) {
 			c.r.add(&c.r.Gaps, "client of %s: never shown %s", v.Owner, id)
 		}
 	}

@@ -63,6 +63,8 @@ type View struct {
 	IDs []string
 	// Repeats are messages that it was shown twice.
 	Repeats []string
+	// Left are groups that the owner was removed from: what is in them, and what was shown of them, need not be the same.
+	Left []string
 }
 
 // History is a whole run.
@@ -74,6 +76,7 @@ type History struct {
 	Sends    []Send
 	Changes  []Change
 	Removals []Removal
+	Pushes   []Push
 	// Mailboxes are read when everything is quiet: each conversation of each user from each region of Homes.
 	Mailboxes []Mailbox
 	Views     []View
