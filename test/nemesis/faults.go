@@ -233,7 +233,7 @@ func Matrix(perRegion int, short bool) []Fault {
 	}
 	return append(all,
 		kill("kill-store", "kill -9 of the store of eu-west, which its nodes share", 0, 5*time.Second, stores("eu-west")),
-		freezeStore(10*time.Second, "ap-south"),
+		freezeStore("freeze-store-10s", 10*time.Second, "ap-south"),
 		kill("kill-every-n2", "kill -9 of one node of each region at once", regionBound, 8*time.Second, second),
 		cutNodes("us-east", 15*time.Second),
 	)
@@ -258,8 +258,8 @@ func second(s *Scenario) []chat.NodeRef {
 }
 
 // freezeStore stops a region's store: the nodes live, and wait.
-func freezeStore(lasts time.Duration, r chat.Region) Fault {
-	f := freeze("freeze-store-10s", lasts, stores(r))
+func freezeStore(name string, lasts time.Duration, r chat.Region) Fault {
+	f := freeze(name, lasts, stores(r))
 	f.What, f.Hits, f.Bound = fmt.Sprintf("SIGSTOP of the store of %s for %v", r, lasts), nil, 0
 	return f
 }

@@ -2,7 +2,6 @@ package nemesis
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -20,7 +19,7 @@ const stormClients = 1000
 func TestReconnectStorm(t *testing.T) {
 	play(t, Plan{
 		Name: "reconnect-storm", What: fmt.Sprintf("%d clients of one region lose it at once", stormClients),
-		Size: fleet.Size{World: 3, PerSecond: 10}, Warm: time.Second, DirectOnly: true, World: world.Plan{Nodes: 1, Ack: chat.AckZone},
+		Size: fleet.Size{World: 3, PerSecond: 10}, Warm: time.Second, DirectOnly: true, World: world.Plan{Nodes: nodesEach, Ack: chat.AckZone},
 	}, func(s *Scenario) error {
 		crowd, err := s.Fleet.Gather(t.Context(), stormClients, "eu-west")
 		if err != nil {
@@ -112,7 +111,7 @@ func (s *Scenario) destroy(t *testing.T, r chat.Region, takeClients bool) error 
 func TestDestroyedRegionWithAckZone(t *testing.T) {
 	play(t, Plan{
 		Name: "destroyed-ack-zone", What: "ack: zone; a region's directory and its people's devices are destroyed in the midst of the writing",
-		Size: fleet.Size{World: 6, Pinned: 3, PerSecond: 60}, World: world.Plan{Nodes: 1, Ack: chat.AckZone},
+		Size: fleet.Size{World: 6, Pinned: 3, PerSecond: 60}, World: world.Plan{Nodes: nodesEach, Ack: chat.AckZone},
 	}, func(s *Scenario) error { return s.destroy(t, "us-east", true) })
 }
 
@@ -120,50 +119,6 @@ func TestDestroyedRegionWithAckZone(t *testing.T) {
 func TestDestroyedRegionWithAckRegion(t *testing.T) {
 	play(t, Plan{
 		Name: "destroyed-ack-region", What: "ack: region; a region's directory is destroyed in the midst of the writing, the devices live",
-		Size: fleet.Size{World: 6, PerSecond: 60}, World: world.Plan{Nodes: 1, Ack: chat.AckRegion},
+		Size: fleet.Size{World: 6, PerSecond: 60}, World: world.Plan{Nodes: nodesEach, Ack: chat.AckRegion},
 	}, func(s *Scenario) error { return s.destroy(t, "us-east", false) })
-}
-
-// oldCommit is the build that this one is rolled out over: the last that speaks version 1 of the backbone's protocol.
-const oldCommit = "dc8214c33aa34193551ac2aec30058839b96b451"
-
-// oldBuild builds the program as it was at oldCommit, which a shallow clone fetches first.
-func oldBuild(t *testing.T) string {
-	t.Helper()
-	if tool("git", "cat-file", "-e", oldCommit+"^{commit}") != nil {
-		git(t, "fetch", "--depth", "1", "origin", oldCommit)
-	}
-	dir, bin := filepath.Join(t.TempDir(), "old"), filepath.Join(t.TempDir(), "meridian-old")
-	git(t, "worktree", "add", "--detach", dir, oldCommit)
-	t.Cleanup(func() { git(t, "worktree", "remove", "--force", dir) })
-	build(t, dir, bin)
-	return bin
-}
-
-// While people write, one region after the other is restarted from an old build to this one, which takes over its data: the
-// builds understand each other in every mix, and nothing is lost.
-func TestRollingRestartBetweenBuilds(t *testing.T) {
-	old := oldBuild(t)
-	play(t, Plan{
-		Name: "rolling-upgrade", What: "one node in each region, restarted one by one from the build of " + oldCommit[:10] + " to this one",
-		Size: fleet.Size{World: 5, Pinned: 2, PerSecond: 40}, Warm: 3 * time.Second, DirectOnly: true,
-		World: world.Plan{Binary: old, Nodes: 1, Ack: chat.AckZone},
-	}, func(s *Scenario) error {
-		for _, ref := range s.World.Nodes() {
-			if err := s.Strike(t.Context(), upgrade(ref, world.Launch{Binary: binary}, "to this build")); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// upgrade ends a node cleanly and starts it with another build.
-func upgrade(ref chat.NodeRef, l world.Launch, to string) Fault {
-	return Fault{
-		Name: "upgrade-" + string(ref.Region), What: fmt.Sprintf("%s is restarted %s", ref, to), Hits: nodes(ref), Bound: regionBound,
-		Lasts:  3 * time.Second,
-		Strike: func(s *Scenario) error { s.World.Stop(ref); return nil },
-		Mend:   func(s *Scenario) error { return s.restart([]chat.NodeRef{ref}, l) },
-	}
 }

@@ -137,29 +137,7 @@ func strikes(t *testing.T, s *Scenario, faults []Fault) error {
 func TestFaultMatrix(t *testing.T) {
 	size := fleet.Size{World: 8, Pinned: 3, PerSecond: 60}
 	play(t, Plan{
-		Name: "fault-matrix", What: "three regions of two nodes and a store each, ack: zone", Size: size, Warm: 5 * time.Second,
+		Name: "fault-matrix", What: "three regions of two nodes and a store each, ack: zone", Size: size, Warm: 5 * time.Second, Removals: true,
 		World: world.Plan{Nodes: nodesEach, Ack: chat.AckZone, SmallDisk: "ap-south"},
 	}, func(s *Scenario) error { return strikes(t, s, Matrix(nodesEach, *matrix != "full")) })
-}
-
-// git runs git in the module and gives what it says.
-func git(t *testing.T, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("git %s: %v", strings.Join(args, " "), err)
-	}
-	return string(out)
-}
-
-// build builds the program of another work tree.
-func build(t *testing.T, dir, bin string) {
-	t.Helper()
-	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "./cmd/meridian") // the same bytes next time, from the cache
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, os.Stderr, os.Stderr
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("build in %s: %v", dir, err)
-	}
 }

@@ -25,6 +25,10 @@ type Fault struct {
 	// Hits lists the nodes that serve nobody while it lasts; Bound is what the p99 of being served by others may be.
 	Hits  func(*Scenario) []chat.NodeRef
 	Bound time.Duration
+	// Brief leaves no quiet time after it: one of many of a kind.
+	Brief bool
+	// Spares: whoever is not served by a node that is hit must not notice anything while it lasts.
+	Spares bool
 	// Exits: a process may end by itself; Mend starts it again.
 	Exits bool
 }
@@ -59,6 +63,9 @@ func (s *Scenario) Strike(ctx context.Context, f Fault) error {
 	victims := s.servedBy(hits)
 	s.log("%s: %s (%d people hit, %d sends acknowledged so far)", f.Name, f.What, len(victims), s.Fleet.Acks.Load())
 	began := s.Fleet.Now()
+	if s.plan.Removals {
+		s.removeOne(ctx)
+	}
 	if err == nil {
 		err = f.Strike(s)
 	}
@@ -74,6 +81,9 @@ func (s *Scenario) Strike(ctx context.Context, f Fault) error {
 	s.watch(ctx, victims, hits, began, f, &out)
 	pause(ctx, began+f.Lasts-s.Fleet.Now())
 	mended := s.Fleet.Now()
+	if f.Spares {
+		s.spared(victims, began, mended, &out)
+	}
 	if err := f.Mend(s); err != nil {
 		return fmt.Errorf("mend %s: %w", f.Name, err)
 	}
@@ -89,7 +99,9 @@ func (s *Scenario) Strike(ctx context.Context, f Fault) error {
 	if len(s.lost) == 0 {
 		s.Fleet.GoHome()
 	}
-	pause(ctx, between)
+	if !f.Brief {
+		pause(ctx, between)
+	}
 	return nil
 }
 
@@ -151,6 +163,30 @@ func (s *Scenario) watch(ctx context.Context, victims []*fleet.Person, hits []ch
 	s.log("%s: %d people are served elsewhere, p50 %s, p99 %s, the last after %s", f.Name, len(took), out.P50, out.P99, out.Max)
 	if f.Bound > 0 && time.Duration(out.P99) > f.Bound && out.Problem == "" {
 		out.Problem = fmt.Sprintf("p99 is %s, promised are %v", out.P99, f.Bound)
+	}
+}
+
+// spareBound is how long a send may take between two people whom a fault must spare, from the send to its being shown.
+const spareBound = nodeBound
+
+// spared checks that what people wrote to each other whom the fault does not hit was acknowledged and shown in time.
+func (s *Scenario) spared(victims []*fleet.Person, began, mended time.Duration, out *report.Fault) {
+	hit := map[string]bool{}
+	for _, p := range victims {
+		hit[p.ID] = true
+	}
+	all, late := 0, 0
+	for _, send := range s.Fleet.Sends() {
+		if send.To == "" || hit[send.Sender] || hit[send.Recipient] || send.Invoked < began || send.Invoked > mended-spareBound {
+			continue
+		}
+		if all++; send.AtRegion == 0 || send.Shown == 0 || send.Shown-send.Invoked > spareBound {
+			late++
+		}
+	}
+	s.log("%s: of %d sends between people who must not notice %d took longer than %v", out.Name, all, late, spareBound)
+	if late > 0 && out.Problem == "" {
+		out.Problem = fmt.Sprintf("%d of %d sends between people whom it must spare were not shown within %v", late, all, spareBound)
 	}
 }
 

@@ -3,6 +3,7 @@ package fleet
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	meridian "meridian/sdk/go"
@@ -26,7 +27,7 @@ func (p *Person) alter(random *rand.Rand) (ask func(*meridian.Client) (string, e
 	now := p.fleet.now()
 	if random.IntN(2) == 0 && len(p.seen) > 0 {
 		m := p.seen[random.IntN(len(p.seen))]
-		if !p.mayChange(m.ClientID, now) {
+		if !p.mayChange(m.ClientID, now) || slices.Contains(p.removed, m.ConversationID) {
 			return nil, nil
 		}
 		emoji, on := emojis[random.IntN(len(emojis))], random.IntN(3) > 0
@@ -37,7 +38,7 @@ func (p *Person) alter(random *rand.Rand) (ask func(*meridian.Client) (string, e
 		return nil, nil
 	}
 	s := p.own[random.IntN(len(p.own))]
-	if s.Outcome != history.Acked || !p.mayChange(s.ClientID, now) {
+	if s.Outcome != history.Acked || !p.mayChange(s.ClientID, now) || slices.Contains(p.removed, s.Group) {
 		return nil, nil
 	}
 	if random.IntN(4) == 0 {
@@ -103,4 +104,19 @@ func (p *Person) changed(clientID string, outcome history.Outcome) bool {
 	}
 	ch.Outcome, ch.answered = outcome, true
 	return true
+}
+
+// Changes counts the edits, deletions and reactions that were acknowledged.
+func (f *Fleet) Changes() (edits, deletes, reactions int) {
+	counts := map[history.ChangeKind]int{}
+	for _, p := range f.People {
+		p.mu.Lock()
+		for _, ch := range p.changes {
+			if ch.Outcome == history.Acked {
+				counts[ch.Kind]++
+			}
+		}
+		p.mu.Unlock()
+	}
+	return counts[history.Edit], counts[history.Delete], counts[history.React]
 }

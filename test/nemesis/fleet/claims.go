@@ -67,16 +67,16 @@ func (f *Fleet) claim(name string, region chat.Region) {
 	f.claims = append(f.claims, c)
 }
 
-// Claims gives what was claimed, and asks every region in regions who has each of the names now. Many people ask, for what one
-// may ask in a second is limited.
+// Claims gives what was claimed, and asks every region in regions who has each of the names now. Where some are lost, a region
+// may say of a name that nobody was given that it cannot know. Many people ask, for what one may ask in a second is limited.
 func (r *Reader) Claims(ctx context.Context, regions []chat.Region) ([]history.Claim, error) {
 	f := r.fleet
 	f.mu.Lock()
 	all := append([]history.Claim(nil), f.claims...)
 	f.mu.Unlock()
-	names := map[string]bool{}
+	given := map[string]bool{} // names, and whether somebody was told to have it
 	for _, c := range all {
-		names[c.Name] = true
+		given[c.Name] = given[c.Name] || c.Outcome == history.Acked
 	}
 	var askers []*Person
 	for _, p := range f.People {
@@ -85,7 +85,7 @@ func (r *Reader) Claims(ctx context.Context, regions []chat.Region) ([]history.C
 		}
 	}
 	for _, region := range regions {
-		for i, name := range slices.Sorted(maps.Keys(names)) {
+		for i, name := range slices.Sorted(maps.Keys(given)) {
 			api, err := r.api(ctx, askers[i%len(askers)], region)
 			if err != nil {
 				return nil, err
@@ -93,6 +93,9 @@ func (r *Reader) Claims(ctx context.Context, regions []chat.Region) ([]history.C
 			look := history.Claim{Kind: history.LookUpName, Name: name, Region: string(region), Invoked: f.now(), Outcome: history.Acked}
 			profile, err := api.User(ctx, name)
 			look.Returned, look.User = f.now(), profile.UserID
+			if meridian.CodeOf(err) == meridian.CodeNoMajority && len(regions) < len(f.regions()) && !given[name] {
+				continue
+			}
 			if err != nil && meridian.CodeOf(err) != meridian.CodeUnknownUser {
 				return nil, fmt.Errorf("look %s up at %s: %w", name, region, err)
 			}

@@ -36,6 +36,9 @@ type Fleet struct {
 	began  time.Time
 	writes sync.WaitGroup
 	stop   context.CancelFunc
+	asks   sync.WaitGroup  // who ask nodes what they know
+	asking context.Context // until Close
+	enough context.CancelFunc
 
 	groups []*group // made before anybody writes
 	alters bool     // people edit, delete and react
@@ -43,7 +46,7 @@ type Fleet struct {
 	mu       sync.Mutex
 	sends    map[string]*Send
 	claims   []history.Claim
-	removals []history.Removal
+	removals []*history.Removal
 	deleted  map[string]bool // by client id: a deletion was asked for
 }
 
@@ -58,6 +61,7 @@ type Size struct {
 // New signs everybody up and waits until all are served.
 func New(ctx context.Context, w World, zones map[chat.Zone][]chat.Region, regions []chat.Region, size Size) (*Fleet, error) {
 	f := &Fleet{world: w, zones: zones, began: time.Now(), sends: map[string]*Send{}, deleted: map[string]bool{}}
+	f.asking, f.enough = context.WithCancel(context.Background())
 	type plan struct {
 		name string
 		zone chat.Zone
@@ -148,6 +152,8 @@ func (f *Fleet) Quiet() {
 // Close ends every client.
 func (f *Fleet) Close() {
 	f.Quiet()
+	f.enough()
+	f.asks.Wait()
 	for _, p := range f.People {
 		p.Leave()
 	}
@@ -212,6 +218,17 @@ func (f *Fleet) Paths(after time.Duration) map[[2]chat.Region]time.Duration {
 	return first
 }
 
+// Told counts the acks of a level that came to anybody, of sends and changes.
+func (f *Fleet) Told(level meridian.AckLevel) int {
+	n := 0
+	for _, p := range f.People {
+		p.mu.Lock()
+		n += p.Told[level]
+		p.mu.Unlock()
+	}
+	return n
+}
+
 // Sends gives a copy of all sends, for figures.
 func (f *Fleet) Sends() []Send {
 	var all []Send
@@ -227,13 +244,19 @@ func (f *Fleet) Sends() []Send {
 	return all
 }
 
-// signUp tries for as long as the refusal is one that may pass.
+// signUp tries for as long as the refusal is one that may pass. After an outcome that was not known the account may be there:
+// a name that is taken then is the own.
 func (f *Fleet) signUp(ctx context.Context, s meridian.SignUp, near chat.Region) (account meridian.Account, err error) {
+	open := false
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		account, err = f.api(near).SignUp(ctx, s)
+		if open && meridian.CodeOf(err) == meridian.CodeUsernameTaken {
+			account, err = f.api(near).LogIn(ctx, meridian.Credentials{Username: s.Username, Password: s.Password})
+		}
 		if err == nil || !errRetry(err) {
 			break
 		}
+		open = true
 	}
 	return account, err
 }

@@ -3,16 +3,18 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	meridian "meridian/sdk/go"
-	"meridian/test/history"
 )
 
 const (
-	// groupCount groups are made, each of groupMembers people of all regions and of one who will be removed.
+	// groupCount groups are made, each of groupMembers people of all regions who stay, and of groupLeavers of the next group's who
+	// will be removed one by one.
 	groupCount   = 3
 	groupMembers = 5
+	groupLeavers = 4
 	// groupTimeout bounds the wait until every member's region knows the group.
 	groupTimeout = 30 * time.Second
 )
@@ -22,7 +24,7 @@ type group struct {
 	id      string
 	owner   *Person
 	members []*Person // those who stay, the owner first
-	leaver  *Person
+	leavers []*Person // who are still to be removed
 }
 
 // MakeGroups makes groups across the regions, and lets people edit, delete and react from now on. Call it before Write.
@@ -34,27 +36,40 @@ func (f *Fleet) MakeGroups(ctx context.Context) error {
 			people = append(people, p)
 		}
 	}
-	for i := range min(groupCount, len(people)/(groupMembers+1)) {
-		all := people[i*(groupMembers+1) : (i+1)*(groupMembers+1)]
-		g := &group{owner: all[0], members: all[:groupMembers], leaver: all[groupMembers]}
-		var names []string
-		for _, p := range all[1:] {
-			names = append(names, p.Name)
+	count := min(groupCount, len(people)/groupMembers)
+	for i := range count {
+		next := people[(i+1)%count*groupMembers:]
+		g := &group{members: people[i*groupMembers : (i+1)*groupMembers], leavers: next[groupMembers-groupLeavers : groupMembers]}
+		if count == 1 {
+			g.leavers = nil
 		}
-		made, err := g.owner.api(ctx, func(api *meridian.API) (any, error) {
-			return api.MakeGroup(ctx, meridian.NewGroup{Name: fmt.Sprintf("group %d", i), Members: names})
-		})
-		if err != nil {
-			return fmt.Errorf("make a group: %w", err)
-		}
-		g.id = made.(meridian.Conversation).ID
-		for _, p := range all {
-			if err := p.waitGroup(ctx, g.id); err != nil {
-				return err
-			}
-			p.groups = append(p.groups, g)
+		if err := f.makeGroup(ctx, g, fmt.Sprintf("group %d", i)); err != nil {
+			return err
 		}
 		f.groups = append(f.groups, g)
+	}
+	return nil
+}
+
+func (f *Fleet) makeGroup(ctx context.Context, g *group, name string) error {
+	g.owner = g.members[0]
+	all := append(slices.Clone(g.members), g.leavers...)
+	var names []string
+	for _, p := range all[1:] {
+		names = append(names, p.Name)
+	}
+	made, err := g.owner.api(ctx, func(api *meridian.API) (any, error) {
+		return api.MakeGroup(ctx, meridian.NewGroup{Name: name, Members: names})
+	})
+	if err != nil {
+		return fmt.Errorf("make a group: %w", err)
+	}
+	g.id = made.(meridian.Conversation).ID
+	for _, p := range all {
+		if err := p.waitGroup(ctx, g.id); err != nil {
+			return err
+		}
+		p.groups = append(p.groups, g)
 	}
 	return nil
 }
@@ -81,34 +96,4 @@ func (p *Person) waitGroup(ctx context.Context, id string) (err error) {
 		}
 	}
 	return fmt.Errorf("%s does not see the group: %w", p.Name, err)
-}
-
-// Remove removes one member of each group, and notes when that was sure.
-func (f *Fleet) Remove(ctx context.Context) error {
-	for _, g := range f.groups {
-		g.leaver.mu.Lock()
-		g.leaver.groups, g.leaver.removed = nil, true
-		g.leaver.mu.Unlock()
-		_, err := g.owner.api(ctx, func(api *meridian.API) (any, error) { return nil, api.DeleteMember(ctx, g.id, g.leaver.Name) })
-		if err != nil {
-			return fmt.Errorf("remove %s from a group: %w", g.leaver.Name, err)
-		}
-		f.mu.Lock()
-		f.removals = append(f.removals, history.Removal{User: g.leaver.ID, Group: g.id, Done: f.now()})
-		f.mu.Unlock()
-	}
-	return nil
-}
-
-// left says whether the person was a member of a group that it was removed from: what it was pushed on the way is not
-// promised to be in its mailbox.
-func (f *Fleet) left(p *Person) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, r := range f.removals {
-		if r.User == p.ID {
-			return true
-		}
-	}
-	return false
 }

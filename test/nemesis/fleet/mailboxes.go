@@ -55,13 +55,14 @@ func (r *Reader) History(ctx context.Context, lost ...chat.Region) (*history.His
 		}
 	}
 	for _, p := range f.People { // after the mailboxes: a client may be ahead of what was read, never behind for long
-		if !p.Gone() && !f.left(p) {
+		if !p.Gone() {
 			h.Views = append(h.Views, p.viewed())
 		}
 		p.mu.Lock()
 		for _, s := range p.sends {
 			h.Sends = append(h.Sends, s.Send)
 		}
+		h.Pushes = append(h.Pushes, p.pushes...)
 		for _, ch := range p.changes {
 			h.Changes = append(h.Changes, ch.Change)
 		}
@@ -74,12 +75,6 @@ func (r *Reader) History(ctx context.Context, lost ...chat.Region) (*history.His
 		p.mu.Unlock()
 	}
 	return h, nil
-}
-
-func (f *Fleet) removed() []history.Removal {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.removals)
 }
 
 func (f *Fleet) isGroup(conversation string) bool {

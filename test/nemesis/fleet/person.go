@@ -41,8 +41,9 @@ type Person struct {
 	seen     []meridian.Message // of others; the newest few
 	changes  map[string]*change // by their client ids
 	groups   []*group
-	removed  bool // from a group
-	view     map[string]bool
+	removed  []string          // groups that one is no member of any more
+	view     map[string]string // what is shown, by message id: its conversation
+	pushes   []history.Push    // of groups in removed
 	repeats  []string
 	newest   map[string]meridian.Message // from each sender
 	marks    map[markKey]string          // the furthest that was shown
@@ -51,6 +52,10 @@ type Person struct {
 	Resets   int
 	Connects int
 	Refusals []error
+	// Told counts the acks that came, by level.
+	Told map[meridian.AckLevel]int
+	// Early counts read marks that came to a region before the message did.
+	Early int
 	// Missed counts what was refused since the person had been removed from the group, or the message deleted.
 	Missed int
 }
@@ -70,7 +75,7 @@ type Send struct {
 func (f *Fleet) join(ctx context.Context, name string, zone chat.Zone, near chat.Region) (*Person, error) {
 	p := &Person{
 		Name: name, Zone: zone, Near: near, fleet: f, sends: map[string]*Send{}, seq: map[string]int{}, changes: map[string]*change{},
-		view: map[string]bool{}, newest: map[string]meridian.Message{}, marks: map[markKey]string{},
+		view: map[string]string{}, newest: map[string]meridian.Message{}, marks: map[markKey]string{}, Told: map[meridian.AckLevel]int{},
 	}
 	account, err := f.signUp(ctx, meridian.SignUp{Username: name, Password: Password, Zone: string(zone)}, near)
 	if err != nil {
@@ -153,10 +158,11 @@ func (p *Person) handle(e meridian.Event) {
 	case meridian.Received:
 		p.received(e.Message, now)
 	case meridian.Acked:
+		p.Told[e.Level]++
 		if p.changed(e.ClientID, history.Acked) {
 			return
 		}
-		p.view[e.MessageID], p.told[e.MessageID] = true, true
+		p.view[e.MessageID], p.told[e.MessageID] = e.ConversationID, true
 		if s := p.sends[e.ClientID]; s != nil {
 			if s.Outcome != history.Acked {
 				s.AtRegion = now
@@ -168,9 +174,9 @@ func (p *Person) handle(e meridian.Event) {
 			}
 		}
 	case meridian.Aliased:
-		if p.view[e.From] {
+		if conversation, ok := p.view[e.From]; ok {
 			delete(p.view, e.From)
-			p.view[e.To], p.told[e.To] = true, true
+			p.view[e.To], p.told[e.To] = conversation, true
 		}
 		if s := p.sends[e.ClientID]; s != nil {
 			s.AckedID = e.To
@@ -178,35 +184,40 @@ func (p *Person) handle(e meridian.Event) {
 	case meridian.Receipt:
 		p.receipt(e)
 	case meridian.Failed:
-		target := ""
+		target, what := "", "a send"
 		if ch := p.changes[e.ClientID]; ch != nil {
-			target = ch.Target
+			target, what = ch.Target, fmt.Sprintf("a change (%d) of %s", ch.Kind, ch.Target)
 		}
 		p.changed(e.ClientID, history.Failed)
 		if s := p.sends[e.ClientID]; s != nil {
 			s.Outcome, target = history.Failed, s.ReplyTo
+			what = fmt.Sprintf("send %d to %s%s", s.Seq, s.Recipient, s.Group)
 		}
-		p.refused(e.Err, target)
+		p.refused(e.Err, target, what)
 	case meridian.Reset:
 		p.Resets++
-		p.view, p.told = map[string]bool{}, map[string]bool{}
+		p.view, p.told = map[string]string{}, map[string]bool{}
 	case meridian.TokensChanged:
 		p.tokens = e.Tokens
 	case meridian.Refused:
-		p.refused(e.Err, "")
+		if e.Re == "read" && (e.Err.Code == meridian.CodeUnknownMessage || e.Err.Code == meridian.CodeUnknownConversation) {
+			p.Early++ // shown elsewhere, and not here yet: the client tells it again
+			return
+		}
+		p.refused(e.Err, "", "a frame "+e.Re)
 	}
 }
 
 // refused notes a refusal of what concerned the message with a client id, if any; called with mu held.
-func (p *Person) refused(err *meridian.Error, target string) {
+func (p *Person) refused(err *meridian.Error, target, what string) {
 	switch {
 	case err.Code == meridian.CodeUnknownMessage && p.fleet.isDeleted(target): // somebody was faster
 		p.Missed++
 	case err.Retryable: // of a mark; it is told again
-	case err.Code == meridian.CodeNotMember && p.removed:
+	case err.Code == meridian.CodeNotMember && len(p.removed) > 0:
 		p.Missed++
 	default:
-		p.Refusals = append(p.Refusals, err)
+		p.Refusals = append(p.Refusals, fmt.Errorf("%s at %s, %v: %w", what, p.url, p.fleet.now().Round(time.Millisecond), err))
 	}
 }
 
@@ -215,7 +226,10 @@ func (p *Person) received(m meridian.Message, now time.Duration) {
 	if p.told[m.ID] {
 		p.repeats = append(p.repeats, m.ID)
 	}
-	p.view[m.ID], p.told[m.ID] = true, true
+	p.view[m.ID], p.told[m.ID] = m.ConversationID, true
+	if slices.Contains(p.removed, m.ConversationID) {
+		p.pushes = append(p.pushes, history.Push{User: p.ID, Group: m.ConversationID, ClientID: m.ClientID, Node: p.url, At: now})
+	}
 	if old := p.newest[m.Sender.ID]; !p.fleet.isGroup(m.ConversationID) && meridian.CompareMessageIDs(old.ID, m.ID) < 0 {
 		p.newest[m.Sender.ID] = m
 	}
@@ -359,9 +373,11 @@ func (p *Person) Gone() bool {
 func (p *Person) viewed() history.View {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v := history.View{Owner: p.ID, Repeats: slices.Clone(p.repeats)}
-	for id := range p.view {
-		v.IDs = append(v.IDs, id)
+	v := history.View{Owner: p.ID, Repeats: slices.Clone(p.repeats), Left: slices.Clone(p.removed)}
+	for id, conversation := range p.view {
+		if !slices.Contains(v.Left, conversation) {
+			v.IDs = append(v.IDs, id)
+		}
 	}
 	return v
 }

@@ -32,7 +32,7 @@ func (r *Report) Save(dir string) (page string, err error) {
 }
 
 func pageTemplate() *template.Template {
-	return template.Must(template.New("page").Funcs(template.FuncMap{"timeline": timeline}).Parse(pageText))
+	return template.Must(template.New("page").Funcs(template.FuncMap{"timeline": timeline, "bars": bars}).Parse(pageText))
 }
 
 // Sizes of the time line, in units of the picture.
@@ -90,15 +90,24 @@ body{font:14px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #d5dbe5;padding:.25rem .4rem;text-align:right}th{font-size:12px}
 td:first-child,th:first-child,td.l,th.l{text-align:left}.bad{color:#c62828;font-weight:600}.good{color:#2e7d32;font-weight:600}
 svg{width:100%;height:auto}text{font:11px system-ui,sans-serif;fill:#1c2430}.tick{text-anchor:middle}
-.acks{fill:none;stroke:#1976d2;stroke-width:1.5}.axis{stroke:#98a2b3}.fault{fill:#e53935}.heal{fill:#fbc02d}
+.acks{fill:none;stroke:#1976d2;stroke-width:1.5}.axis{stroke:#98a2b3}.fault,.over{fill:#e53935}.heal{fill:#fbc02d}
+.served{fill:#1976d2}.limit{stroke:#98a2b3;stroke-width:2;stroke-dasharray:3 2}.small{font-size:9px}
 </style></head><body>
 <h1>Nemesis report</h1>
 <p>{{.Began.Format "2006-01-02 15:04:05 MST"}}, commit {{.Commit}}, {{.Machine}}.
 {{if .OK}}<span class="good">Every promise held.</span>{{else}}<span class="bad">Promises were broken.</span>{{end}}</p>
+{{if .Scenarios}}<h2>Which scenario checks which promise</h2>
+<table><tr><th>promise</th>{{range .Scenarios}}<th>{{.Name}}</th>{{end}}</tr>
+{{range .Rows}}<tr><td>{{.ID}}</td>{{range .Verdicts}}<td>{{if eq . "broken"}}<span class="bad">{{.}}</span>{{else}}{{.}}{{end}}</td>{{end}}</tr>{{end}}</table>
+{{with .Unchecked}}<p>Checked in none of these scenarios:{{range .}} {{.}}{{end}}.</p>{{end}}{{end}}
 {{range .Scenarios}}<h2>{{.Name}}</h2><p>{{.What}}{{if .Limits}} On this machine: {{.Limits}}{{end}}</p>
 <table><tr><th>acknowledged</th><th>unknown</th><th>refused</th><th>lost</th><th>doubled</th><th>invented</th><th>altered</th><th>out of order</th><th>wrong id</th><th>gaps</th><th>repeats</th><th>deleted but there</th><th>wrong reactions</th><th>shown to the removed</th><th>ack p50</th><th>ack p99</th></tr>
 {{with .Counts}}<tr><td>{{.Acked}}</td><td>{{.Unknown}}</td><td>{{.Failed}}</td><td>{{.Lost}}</td><td>{{.Doubled}}</td><td>{{.Invented}}</td><td>{{.Altered}}</td><td>{{.OutOfOrder}}</td><td>{{.WrongID}}</td><td>{{.Gaps}}</td><td>{{.Repeats}}</td><td>{{.Undead}}</td><td>{{.Reactions}}</td><td>{{.Intruded}}</td>{{end}}<td>{{.AckP50}}</td><td>{{.AckP99}}</td></tr></table>
 {{range .Figures}}<p>{{.}}</p>{{end}}
+{{if .Faults}}<h3>Recovery</h3>
+{{bars .}}
+<p>Blue: until others served the people who were hit (p99); the dashed line is what is promised. Yellow: from the end of the fault until messages flowed between all regions.</p>{{end}}
+<h3>Over time</h3>
 {{timeline .}}
 {{if .Faults}}<p>Red: the fault. Yellow: until something written after its end had been shown between every pair of regions.</p>
 <table><tr><th>fault</th><th class="l">what</th><th>people hit</th><th>served elsewhere p50</th><th>p99</th><th>max</th><th>bound</th><th>recovered</th></tr>

@@ -111,6 +111,7 @@ func (r *Report) Table(w io.Writer) {
 	for i := range r.Scenarios {
 		r.Scenarios[i].table(w)
 	}
+	r.coverage(w)
 	verdict := "every promise held"
 	if !r.OK() {
 		verdict = "PROMISES WERE BROKEN"

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +78,9 @@ func TestPageStandsAlone(t *testing.T) {
 	if strings.Contains(page, "<b>") || strings.Contains(page, "http://") || strings.Contains(page, "https://") {
 		t.Error("a name became markup, or the page loads something")
 	}
+	if strings.Count(page, `class="served"`) != 1 || strings.Count(page, `class="limit"`) != 1 || strings.Contains(page, `class="over"`) {
+		t.Error("the bar of the one fault that hit somebody, or its bound, is not there once")
+	}
 	if strings.Count(page, `class="fault"`) != 1 || !strings.Contains(page, "not done: not here") || !strings.Contains(page, "<polyline") {
 		t.Error("the time line or the faults are not all there")
 	}
@@ -85,5 +90,18 @@ func TestPageStandsAlone(t *testing.T) {
 func TestPercentile(t *testing.T) {
 	if Percentile(nil, 0.99) != 0 || Percentile([]time.Duration{7}, 0.5) != 7 || Percentile([]time.Duration{1, 2, 3}, 1) != 3 {
 		t.Error("wrong")
+	}
+}
+
+// The table of promises has a row for each, names what a scenario leaves out, and what all of them leave out.
+func TestCoverage(t *testing.T) {
+	r := sample()
+	r.Scenarios = append(r.Scenarios, Scenario{Name: "other", Checks: []Check{{ID: "I1", Broken: 1}, {ID: "I9"}}})
+	want := []Row{{"I1", []string{"held", "broken"}}, {"I14", []string{"–", "–"}}, {"I9", []string{"–", "held"}}}
+	if rows := r.Rows(); !reflect.DeepEqual(rows, want) {
+		t.Errorf("%v", rows)
+	}
+	if none := r.Unchecked(); !slices.Equal(none, []string{"I14"}) {
+		t.Errorf("unchecked: %v", none)
 	}
 }

@@ -21,8 +21,8 @@ const (
 	portStore    = "8500"
 )
 
-// storeNode stands for a region's store process where a node's name is asked for.
-const storeNode chat.NodeID = "store"
+// StoreNode stands for a region's store process where a node's name is asked for.
+const StoreNode chat.NodeID = "store"
 
 // delayScale shortens the real world's round trips, so that a run of minutes sees many of them.
 const delayScale = 0.2
@@ -115,7 +115,7 @@ func (w *World) addresses(region chat.Region, node chat.NodeID) map[string]strin
 }
 
 func (w *World) storeAddress(region chat.Region) string {
-	return net.JoinHostPort(w.hosts[chat.NodeRef{Region: region, Node: storeNode}].Addr, portStore)
+	return net.JoinHostPort(w.hosts[chat.NodeRef{Region: region, Node: StoreNode}].Addr, portStore)
 }
 
 func (w *World) nodesOf(chat.Region) []chat.NodeID {

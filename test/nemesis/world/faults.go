@@ -95,6 +95,12 @@ func (w *World) cutByAdmin(verb string, region, peer chat.Region) error {
 	return failed
 }
 
+// SetClock makes a running node's clock wrong by offset; 0 makes it right.
+func (w *World) SetClock(ref chat.NodeRef, offset time.Duration) error {
+	_, err := w.Admin(ref, http.MethodPost, "/v1/admin/clock?offset="+url.QueryEscape(offset.String()))
+	return err
+}
+
 // Admin makes a call to a node's admin listener with the admin token.
 func (w *World) Admin(ref chat.NodeRef, method, path string) (string, error) {
 	token, err := os.ReadFile(filepath.Join(w.Config.SecretsPath(), "admin.token"))
@@ -118,22 +124,6 @@ func (w *World) Admin(ref chat.NodeRef, method, path string) (string, error) {
 		err = fmt.Errorf("%s %s at %s: %s %s", method, path, ref, answer.Status, body)
 	}
 	return string(body), err
-}
-
-// Metric adds up a node's figures of one name (without the prefix meridian_); false when the node does not answer.
-func (w *World) Metric(ref chat.NodeRef, name string) (sum float64, ok bool) {
-	text, err := w.Admin(ref, http.MethodGet, "/metrics")
-	if err != nil {
-		return 0, false
-	}
-	for line := range strings.Lines(text) {
-		series, value, found := strings.Cut(strings.TrimSpace(line), "} ")
-		var v float64
-		if _, err := fmt.Sscan(value, &v); found && err == nil && strings.HasPrefix(series, "meridian_"+name+"{") {
-			sum += v
-		}
-	}
-	return sum, true
 }
 
 // mountSmallDisk puts the region's data on a file system of a limited size, in memory.

@@ -36,13 +36,12 @@ func (w *World) Launch(ref chat.NodeRef, l Launch) error {
 	}
 	args := []string{"node", "--config", w.file, "--region", string(ref.Region)}
 	switch {
-	case ref.Node == storeNode:
+	case ref.Node == StoreNode:
 		args[0] = "store"
-		l.ClockOffset = 0 // it stamps nothing
 	case w.plan.Nodes > 1:
 		args = append(args, "--node", string(ref.Node))
 	}
-	if l.ClockOffset != 0 {
+	if ref.Node != StoreNode { // given, it lets SetClock change the clock later
 		args = append(args, "--clock-offset", l.ClockOffset.String())
 	}
 	log, err := os.OpenFile(w.logPath(ref), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -152,6 +151,15 @@ func (w *World) logPath(ref chat.NodeRef) string {
 	return filepath.Join(w.dir, fmt.Sprintf("%s-%s.log", ref.Region, ref.Node))
 }
 
+// LogPaths lists the files that a region's processes write their words to.
+func (w *World) LogPaths(region chat.Region) []string {
+	var all []string
+	for _, ref := range w.ProcessesOf(region) {
+		all = append(all, w.logPath(ref))
+	}
+	return all
+}
+
 // logTail is how much of each log a failed test shows, in bytes.
 const logTail = 3000
 
@@ -165,21 +173,24 @@ func (w *World) Logs() string {
 	return out.String()
 }
 
-// PeakBytes gives the largest memory that a node's process has had, as Linux counts it; 0 when it is not known.
-func (w *World) PeakBytes(ref chat.NodeRef) int64 {
+// MemoryBytes gives the largest memory that a process has had, and what it has now, as Linux counts it; 0 when it is not known.
+func (w *World) MemoryBytes(ref chat.NodeRef) (peak, now int64) {
 	p := w.process(ref, false)
 	if p == nil {
-		return 0
+		return 0, 0
 	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	for line := range strings.Lines(string(b)) {
 		var kib int64
 		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
-			return kib << 10
+			peak = kib << 10
+		}
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil {
+			now = kib << 10
 		}
 	}
-	return 0
+	return peak, now
 }

@@ -146,7 +146,7 @@ func (w *World) NodesOf(region chat.Region) []chat.NodeRef {
 
 // StoreOf names the process of a region's store; false where the store lives in the one node.
 func (w *World) StoreOf(region chat.Region) (chat.NodeRef, bool) {
-	return chat.NodeRef{Region: region, Node: storeNode}, w.plan.Nodes > 1
+	return chat.NodeRef{Region: region, Node: StoreNode}, w.plan.Nodes > 1
 }
 
 // ProcessesOf lists every process of a region, in the order in which they start: its store, then its nodes.
@@ -185,7 +185,7 @@ var probe = &http.Client{Timeout: time.Second, Transport: &http.Transport{Disabl
 
 // Ready says whether a node answers that it serves, or a store that it is there.
 func (w *World) Ready(ref chat.NodeRef) bool {
-	if ref.Node == storeNode {
+	if ref.Node == StoreNode {
 		conn, err := net.DialTimeout("tcp", w.storeAddress(ref.Region), time.Second)
 		if err == nil {
 			_ = conn.Close() // it was there

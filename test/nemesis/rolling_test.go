@@ -1,0 +1,109 @@
+package nemesis
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"meridian/chat"
+	"meridian/test/nemesis/fleet"
+	"meridian/test/nemesis/world"
+)
+
+// The builds that this one is rolled out over. Both are on the main line, so that a shallow clone can fetch them.
+const (
+	// firstProtocol is the last that speaks version 1 of the backbone's protocol and layout 1 of the store: a region is one
+	// process there, and there is no way back once this build has brought a store to its layout.
+	firstProtocol = "dc8214c33aa34193551ac2aec30058839b96b451"
+	// sameLayout knows several nodes in a region, protocol 2 and layout 2, so that its builds and this one can change places.
+	sameLayout = "c1a59ec497cba2bd740ee1ecbd678897b0a62ec4"
+)
+
+// git runs git in the module and gives what it says.
+func git(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("git %s: %v", strings.Join(args, " "), err)
+	}
+	return string(out)
+}
+
+// build builds the program as it was at a commit, which a shallow clone fetches first.
+func build(t *testing.T, commit string) string {
+	t.Helper()
+	if tool("git", "cat-file", "-e", commit+"^{commit}") != nil {
+		git(t, "fetch", "--depth", "1", "origin", commit)
+	}
+	dir, bin := filepath.Join(t.TempDir(), "tree"), filepath.Join(t.TempDir(), "meridian-"+commit[:7])
+	git(t, "worktree", "add", "--detach", dir, commit)
+	defer git(t, "worktree", "remove", "--force", dir)
+	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "./cmd/meridian") // the same bytes next time, from the cache
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("build of %s: %v", commit, err)
+	}
+	return bin
+}
+
+// While people write, one region after the other is restarted from an old build to this one, which takes over its data: the
+// builds understand each other in every mix, and nothing is lost.
+func TestRollingUpgradeFromTheFirstProtocol(t *testing.T) {
+	old := build(t, firstProtocol)
+	play(t, Plan{
+		Name: "rolling-upgrade", What: "one node in each region, restarted one by one from the build of " + firstProtocol[:10] + " to this one",
+		Size: fleet.Size{World: 5, Pinned: 2, PerSecond: 40}, Warm: 3 * time.Second, DirectOnly: true,
+		World: world.Plan{Binary: old, Nodes: 1, Ack: chat.AckZone},
+	}, func(s *Scenario) error {
+		for _, ref := range s.World.Nodes() {
+			if err := s.Strike(t.Context(), swap(ref, world.Launch{Binary: binary}, "to this build", 3*time.Second, regionBound)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// While people write and change what they wrote, every process, stores and nodes, is restarted one by one from a recent build
+// to this one, and then back: in every mix the builds understand each other and each other's data, whoever is ahead. In the
+// short matrix one region goes there and back, between two that stay.
+func TestRollingThereAndBack(t *testing.T) {
+	recent := build(t, sameLayout)
+	play(t, Plan{
+		Name: "rolling-both-ways", What: "two nodes and a store in each region, restarted one by one from the build of " + sameLayout[:7] + " to this one, and back",
+		Size: fleet.Size{World: 6, Pinned: 2, PerSecond: 40}, Warm: 3 * time.Second, Removals: true,
+		World: world.Plan{Binary: recent, Nodes: nodesEach, Ack: chat.AckZone},
+	}, func(s *Scenario) error {
+		rolled := s.World.Processes()
+		if *matrix != "full" {
+			rolled = s.World.ProcessesOf("us-east")
+		}
+		for _, to := range []struct{ bin, what string }{{binary, "to this build"}, {recent, "back to " + sameLayout[:7]}} {
+			for _, ref := range rolled {
+				if err := s.Strike(t.Context(), swap(ref, world.Launch{Binary: to.bin}, to.what, time.Second, nodeBound)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// swap ends a process cleanly and starts it with another build. A store serves nobody, and without it its nodes serve nobody.
+func swap(ref chat.NodeRef, l world.Launch, to string, lasts, bound time.Duration) Fault {
+	f := Fault{
+		Name: fmt.Sprintf("swap-%s", strings.ReplaceAll(ref.String(), "/", "-")), What: fmt.Sprintf("%s is restarted %s", ref, to), Lasts: lasts, Brief: true,
+		Strike: func(s *Scenario) error { s.World.Stop(ref); return nil },
+		Mend:   func(s *Scenario) error { return s.restart([]chat.NodeRef{ref}, l) },
+	}
+	if ref.Node != world.StoreNode {
+		f.Hits, f.Bound = nodes(ref), bound
+	}
+	return f
+}
