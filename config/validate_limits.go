@@ -48,6 +48,7 @@ func (v *validator) checkLimits() {
 	within(v, "limits.relay_window_ops", l.RelayWindowOps, 1, 1_000_000)
 	within(v, "limits.relay_window_bytes", l.RelayWindowBytes, 256*kib, 1<<30)
 	within(v, "limits.relay_tail_ops", l.RelayTailOps, 1, 1_000_000)
+	within(v, "limits.outbox_bytes", l.OutboxBytes, 64*kib, 1<<44)
 	within(v, "limits.in_flight_ops", l.InFlightOps, 1, 1_000_000)
 	within(v, "limits.store_reserve_bytes", l.StoreReserveBytes, 0, 1<<40)
 	within(v, "limits.store_cache_bytes", l.StoreCacheBytes, mib, 1<<40)

@@ -132,6 +132,7 @@ func (n *Node) coreConfig(identity chat.Identity) replication.Config {
 		WindowOps: l.RelayWindowOps, WindowBytes: l.RelayWindowBytes, TailOps: l.RelayTailOps,
 		BatchOps: relayBatchOps, BatchBytes: relayBatchBytes, InFlight: l.InFlightOps,
 		Lease: n.lease(), AdoptWait: t.AdoptWait, ForwardAfter: t.ForwardAfter, Remember: n.opt.Config.Retention.Retries,
+		OutboxBytes: l.OutboxBytes, OpLogKeep: n.opt.Config.Retention.OpLog,
 	}
 }
 

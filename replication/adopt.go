@@ -70,7 +70,7 @@ func (c *Core) adopted(now time.Time, in Adopted) {
 	c.reviewRecent()
 	log := &ownLog{stream: in.Life, closed: true, last: in.Row.LastSeq, settled: in.Row.LastSeq, tailFrom: in.Row.LastSeq}
 	c.logs[in.Life] = log
-	c.relay(log, in.Positions)
+	c.relay(log, in.Positions, in.Tail)
 	s.tail, s.since = in.Tail, now
 	s.late = lateRows{after: in.Row.LastSeq, readAt: now, seen: map[uint64]struct{}{}}
 	for i := range in.Tail {

@@ -44,6 +44,11 @@ type Config struct {
 	// Remember is how long stores remember sends and deletions for sure: a message or a change that is older is refused for
 	// good, or what was deleted would return; 0: for ever.
 	Remember time.Duration
+	// OutboxBytes is the budget of what this region's op logs owe another: near it submits that concern that region are slowed,
+	// then refused with CodeBusy; 0: there is none.
+	OutboxBytes int64
+	// OpLogKeep is how long the store keeps what everybody has; what is owed for nearly as long is told; 0: it is not.
+	OpLogKeep time.Duration
 }
 
 // Restored is what the store knew when the node started.
@@ -110,6 +115,7 @@ type LogRead struct {
 	Stream      chat.StreamID
 	To          chat.Region
 	After, UpTo uint64
+	Count       bool
 	Ops         []chat.Op
 	Err         error
 }
@@ -221,6 +227,7 @@ type ReadLog struct {
 	To          chat.Region
 	After, UpTo uint64
 	Limit       int
+	Count       bool // they are only counted; the answer says so too
 }
 
 // ReadApplied asks how far the region has applied Stream, by the store's word. Answer with AppliedRead.

@@ -47,7 +47,7 @@ func TestNothingBeforeTheTimeIsKnown(t *testing.T) {
 			t.Error("a frame for a link that is gone")
 		}
 	}
-	if st := r.core.Peers(); !st[len(st)-1].Up {
+	if st := r.core.Peers(r.now); !st[len(st)-1].Up {
 		t.Errorf("the link that came up before is not known: %+v", st)
 	}
 }

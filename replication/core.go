@@ -73,6 +73,7 @@ type Core struct {
 	global, local chat.HLC // the largest given: what was true stays true
 	needsLife     bool
 	zoneWait      map[waitKey][]zoneToken
+	slowed        []slowed
 }
 
 // New makes the core of a node that restarts, or starts, with what its store knew.
@@ -106,7 +107,7 @@ func New(cfg Config, restored Restored) *Core {
 		c.order = append(c.order, r)
 	}
 	slices.Sort(c.order)
-	c.relay(c.own, restored.Positions)
+	c.relay(c.own, restored.Positions, restored.Last)
 	c.meet(restored.Lives)
 	c.restoreHandOns(restored.HandedOn)
 	for _, row := range restored.Applied {
@@ -186,6 +187,7 @@ func (c *Core) tick(now time.Time) {
 	c.giveAgain(now)
 	c.sends.expire(c.oldestWaiting(now))
 	c.readyClockHeld(now)
+	c.readySlowed(now)
 	c.runRelogs(now)
 	c.tickReviews(now)
 	c.tickLooks(now)
@@ -199,6 +201,8 @@ func (c *Core) tick(now time.Time) {
 		}
 	}
 	c.tellHave(now)
+	c.countOwed(now)
+	c.watchOutboxes(now)
 	c.housekeep(now)
 	c.tellMarks = true
 }

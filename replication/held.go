@@ -104,6 +104,8 @@ type held struct {
 	key   SendKey
 	claim bool // it is the one that works on key
 	since time.Time
+	// slowed: it has waited, or waits, for the budget of a region.
+	slowed bool
 }
 
 func (s *sends) state(k SendKey) *keyState {
@@ -171,6 +173,11 @@ func (c *Core) oldestWaiting(now time.Time) time.Time {
 	for _, h := range c.sends.clock {
 		if h.since.Before(oldest) {
 			oldest = h.since
+		}
+	}
+	for _, s := range c.slowed {
+		if s.held.since.Before(oldest) {
+			oldest = s.held.since
 		}
 	}
 	for _, r := range c.order {

@@ -11,6 +11,7 @@ import (
 // have lies in (acked, log.settled].
 type outbound struct {
 	log       *ownLog
+	to        chat.Region
 	via       chat.NodeID // the node of the region that it is brought to; "" for none
 	ready     bool
 	openedAt  time.Time
@@ -26,6 +27,10 @@ type outbound struct {
 	reading   bool // a ReadLog is under way, from readFrom
 	readFrom  uint64
 	readAfter time.Time // no ReadLog before it
+	// What lies in (acked, log.settled] for the region: before was there when the core began and is counted, uncounted may be
+	// there, owed came since.
+	before, owed owed
+	uncounted    int64
 }
 
 // sentFrame is a frame that is not acknowledged.
@@ -55,18 +60,24 @@ func (c *Core) open(p *peer, o *outbound) {
 	}
 }
 
-// relay makes the outbounds of an op log; acked is what each region is known to have.
-func (c *Core) relay(log *ownLog, acked map[chat.Region]uint64) {
+// relay makes the outbounds of an op log; acked is what each region is known to have, sample are some of its last ops.
+func (c *Core) relay(log *ownLog, acked map[chat.Region]uint64, sample []chat.Op) {
+	log.recount = recount{at: log.settled, upTo: log.settled, sample: sample}
 	for _, r := range c.order {
 		p := c.peers[r]
 		if p.out[log.stream] != nil {
 			continue
 		}
 		at := min(acked[r], log.settled)
-		o := &outbound{log: log, acked: at, persisted: at}
+		o := &outbound{log: log, to: r, acked: at, persisted: at}
 		p.out[log.stream] = o
+		log.relays = append(log.relays, o)
+		log.recount.at = min(log.recount.at, at)
 		if p.up() {
 			c.open(p, o)
 		}
+	}
+	for _, o := range log.relays {
+		o.guess()
 	}
 }

@@ -21,6 +21,8 @@ type ownLog struct {
 	flight   []*ownOp
 	tail     []chat.Op // recent durable ops, ascending; all of those with a sequence above tailFrom
 	tailFrom uint64
+	relays   []*outbound // of it, by region
+	recount  recount
 }
 
 // ownOp is an op from its stamp to its turn in the tail.
@@ -33,7 +35,17 @@ type ownOp struct {
 func (l *ownLog) start(op chat.Op) *ownOp {
 	o := &ownOp{op: op}
 	l.flight = append(l.flight, o)
+	l.owe(&o.op, (*owed).add)
 	return o
+}
+
+// owe changes what is owed to each region that the op concerns.
+func (l *ownLog) owe(op *chat.Op, change func(*owed, *chat.Op)) {
+	for _, out := range l.relays {
+		if concerns(op, out.to) {
+			change(&out.owed, op)
+		}
+	}
 }
 
 // advance moves what is settled into the tail and keeps at most keep ops there.
@@ -43,6 +55,7 @@ func (l *ownLog) advance(keep int) {
 		l.flight[0] = nil
 		l.flight = l.flight[1:]
 		if o.failed {
+			l.owe(&o.op, (*owed).drop)
 			continue
 		}
 		l.settled = o.op.Seq

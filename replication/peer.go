@@ -21,7 +21,11 @@ type peer struct {
 	toldAt  time.Time                 // last FrameHave about it
 	handed  map[chat.StreamID]*handOn // to it, of other regions' streams
 
-	refusals allowance // of what it brings
+	refusals                allowance // of what it brings
+	slowUntil               time.Time // the last submit that was slowed for it goes on then
+	slowCount, refusedCount uint64    // submits
+	level                   int       // of the budget that an alarm was given for
+	old                     bool      // an alarm was given for the age of what it is owed
 }
 
 // up says that some node of the region is linked.

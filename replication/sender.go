@@ -69,6 +69,9 @@ func (c *Core) advanceAck(now time.Time, p *peer, o *outbound, upTo uint64) {
 		return
 	}
 	o.acked = upTo
+	o.before.acked(upTo)
+	o.owed.acked(upTo)
+	o.guess()
 	c.tellMarks = true
 	c.zoneAcked(now, o.log.stream, p.region, o.acked)
 }
@@ -175,6 +178,10 @@ func (c *Core) readBack(now time.Time, p *peer, o *outbound) {
 
 // logRead takes what was read of an op log: for a region that is behind, or of a life that has ended.
 func (c *Core) logRead(now time.Time, in LogRead) {
+	if in.Count {
+		c.counted(now, in)
+		return
+	}
 	if in.To == "" {
 		c.tailRead(now, in)
 		return

@@ -17,6 +17,14 @@ type PeerStatus struct {
 	Acked, Last, Backlog uint64
 	// WindowOps and WindowBytes are sent and not acknowledged.
 	WindowOps, WindowBytes int
+	// OutboxBytes is what this node's op logs owe the region, OutboxRatio which share of its budget that is; Oldest is how long
+	// ago the oldest of it was logged.
+	OutboxBytes int64
+	OutboxRatio float64
+	Oldest      time.Duration
+	// Expiring: it is nearly as old as op logs get. Slowed and Refused count submits since the core began.
+	Expiring        bool
+	Slowed, Refused uint64
 }
 
 // OriginStatus is how far a foreign stream is applied here.
@@ -31,11 +39,15 @@ type OriginStatus struct {
 }
 
 // Peers gives the relays, by region.
-func (c *Core) Peers() []PeerStatus {
+func (c *Core) Peers(now time.Time) []PeerStatus {
 	list := make([]PeerStatus, 0, len(c.order))
 	for _, r := range c.order {
 		p := c.peers[r]
-		st := PeerStatus{Region: r, Up: p.up(), Ready: true, Last: c.own.settled}
+		st := PeerStatus{
+			Region: r, Up: p.up(), Ready: true, Last: c.own.settled, Oldest: c.oldestOwed(now, p), Expiring: p.old,
+			Slowed: p.slowCount, Refused: p.refusedCount,
+		}
+		st.OutboxBytes, st.OutboxRatio = c.outbox(now, p)
 		for _, o := range p.outbounds() {
 			st.Ready = st.Ready && o.via != "" && o.ready
 			st.Backlog += o.log.settled - min(o.acked, o.log.settled)

@@ -54,7 +54,7 @@ func (c *Core) refuse(in *Submit) error {
 		return &chat.Error{Code: chat.CodeRegionDegraded, Op: where, Message: "the store is an old copy and needs a new incarnation"}
 	case c.clocked.refusal != nil:
 		return c.clocked.refusal
-	case c.sends.active > c.cfg.InFlight:
+	case c.sends.active-len(c.slowed) > c.cfg.InFlight:
 		return tooBusy()
 	}
 	op := &in.Op
@@ -206,9 +206,12 @@ func (c *Core) finish(now time.Time, h *held, op chat.Op) {
 // originate gives the op its identity and writes it with everything that it changes here.
 func (c *Core) originate(now time.Time, h *held) {
 	op := h.in.Op
+	op.To = residency.Destinations(c.cfg.Topology, &op, c.cfg.Self)
+	if !c.afford(now, h, op.To) {
+		return
+	}
 	op.Time = c.clock.Next(now)
 	op.ID = chat.NewMessageID(op.Time, op.Author.ID, op.Client)
-	op.To = residency.Destinations(c.cfg.Topology, &op, c.cfg.Self)
 	date(&op)
 	op.Logged = op.Time
 	c.enterHeld(now, h, op)

@@ -18,7 +18,7 @@ func (w *world) unrest() string {
 		if n.site.lost {
 			continue
 		}
-		for _, p := range n.core.Peers() {
+		for _, p := range n.core.Peers(n.clock()) {
 			if !w.isLost(p.Region) && (!p.Ready || p.Backlog > 0 || p.WindowOps > 0) {
 				return fmt.Sprintf("%s has not brought everything to %s: %+v", n.name(), p.Region, p)
 			}

@@ -317,7 +317,7 @@ func (n *node) readLog(out replication.ReadLog) {
 		if len(ops) == out.Limit {
 			upTo = ops[len(ops)-1].Seq
 		}
-		n.step(replication.LogRead{Stream: out.Stream, To: out.To, After: out.After, UpTo: upTo, Ops: ops})
+		n.step(replication.LogRead{Stream: out.Stream, To: out.To, After: out.After, UpTo: upTo, Count: out.Count, Ops: ops})
 	})
 }
 

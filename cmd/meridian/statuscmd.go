@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"meridian/chat"
+	"meridian/region-node/messages"
 )
 
 // problem is something an operator should look at, with the runbook that helps. Worse ones have a higher rank.
@@ -107,6 +110,7 @@ func findProblems(regions []regionState) []problem {
 			}
 		}
 		for peer, s := range r.Status.Streams.To {
+			problems = append(problems, outboxProblems(r.Region, peer, s)...)
 			if lag := time.Duration(s.LagSeconds * float64(time.Second)); lag > lagProblem && !dead[string(peer)] {
 				problems = append(problems, problem{50, fmt.Sprintf("%s has %d ops for %s, the oldest %s old", r.Region, s.Depth, peer, lag.Round(time.Second)), "runbooks/region-return.md"})
 			}
@@ -116,6 +120,29 @@ func findProblems(regions []regionState) []problem {
 		return cmp.Or(cmp.Compare(b.Rank, a.Rank), strings.Compare(a.Text, b.Text))
 	})
 	return problems
+}
+
+// The shares of its budget from which who writes to a region is slowed, and refused.
+const (
+	outboxSlow   = 0.70
+	outboxRefuse = 0.95
+)
+
+// outboxProblems are of what waits for one region for long, or is much.
+func outboxProblems(region, peer chat.Region, s messages.RelayStatus) []problem {
+	var found []problem
+	if s.OutboxRatio >= outboxSlow {
+		rank, what := 65, "who writes to its people is slowed"
+		if s.OutboxRatio >= outboxRefuse {
+			rank, what = 85, "who writes to its people is refused"
+		}
+		found = append(found, problem{rank, fmt.Sprintf("%s owes %s %d bytes, %.0f %% of limits.outbox_bytes: %s", region, peer, s.OutboxBytes, 100*s.OutboxRatio, what), "runbooks/region-return.md"})
+	}
+	if s.Expiring {
+		age := time.Duration(s.OldestSeconds * float64(time.Second)).Round(time.Minute)
+		found = append(found, problem{80, fmt.Sprintf("%s owes %s ops that are %s old; retention.op_log is nearly over", region, peer, age), "runbooks/region-return.md"})
+	}
+	return found
 }
 
 // exit tells scripts: 3 when anything is wrong.
@@ -133,7 +160,7 @@ func (r statusReport) print(w io.Writer) {
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "! %s\n    -> %s\n", p.Text, p.Runbook)
 	}
-	fmt.Fprintf(w, "\n%-10s %-8s %8s %7s  %-42s %s\n", "REGION", "STATE", "UP", "SOCKETS", "LINKS (rtt ms, ops waiting, lag)", "ZONES (max level)")
+	fmt.Fprintf(w, "\n%-10s %-8s %8s %7s  %-42s %s\n", "REGION", "STATE", "UP", "SOCKETS", "LINKS (rtt ms, ops waiting, lag, of budget)", "ZONES (max level)")
 	for _, s := range r.Regions {
 		if s.Status == nil {
 			fmt.Fprintf(w, "%-10s %-8s\n", s.Region, "DEAD")
@@ -151,7 +178,7 @@ func (s regionState) links() string {
 			continue
 		}
 		to := s.Status.Streams.To[peer]
-		out = append(out, fmt.Sprintf("%s %.0f/%d/%.1fs", peer, p.RTTms, to.Depth, to.LagSeconds))
+		out = append(out, fmt.Sprintf("%s %.0f/%d/%.1fs/%.0f%%", peer, p.RTTms, to.Depth, to.LagSeconds, 100*to.OutboxRatio))
 	}
 	slices.Sort(out)
 	return strings.Join(out, "  ")

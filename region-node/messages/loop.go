@@ -194,7 +194,7 @@ func (s *Service) readLog(ctx context.Context, out replication.ReadLog) {
 		if err == nil && len(ops) == out.Limit {
 			upTo = ops[len(ops)-1].Seq
 		}
-		s.inputs.put(item{input: replication.LogRead{Stream: out.Stream, To: out.To, After: out.After, UpTo: upTo, Ops: ops, Err: err}})
+		s.inputs.put(item{input: replication.LogRead{Stream: out.Stream, To: out.To, After: out.After, UpTo: upTo, Count: out.Count, Ops: ops, Err: err}})
 	})
 }
 
@@ -223,9 +223,11 @@ func (s *Service) alarm(a replication.Alarm) {
 	if a.Buried {
 		s.opt.Metrics.Count("dead_letters_total", string(a.Code))
 	}
-	if a.Code == chat.CodeDenied {
+	switch a.Code {
+	case chat.CodeDenied:
 		s.opt.Metrics.Count("residency_violations_total", "receive")
-	} else {
+	case chat.CodeBusy: // a budget: no frame was refused
+	default:
 		s.opt.Metrics.Count("link_refused_total", string(a.Code))
 	}
 	s.opt.Log.Error("alarm", "code", a.Code, "peer", a.Peer, "stream", a.Stream, "op", a.Op, "detail", a.Detail)

@@ -23,6 +23,16 @@ type RelayStatus struct {
 	Acked      uint64  `json:"acked_seq"`
 	Depth      uint64  `json:"depth"`
 	LagSeconds float64 `json:"lag_seconds"`
+	// OutboxBytes is what this node's op logs owe the region, OutboxRatio which share of the budget that is; from 0.7 on who
+	// writes to it is slowed, from 0.95 on refused. OldestSeconds is how long ago the oldest of it was logged; Expiring: that
+	// is nearly as long as op logs are kept.
+	OutboxBytes   int64   `json:"outbox_bytes"`
+	OutboxRatio   float64 `json:"outbox_ratio"`
+	OldestSeconds float64 `json:"oldest_seconds"`
+	Expiring      bool    `json:"expiring,omitempty"`
+	// Slowed and Refused count submits since the node started.
+	Slowed  uint64 `json:"slowed"`
+	Refused uint64 `json:"refused"`
 }
 
 // AppliedStatus is how far another region's stream is applied here.
@@ -39,7 +49,11 @@ const statusEvery = time.Second
 const maxLagSamples = 600
 
 // lagMeter remembers when each sequence was the last one, roughly, to tell how long a peer has been behind.
-type lagMeter struct{ samples []lagSample }
+type lagMeter struct {
+	samples []lagSample
+	// slowed and refused submits are counted in the metrics.
+	slowed, refused uint64
+}
 
 type lagSample struct {
 	seq uint64
@@ -83,7 +97,7 @@ func (s *Service) publishStatus() {
 		Stream: s.stream, Last: s.core.LastSeq(), InFlight: s.core.Submits(),
 		To: make(map[chat.Region]RelayStatus), From: make(map[chat.Region]AppliedStatus),
 	}
-	for _, p := range s.core.Peers() {
+	for _, p := range s.core.Peers(now) {
 		st.To[p.Region] = s.relayStatus(p, now)
 	}
 	for _, o := range s.core.Origins(now) {
@@ -103,5 +117,17 @@ func (s *Service) relayStatus(p replication.PeerStatus, now time.Time) RelayStat
 	lag := meter.lag(p.Acked, p.Last, now).Seconds()
 	s.opt.Metrics.Set("relay_depth", float64(p.Backlog), string(s.opt.Core.Self), string(p.Region))
 	s.opt.Metrics.Set("relay_lag_seconds", lag, string(s.opt.Core.Self), string(p.Region))
-	return RelayStatus{Acked: p.Acked, Depth: p.Backlog, LagSeconds: lag}
+	for ; meter.slowed < p.Slowed; meter.slowed++ {
+		s.opt.Metrics.Count("outbox_slowed_total", string(p.Region))
+	}
+	for ; meter.refused < p.Refused; meter.refused++ {
+		s.opt.Metrics.Count("outbox_refused_total", string(p.Region))
+	}
+	s.opt.Metrics.Set("outbox_bytes", float64(p.OutboxBytes), string(p.Region))
+	s.opt.Metrics.Set("outbox_budget_ratio", p.OutboxRatio, string(p.Region))
+	s.opt.Metrics.Set("outbox_oldest_seconds", p.Oldest.Seconds(), string(p.Region))
+	return RelayStatus{
+		Acked: p.Acked, Depth: p.Backlog, LagSeconds: lag, OutboxBytes: p.OutboxBytes, OutboxRatio: p.OutboxRatio,
+		OldestSeconds: p.Oldest.Seconds(), Expiring: p.Expiring, Slowed: p.Slowed, Refused: p.Refused,
+	}
 }

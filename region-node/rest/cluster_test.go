@@ -198,7 +198,7 @@ func (r *region) step(in replication.Input) {
 		case replication.ReadLog:
 			ops, err := r.store.ReadLog(c.t.Context(), out.Stream, out.After, out.UpTo, out.To, out.Limit)
 			c.queue = append(c.queue, func() {
-				r.step(replication.LogRead{Stream: out.Stream, To: out.To, After: out.After, UpTo: out.UpTo, Ops: ops, Err: err})
+				r.step(replication.LogRead{Stream: out.Stream, To: out.To, After: out.After, UpTo: out.UpTo, Count: out.Count, Ops: ops, Err: err})
 			})
 		case replication.Look:
 			c.queue = append(c.queue, func() { r.step(messages.Look(c.t.Context(), r.store, out)) })
