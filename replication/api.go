@@ -68,7 +68,7 @@ type Restored struct {
 const RestoredOps = 256
 
 // Input is one thing that happened. The set is closed: Submit, Written, PeerUp, PeerDown, Received, LogRead,
-// AppliedRead, Renewed, Adopted, Reviewed, Looked, Proved, ClockState, Leave, Tick.
+// Renewed, Adopted, Reviewed, Looked, Proved, ClockState, Leave, Tick.
 type Input interface{ input() }
 
 // Submit asks to originate op here. The core fills ID, Time, Stream, Seq and To; Kind, Author, Owners, Client and the
@@ -118,14 +118,6 @@ type LogRead struct {
 	Count       bool
 	Ops         []chat.Op
 	Err         error
-}
-
-// AppliedRead answers ReadApplied; Row is zero when the stream is not known.
-type AppliedRead struct {
-	Peer   chat.NodeRef
-	Stream chat.StreamID
-	Row    chat.AppliedRow
-	Err    error
 }
 
 // Renewed answers Renew with what Store.Nodes gave right after it. Err with CodeVersionConflict: the life is over.
@@ -190,22 +182,21 @@ type Proved struct {
 // Tick tells that time passed; give one every 50 ms or so.
 type Tick struct{}
 
-func (Submit) input()      {}
-func (Written) input()     {}
-func (PeerUp) input()      {}
-func (PeerDown) input()    {}
-func (Received) input()    {}
-func (LogRead) input()     {}
-func (AppliedRead) input() {}
-func (Renewed) input()     {}
-func (Adopted) input()     {}
-func (Leave) input()       {}
-func (Reviewed) input()    {}
-func (Looked) input()      {}
-func (Proved) input()      {}
-func (Tick) input()        {}
+func (Submit) input()   {}
+func (Written) input()  {}
+func (PeerUp) input()   {}
+func (PeerDown) input() {}
+func (Received) input() {}
+func (LogRead) input()  {}
+func (Renewed) input()  {}
+func (Adopted) input()  {}
+func (Leave) input()    {}
+func (Reviewed) input() {}
+func (Looked) input()   {}
+func (Proved) input()   {}
+func (Tick) input()     {}
 
-// Output is one thing to do. The set is closed: Write, Send, ReadLog, ReadApplied, Renew, Adopt, LifeOver, Left, Review, Look,
+// Output is one thing to do. The set is closed: Write, Send, ReadLog, Renew, Adopt, LifeOver, Left, Review, Look,
 // Prove, Submitted, ZoneAcked, Visible, Alarm.
 type Output interface{ output() }
 
@@ -228,12 +219,6 @@ type ReadLog struct {
 	After, UpTo uint64
 	Limit       int
 	Count       bool // they are only counted; the answer says so too
-}
-
-// ReadApplied asks how far the region has applied Stream, by the store's word. Answer with AppliedRead.
-type ReadApplied struct {
-	Peer   chat.NodeRef
-	Stream chat.StreamID
 }
 
 // Renew asks for Store.Renew and, whatever it answers, Store.Nodes. Answer with Renewed.
@@ -327,21 +312,20 @@ type Alarm struct {
 	Buried bool
 }
 
-func (Write) output()       {}
-func (Send) output()        {}
-func (ReadLog) output()     {}
-func (ReadApplied) output() {}
-func (Renew) output()       {}
-func (Adopt) output()       {}
-func (Left) output()        {}
-func (Review) output()      {}
-func (Look) output()        {}
-func (Prove) output()       {}
-func (LifeOver) output()    {}
-func (Submitted) output()   {}
-func (ZoneAcked) output()   {}
-func (Visible) output()     {}
-func (Alarm) output()       {}
+func (Write) output()     {}
+func (Send) output()      {}
+func (ReadLog) output()   {}
+func (Renew) output()     {}
+func (Adopt) output()     {}
+func (Left) output()      {}
+func (Review) output()    {}
+func (Look) output()      {}
+func (Prove) output()     {}
+func (LifeOver) output()  {}
+func (Submitted) output() {}
+func (ZoneAcked) output() {}
+func (Visible) output()   {}
+func (Alarm) output()     {}
 
 // Marks are the two positions of a resume cursor.
 type Marks struct {

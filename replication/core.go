@@ -58,6 +58,8 @@ type Core struct {
 	lease          lease
 	siblings       map[chat.StreamID]*sibling
 	linkedSiblings map[chat.NodeID]bool
+	heardSiblings  bool // one of them told of foreign streams
+	knowsStreams   bool // where foreign streams stand
 	reviews        map[uint64]*review
 	lastReview     uint64
 	recentWrites   []reviewItem
@@ -112,8 +114,7 @@ func New(cfg Config, restored Restored) *Core {
 	c.restoreHandOns(restored.HandedOn)
 	for _, row := range restored.Applied {
 		if p, ok := c.peers[row.Stream.Region]; ok {
-			s := p.inbound(row.Stream)
-			s.accepted, s.durable, s.watermark, s.stored = row.Seq, row.Seq, row.Watermark, true
+			p.inbound(row.Stream).restore(row, cfg.Lease > 0)
 		}
 	}
 	return c
@@ -153,8 +154,6 @@ func (c *Core) handle(now time.Time, in Input) {
 		c.received(now, in)
 	case LogRead:
 		c.logRead(now, in)
-	case AppliedRead:
-		c.appliedRead(now, in)
 	case Renewed:
 		c.renewed(now, in)
 	case Adopted:
@@ -184,6 +183,7 @@ func (c *Core) NeedsNewIncarnation() bool { return c.needsLife }
 // tick does what time asks for.
 func (c *Core) tick(now time.Time) {
 	c.renew(now)
+	c.settledStreams(now)
 	c.giveAgain(now)
 	c.sends.expire(c.oldestWaiting(now))
 	c.readyClockHeld(now)

@@ -41,7 +41,7 @@ func (c *Core) tellHave(now time.Time) {
 		p.toldAt = now
 		f := Frame{Kind: FrameHave, Stream: chat.StreamID{Region: r}}
 		for _, s := range p.known() {
-			f.Applied = append(f.Applied, chat.AppliedRow{Stream: s.id, Seq: max(s.durable, s.told)})
+			f.Applied = append(f.Applied, chat.AppliedRow{Stream: s.id, Seq: s.reached()})
 		}
 		for _, other := range c.order {
 			q := c.peers[other]

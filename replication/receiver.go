@@ -45,42 +45,6 @@ func (c *Core) ask(now time.Time, s *inStream, why chat.Code) {
 	c.emit(Send{Peer: s.link, Frame: Frame{Kind: FramePosition, Stream: s.id, UpTo: s.durable, Reason: why}})
 }
 
-// opened answers a node that will bring a stream. Where other nodes share the store, one of them may have applied more of it
-// than this node knows: the store is asked.
-func (c *Core) opened(now time.Time, p *peer, in *Received) {
-	stream := in.Frame.Stream
-	if stream.Region != p.region {
-		c.alarm(Alarm{Code: chat.CodeBadFrame, Peer: p.region, Stream: stream, Detail: "a stream that is not the peer's"})
-		return
-	}
-	s := p.inbound(stream)
-	s.link, s.heardAt = in.Peer, now
-	if c.cfg.Lease == 0 {
-		c.ask(now, s, "")
-		return
-	}
-	s.opening = true
-	c.emit(ReadApplied{Peer: in.Peer, Stream: stream})
-}
-
-// appliedRead takes the store's word on a stream that was opened.
-func (c *Core) appliedRead(now time.Time, in AppliedRead) {
-	p, ok := c.peers[in.Peer.Region]
-	if !ok || in.Err != nil {
-		return // whoever opened it does so again
-	}
-	s := p.inbound(in.Stream)
-	if s.applying || s.link != in.Peer || !s.opening {
-		return // the write under way answers, or another node has opened it meanwhile
-	}
-	if in.Row.Seq > s.durable {
-		s.durable = in.Row.Seq
-		s.forgetQueue()
-	}
-	s.opening = false
-	c.ask(now, s, "")
-}
-
 // livesTold notes which of the peer's streams count. The store will know with the next batch that comes from the region: none
 // of its watermarks is stored before.
 func (c *Core) livesTold(p *peer, f *Frame) {
@@ -107,7 +71,11 @@ const maxLives = 128
 // tickReceiver asks when it is due, or when nothing was heard for so long that the last question may be lost.
 func (c *Core) tickReceiver(now time.Time, p *peer) {
 	for _, s := range p.known() {
-		if !p.linked(s.link.Node, 0) || s.opening {
+		if !p.linked(s.link.Node, 0) {
+			continue
+		}
+		if s.opening {
+			c.takeOver(now, s)
 			continue
 		}
 		quiet := now.Sub(s.heardAt) >= c.cfg.Resend && now.Sub(s.askedAt) >= c.cfg.Resend
@@ -364,9 +332,7 @@ func (c *Core) settleEmpty(s *inStream, d *draft) {
 	moved := d.upTo > s.durable
 	s.durable = max(s.durable, d.upTo)
 	s.next = max(s.next, d.watermark)
-	if s.unpassed == 0 {
-		s.watermark = max(s.watermark, s.next)
-	}
+	s.settleMark()
 	if moved {
 		c.ack(s)
 	}
@@ -407,7 +373,6 @@ func (c *Core) applied(now time.Time, p *peer, s *inStream, rows []chat.AppliedR
 	if err != nil {
 		s.pass()
 		s.forgetQueue()
-		s.opening = false
 		s.askedAt = now
 		s.askSoon(chat.CodeOf(err))
 		c.alarm(Alarm{Code: chat.CodeOf(err), Peer: p.region, Stream: s.id, Detail: "cannot apply: " + err.Error()})
@@ -417,11 +382,6 @@ func (c *Core) applied(now time.Time, p *peer, s *inStream, rows []chat.AppliedR
 	s.next = max(s.next, d.watermark)
 	for _, row := range rows {
 		p.inbound(row.Stream).stored = true
-	}
-	if s.opening {
-		s.opening = false
-		c.ask(now, s, "")
-		return
 	}
 	c.ack(s)
 }

@@ -252,7 +252,9 @@ func (c *Core) tellSiblings(now time.Time) {
 	for _, r := range c.order {
 		p := c.peers[r]
 		for _, s := range p.known() {
-			f.Applied = append(f.Applied, chat.AppliedRow{Stream: s.id, Seq: s.durable, Watermark: s.watermark})
+			if c.knowsStreams {
+				f.Applied = append(f.Applied, s.tells(f.Low))
+			}
 		}
 		for _, o := range p.outbounds() {
 			f.Positions = append(f.Positions, chat.PositionRow{Stream: o.log.stream, To: r, Seq: o.acked})
@@ -277,14 +279,12 @@ func (c *Core) marksTold(now time.Time, in Received) {
 	}
 	s := c.sibling(f.Stream)
 	s.low = max(s.low, f.Low)
+	c.heardSiblings = c.heardSiblings || len(f.Applied) > 0
 	for _, row := range f.Applied {
 		if p, ok := c.peers[row.Stream.Region]; ok {
-			in := p.inbound(row.Stream)
-			if in.told < row.Seq || in.toldMark < row.Watermark {
-				in.told, in.toldMark = max(in.told, row.Seq), max(in.toldMark, row.Watermark)
+			if p.inbound(row.Stream).hearsOf(f.Low, row) {
 				p.hears(now)
 			}
-			in.covers.add(f.Low, row.Watermark)
 		}
 	}
 	for _, row := range f.Positions {

@@ -13,9 +13,12 @@ type inStream struct {
 	link     chat.NodeRef
 	accepted uint64 // taken in, perhaps not written
 	durable  uint64
-	told     uint64 // durable in this region as other nodes of it tell
+	shown    uint64 // of durable, what is covered by this node's low mark
+	told     uint64 // durable in this region as another node of it tells, and visible by its low mark toldLow
+	toldLow  chat.HLC
 	toldMark chat.HLC
-	stored   bool // the store knows that the stream counts
+	stored   bool            // the store knows that the stream counts
+	claim    chat.AppliedRow // the store's word when the node started
 	// watermark: every op of the stream for this region at or before it is durable and covered by this node's low mark. next
 	// becomes watermark when the last apply write has passed.
 	watermark, next chat.HLC
@@ -23,7 +26,7 @@ type inStream struct {
 	queue           []inFrame
 	queued          int // ops in queue
 	applying        bool
-	opening         bool // a position is due once the store, or the write under way, has answered
+	opening         bool // a position is due
 	unpassed        int  // apply writes that have not passed
 	warned          bool // the alarm about an op ahead of the clock was given for the head of the queue
 
@@ -65,17 +68,20 @@ func (s *inStream) forgetQueue() { s.queue, s.queued, s.accepted = nil, 0, s.dur
 // pass tells that an apply write failed, or that it and everything older is covered by this node's low mark.
 func (s *inStream) pass() {
 	s.unpassed--
+	s.settleMark()
+}
+
+// settleMark moves what is covered by this node's low mark to what is durable, once that has passed.
+func (s *inStream) settleMark() {
 	if s.unpassed == 0 {
-		s.watermark = max(s.watermark, s.next)
+		s.watermark, s.shown = max(s.watermark, s.next), s.durable
 	}
 }
 
 // end notes that the stream gets nothing more and that this region has all of it.
 func (s *inStream) end() {
 	s.next = endOfStream
-	if s.unpassed == 0 {
-		s.watermark = endOfStream
-	}
+	s.settleMark()
 }
 
 // askSoon asks after a pause, once: frames that were on their way meanwhile would each ask again.

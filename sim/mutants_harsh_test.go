@@ -8,4 +8,5 @@ var harshMutants = []mutant{
 		"	return c.cfg.Lease == 0 || !l.leaving && l.held && !now.Before(l.joinAt)\n",
 	}},
 	{"a page ends between two entries of one arrival", 10, "replication/cursor.go", []string{"	if n := len(rows); !complete && n > 0 {", "	if n := len(rows); false && n > 0 {"}},
+	{"a node that starts believes its store about foreign streams", 22, "replication/takeover.go", []string{"			if !c.heardSiblings {", "			if true {"}},
 }

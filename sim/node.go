@@ -160,8 +160,6 @@ func (n *node) step(in replication.Input) {
 			n.w.sendFrame(n, out)
 		case replication.ReadLog:
 			n.readLog(out)
-		case replication.ReadApplied:
-			n.readApplied(out)
 		case replication.Renew:
 			n.renew(out)
 		case replication.Adopt:

@@ -66,19 +66,6 @@ func (n *node) adopt(out replication.Adopt) {
 	})
 }
 
-// readApplied asks the store how far a stream is applied.
-func (n *node) readApplied(out replication.ReadApplied) {
-	n.store(func() {
-		in := replication.AppliedRead{Peer: out.Peer, Stream: out.Stream}
-		for _, row := range n.tables.Applied() {
-			if row.Stream == out.Stream {
-				in.Row = row
-			}
-		}
-		n.step(in)
-	})
-}
-
 // lifeOver ends the process; it comes back as a new life.
 func (n *node) lifeOver(reason string) {
 	n.w.faults["life over"]++

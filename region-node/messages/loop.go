@@ -141,8 +141,6 @@ func (s *Service) carryOut(ctx context.Context, out replication.Output) {
 	case replication.Visible:
 		s.wake(out)
 		s.observeArrivals(out.Ops)
-	case replication.ReadApplied:
-		s.readApplied(ctx, out)
 	case replication.Renew:
 		s.renew(ctx, out)
 	case replication.Adopt:

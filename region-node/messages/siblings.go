@@ -76,21 +76,6 @@ func (s *Service) tailOf(ctx context.Context, row chat.NodeRow) ([]chat.Op, erro
 	return tail, nil
 }
 
-// readApplied asks the store how far a stream is applied in this region.
-func (s *Service) readApplied(ctx context.Context, out replication.ReadApplied) {
-	s.beside(func() replication.Input {
-		in := replication.AppliedRead{Peer: out.Peer, Stream: out.Stream}
-		rows, err := s.opt.Store.Applied(ctx)
-		in.Err = err
-		for _, row := range rows {
-			if row.Stream == out.Stream {
-				in.Row = row
-			}
-		}
-		return in
-	})
-}
-
 // review reads what other nodes may have written at the same time.
 func (s *Service) review(ctx context.Context, out replication.Review) {
 	s.beside(func() replication.Input {
