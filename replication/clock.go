@@ -11,8 +11,8 @@ import (
 // ClockState tells the core what the node thinks of its clock (package drift), at first and whenever that changes. Step's time is
 // always the one to go by.
 type ClockState struct {
-	// Known: the time is known; it stays so. Before, a core with Config.Guarded does nothing: submits and links wait, frames are
-	// dropped.
+	// Known: the time is known; it stays so. Before, a core with Config.Guarded does nothing: submits and links wait, and frames
+	// but FrameLives are dropped.
 	Known bool
 	// Refuse, if set, answers every submit. What other regions bring is applied all the same.
 	Refuse *chat.Error
@@ -57,14 +57,8 @@ func (c *Core) clockState(now time.Time, in ClockState) {
 	}
 }
 
-// early keeps what cannot be dealt with before the time is known. Frames are dropped: who sent them sends them again.
+// early keeps what cannot be dealt with before the time is known. Most frames are dropped: who sent them sends them again.
 func (c *Core) early(now time.Time, in Input) {
-	ofPeer := func(peer chat.NodeRef) func(Input) bool {
-		return func(in Input) bool {
-			up, ok := in.(PeerUp)
-			return ok && up.Peer == peer
-		}
-	}
 	cl := &c.clocked
 	switch in := in.(type) {
 	case Submit:
@@ -77,12 +71,33 @@ func (c *Core) early(now time.Time, in Input) {
 			cl.waiting = append(cl.waiting, in)
 		}
 	case PeerUp:
-		cl.waiting = append(slices.DeleteFunc(cl.waiting, ofPeer(in.Peer)), in)
+		cl.forget(in.Peer)
+		cl.waiting = append(cl.waiting, in)
 	case PeerDown:
-		cl.waiting = slices.DeleteFunc(cl.waiting, ofPeer(in.Peer))
+		cl.forget(in.Peer)
+	case Received:
+		if in.Frame.Kind == FrameLives { // told once for each link, and at changes
+			cl.waiting = append(slices.DeleteFunc(cl.waiting, func(w Input) bool {
+				r, ok := w.(Received)
+				return ok && r.Peer == in.Peer
+			}), in)
+		}
 	case Leave:
 		c.leave(now)
 	}
+}
+
+// forget drops what waits of the link to a peer.
+func (cl *clocked) forget(peer chat.NodeRef) {
+	cl.waiting = slices.DeleteFunc(cl.waiting, func(in Input) bool {
+		switch in := in.(type) {
+		case PeerUp:
+			return in.Peer == peer
+		case Received:
+			return in.Peer == peer
+		}
+		return false
+	})
 }
 
 // holds keeps a submit that cannot be stamped now: it waits for the clock or the lease, or is refused where that would be long.

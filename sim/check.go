@@ -29,7 +29,7 @@ func (w *world) unrest() string {
 		if k := n.core.Looks(); k > 0 {
 			return fmt.Sprintf("%s has %d groups to look at", n.name(), k)
 		}
-		if m := n.core.Marks(n.clock()); !w.mood.loseRegion && m.Global <= healedAt.Add(2*w.mood.skew) {
+		if m := n.core.Marks(n.now()); !w.mood.loseRegion && m.Global <= healedAt.Add(2*w.mood.skew) {
 			return fmt.Sprintf("global time of %s stands at %s", n.name(), m.Global.Time())
 		}
 	}

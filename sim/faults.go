@@ -15,6 +15,10 @@ func (w *world) fault() {
 	}
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	l := w.links[w.rng.IntN(len(w.links))]
+	if w.chance(w.mood.leaps) {
+		w.leap(n)
+		return
+	}
 	if w.chance(w.mood.harsh) {
 		w.harsh(n)
 		return
@@ -123,6 +127,7 @@ func (w *world) cutFor(l *link, both bool, d time.Duration) {
 func (w *world) heal() {
 	w.healed = true
 	w.note("world", "healed")
+	w.setClocks()
 	for _, n := range w.nodes {
 		if !n.up {
 			n.boot()

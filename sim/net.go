@@ -14,6 +14,7 @@ type link struct {
 	delay time.Duration // one way
 
 	dials int
+	pings int
 	gen   int // counts connections
 	up    [2]bool
 	cut   [2]bool // frames from ends[i] do not pass
@@ -38,6 +39,7 @@ func (l *link) dial() {
 		l.up = [2]bool{true, true}
 		for i, end := range l.ends {
 			peer := l.ends[1-i].ref
+			end.later(0, func() { l.ping(gen, i) })
 			end.later(0, func() {
 				if l.gen == gen && l.up[i] {
 					end.step(replication.PeerUp{Peer: peer, Protocol: replication.ProtocolNodes})
@@ -115,13 +117,23 @@ func (w *world) sendFrame(from *node, out replication.Send) {
 	}
 }
 
-// transmit carries a frame in order within its connection; nothing is repeated, and the tail may be lost.
+// transmit carries a relay frame.
 func (l *link) transmit(i int, f replication.Frame) {
+	to, from := l.ends[1-i], l.ends[i].ref
+	l.carry(i, func() {
+		l.w.trace.add(uint64(l.w.now))
+		l.w.trace.add(f.UpTo<<8 | uint64(f.Kind))
+		to.received(from, f)
+	})
+}
+
+// carry has something of ends[i] arrive, in order within its connection; nothing is repeated, and the tail may be lost.
+func (l *link) carry(i int, arrive func()) {
 	if !l.up[i] {
 		return
 	}
 	gen := l.gen
-	to, from := l.ends[1-i], l.ends[i].ref
+	to := l.ends[1-i]
 	carry := func() {
 		at := max(l.last[i], l.w.now+l.delay+l.slow[i]+l.w.between(0, 1+l.delay/4))
 		if l.w.chance(0.01) {
@@ -129,12 +141,9 @@ func (l *link) transmit(i int, f replication.Frame) {
 		}
 		l.last[i] = at
 		to.later(at-l.w.now, func() {
-			if l.gen != gen || !l.up[1-i] {
-				return
+			if l.gen == gen && l.up[1-i] {
+				arrive()
 			}
-			l.w.trace.add(uint64(l.w.now))
-			l.w.trace.add(f.UpTo<<8 | uint64(f.Kind))
-			to.received(from, f)
 		})
 	}
 	if l.cut[i] {

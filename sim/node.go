@@ -6,6 +6,7 @@ import (
 
 	"meridian/chat"
 	"meridian/replication"
+	"meridian/replication/drift"
 	"meridian/sim/memstore"
 )
 
@@ -22,6 +23,8 @@ type node struct {
 	life     int // counts boots
 	ticks    int
 	skew     time.Duration
+	guard    *drift.Guard
+	judged   drift.Judgement
 	paused   time.Duration // until then nothing of the process runs
 	unsynced []*commit
 	sessions []*session
@@ -68,8 +71,9 @@ func (n *node) boot() {
 	if replication.LifeEnded(id, n.tables.Nodes()) {
 		id = n.tables.NewIncarnationOf(n.ref.Node)
 	}
+	n.guardClock(id)
 	cfg := replication.Config{
-		Self: n.region, Node: n.ref.Node, Topology: n.w.topology, MaxDrift: 500 * time.Millisecond, Watermark: 250 * time.Millisecond,
+		Self: n.region, Node: n.ref.Node, Topology: n.w.topology, MaxDrift: maxDrift, Guarded: true, Watermark: 250 * time.Millisecond,
 		Resend: 3 * time.Second, WindowOps: 24, WindowBytes: 64 << 10, TailOps: 30, BatchOps: 6, BatchBytes: 4 << 10, InFlight: 200,
 		ForwardAfter: forwardAfter,
 	}
@@ -147,9 +151,15 @@ func (n *node) crash() {
 	}
 }
 
-// step gives the core an input and does what it asks for.
+// step gives the core an input, with the time to go by, and does what it asks for.
 func (n *node) step(in replication.Input) {
-	for _, out := range n.core.Step(n.clock(), in) {
+	if now, ok := n.judge(); ok {
+		n.carryOut(n.core.Step(now, in))
+	}
+}
+
+func (n *node) carryOut(outs []replication.Output) {
+	for _, out := range outs {
 		switch out := out.(type) {
 		case replication.Write:
 			n.commit(out)
@@ -281,6 +291,7 @@ func (n *node) proveNew(out replication.Write) {
 		return // given again
 	}
 	n.lastWrite = out.ID
+	n.proveTime(out.Batch)
 	n.w.checked(PromiseNoGap)
 	for i := range out.Batch.Inbox {
 		if at := out.Batch.Inbox[i].Arrival; at <= n.site.givenLocal {
@@ -297,7 +308,7 @@ func (n *node) proveNew(out replication.Write) {
 
 // marks takes the core's marks, and remembers that they were given out.
 func (n *node) marks() replication.Marks {
-	m := n.core.Marks(n.clock())
+	m := n.core.Marks(n.now())
 	n.site.givenLocal = max(n.site.givenLocal, m.Local)
 	return m
 }
@@ -362,7 +373,7 @@ func (n *node) floor() chat.HLC {
 	if n.w.mood.retention == 0 {
 		return 0
 	}
-	return chat.HLCFromTime(n.clock().Add(-n.w.mood.retention))
+	return chat.HLCFromTime(n.now().Add(-n.w.mood.retention))
 }
 
 const everything = math.MaxInt

@@ -64,6 +64,7 @@ const (
 	PromiseLiveness  = "everything comes to rest"
 	PromiseProtocol  = "the protocol is kept"
 	PromiseMembers   = "members see what membership allows"
+	PromiseTime      = "every stamp is near the real time"
 	PromiseNoPanic   = "nothing panics"
 )
 

@@ -22,7 +22,7 @@ func TestPromises(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{
-		"client roams", "clock jump", "connection lost", "crash", "cut both ways", "cut one way", "disk stall", "pause",
+		"client roams", "clock jump", "clock leap", "connection lost", "crash", "cut both ways", "cut one way", "disk stall", "pause",
 		"write fails", "write of unknown outcome",
 	} {
 		if res.Faults[kind] == 0 {
@@ -31,7 +31,7 @@ func TestPromises(t *testing.T) {
 	}
 	for _, promise := range []string{
 		PromiseDurable, PromiseOnce, PromiseInvented, PromiseOrder, PromiseNoGap, PromiseResidency, PromiseConverge,
-		PromiseLiveness, PromiseProtocol, PromiseMembers, PromiseNoPanic,
+		PromiseLiveness, PromiseProtocol, PromiseMembers, PromiseTime, PromiseNoPanic,
 	} {
 		if res.Checks[promise] == 0 {
 			t.Errorf("no world checked %q", promise)

@@ -50,7 +50,7 @@ func (n *node) renew(out replication.Renew) {
 // adopt makes the node answerable for a life that has ended.
 func (n *node) adopt(out replication.Adopt) {
 	n.store(func() {
-		row, err := n.tables.Adopt(n.ref.Node, out.Life, chat.HLCFromTime(n.clock()))
+		row, err := n.tables.Adopt(n.ref.Node, out.Life, chat.HLCFromTime(n.now()))
 		in := replication.Adopted{Life: out.Life, Row: row, Err: err}
 		if err == nil {
 			n.w.faults["op log adopted"]++

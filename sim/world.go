@@ -65,6 +65,7 @@ type mood struct {
 	harsh       float64       // share of faults that are harder than a lease
 	coarse      time.Duration // step of the machines' clocks
 	slowReads   float64       // share of reads that take 50 to 800 ms
+	leaps       float64       // share of faults that set a clock further off than nodes allow
 }
 
 // create makes the world as it is before anything happens.
@@ -77,7 +78,7 @@ func (w *world) create(plan Plan, tell func(line string)) {
 		slowWrites:  pick(w.rng, 0, 0.03, 0.2),
 		slowest:     pick(w.rng, 600*time.Millisecond, 600*time.Millisecond, 3*time.Second),
 		badWrites:   pick(w.rng, 0, 0.01, 0.05),
-		skew:        pick(w.rng, 0, 50*time.Millisecond, 200*time.Millisecond, 400*time.Millisecond),
+		skew:        pick(w.rng, 0, 50*time.Millisecond, 200*time.Millisecond, 240*time.Millisecond),
 		faultEvery:  pick(w.rng, 1500*time.Millisecond, 4*time.Second, 12*time.Second),
 		roamEvery:   pick(w.rng, 3*time.Second, 10*time.Second),
 		retention:   pick(w.rng, 0, 0, 20*time.Second),
@@ -93,6 +94,7 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	w.mood.harsh = pick(w.rng, 0, 0.3, 0.7)
 	w.mood.coarse = pick(w.rng, 0, 0, 10*time.Millisecond)
 	w.mood.slowReads = pick(w.rng, 0, 0, 0.1)
+	w.mood.leaps = pick(w.rng, 0, 0.05, 0.3)
 	plan.calm(&w.mood)
 	w.build()
 }

@@ -38,8 +38,11 @@ func (s Standing) String() string {
 
 // Limits of the guard that are no configuration.
 const (
-	// StartWait is how long a node that starts waits for word of another node, before it believes its own clock.
+	// StartWait is how long a node that starts waits for word of another node, before it believes its own clock; LongWait is the
+	// same where the clock does not go on from where the durable mark was left, and continues is how far on that may be.
 	StartWait = 3 * time.Second
+	LongWait  = 30 * time.Second
+	continues = time.Minute
 	// AloneWait is how long a node whose clock has jumped waits for word of a node that trusts its clock.
 	AloneWait = 5 * time.Second
 	// wordFor is how long another node's word counts.
@@ -59,6 +62,9 @@ type Options struct {
 	Nodes int
 	// MaxDrift is how far the clock may be off, or jump.
 	MaxDrift time.Duration
+	// Mark is the durable high-water mark that the node starts with, the zero time if there is none. It lies a little ahead of
+	// where the clock was last.
+	Mark time.Time
 }
 
 // Reading is what the node's two clocks say in one moment. Passed is what has really passed since some moment, the same for
@@ -146,7 +152,7 @@ func (g *Guard) hold(r Reading, off bool) {
 // start believes the clock once a trusted one agrees, or most of the deployment do, or nobody has spoken in time. A trusted
 // clock that disagrees is believed more than the own one.
 func (g *Guard) start(r Reading, heard count) {
-	waited := r.Passed-g.began >= StartWait
+	waited := g.waited(r)
 	m, ok := heard.median(heard.trusted, false)
 	g.denied = ok && g.wrong(m)
 	if !ok && waited {
@@ -156,6 +162,15 @@ func (g *Guard) start(r Reading, heard count) {
 	if ok && !g.wrong(m) || !heard.anyTrusted() && heard.agree > g.opt.Nodes/2 {
 		g.standing = Trusted
 	}
+}
+
+// waited says that the node has waited long enough for word of others.
+func (g *Guard) waited(r Reading) bool {
+	wait := StartWait
+	if gap := r.Wall.Sub(g.opt.Mark); !g.opt.Mark.IsZero() && (gap > continues || gap < -continues/10) {
+		wait = LongWait
+	}
+	return r.Passed-g.began >= wait
 }
 
 // held looks whether the clock may be trusted again.
@@ -211,7 +226,7 @@ func (g *Guard) tell(r Reading) Judgement {
 			j.Refuse = g.refusal(r)
 		}
 	case Starting:
-		if r.Passed-g.began >= StartWait || g.denied {
+		if g.denied || g.waited(r) {
 			j.Refuse = g.refusal(r)
 		}
 	}

@@ -177,6 +177,16 @@ func TestStart(t *testing.T) {
 	one := newBench(t)
 	one.is(one.pass(0), Trusted, true)
 
+	for gap, want := range map[time.Duration]Standing{time.Hour: Starting, 10 * time.Second: Trusted, -2 * time.Second: Trusted, -time.Hour: Starting} {
+		again := newBench(t, "b/1") // alone, with a durable mark that its clock goes on from, or does not
+		again.peers[ref("b/1")].cut = true
+		again.g.opt.Mark = noon.Add(-gap)
+		if j := again.pass(StartWait); j.Standing != want {
+			t.Errorf("%v after the mark: %v, want %v", gap, j.Standing, want)
+		}
+		again.is(again.pass(LongWait), Trusted, true)
+	}
+
 	together := newBench(t, "b/1", "c/1") // a whole deployment starts: most agree, nobody waits
 	for _, p := range together.peers {
 		p.standing = Starting
