@@ -37,6 +37,7 @@ type world struct {
 	cfg     *config.Config
 	net     *simnet.Network
 	nodes   map[chat.Region]*regionnode.Node
+	stores  map[chat.Region]chat.Store
 	metrics map[chat.Region]*observe.Metrics
 	keys    *auth.Keyring
 }
@@ -46,6 +47,26 @@ func newWorld(t *testing.T) *world { return newWorldOf(t, func(*config.Config) {
 // newWorldOf makes a world whose configuration is the default one as tweak leaves it.
 func newWorldOf(t *testing.T, tweak func(*config.Config)) *world {
 	t.Helper()
+	w, listeners := prepare(t, tweak)
+	for r, ls := range listeners {
+		w.start(r, ls, 1<<20)
+	}
+	for r := range listeners {
+		w.eventually("links of "+string(r), func() bool {
+			for _, p := range w.nodes[r].Peers() {
+				if !p.Up {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	return w
+}
+
+// prepare makes what three regions need to start.
+func prepare(t *testing.T, tweak func(*config.Config)) (*world, map[chat.Region][3]net.Listener) {
+	t.Helper()
 	cfg := config.Default()
 	cfg.DataDir = t.TempDir()
 	cfg.Security.Argon2MemoryKiB, cfg.Security.Argon2Passes = 8, 1
@@ -53,7 +74,7 @@ func newWorldOf(t *testing.T, tweak func(*config.Config)) *world {
 	tweak(cfg)
 	w := &world{
 		t: t, cfg: cfg, net: simnet.New(func(_, _ chat.Region) time.Duration { return 2 * time.Millisecond }),
-		nodes: make(map[chat.Region]*regionnode.Node), metrics: make(map[chat.Region]*observe.Metrics),
+		nodes: make(map[chat.Region]*regionnode.Node), stores: make(map[chat.Region]chat.Store), metrics: make(map[chat.Region]*observe.Metrics),
 	}
 	t.Cleanup(w.net.Close)
 	keys, err := auth.LoadOrCreateZoneKeys(cfg.DataDir, []chat.Zone{"world", "eu", "in"})
@@ -74,25 +95,12 @@ func newWorldOf(t *testing.T, tweak func(*config.Config)) *world {
 		_, err = authority.IssueRegion(r.Name)
 		must(t, err)
 	}
-	for r, ls := range listeners {
-		w.start(r, ls, 1<<20)
-	}
 	t.Cleanup(func() {
 		for _, n := range w.nodes {
 			_ = n.Close()
 		}
 	})
-	for r := range listeners {
-		w.eventually("links of "+string(r), func() bool {
-			for _, p := range w.nodes[r].Peers() {
-				if !p.Up {
-					return false
-				}
-			}
-			return true
-		})
-	}
-	return w
+	return w, listeners
 }
 
 // start runs region r; its store refuses writes when fewer than reserve bytes are free on the disk.
@@ -116,7 +124,7 @@ func (w *world) start(r chat.Region, ls [3]net.Listener, reserve int64) {
 			peers[chat.NodeRef{Region: other.Name, Node: "n1"}] = other.Backbone
 		}
 	}
-	w.metrics[r] = observe.NewMetrics(r)
+	w.stores[r], w.metrics[r] = store, observe.NewMetrics(r)
 	node, err := regionnode.New(w.t.Context(), regionnode.Options{
 		Config: w.cfg, Region: r, Store: store, Keys: w.keys, AdminToken: "test-admin",
 		HTTP: ls[0], Admin: ls[1], Backbone: ls[2], Peers: peers, Identity: identity, Network: w.net,
