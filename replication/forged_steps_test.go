@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"slices"
 	"testing"
 
 	"meridian/chat"
@@ -70,7 +71,8 @@ func TestForgedSteps(t *testing.T) {
 			t.Errorf("%s: written %+v", name, w)
 			continue
 		}
-		if b := w[0].Batch; len(b.Members)+len(b.Groups)+len(b.GroupZones)+len(b.Log)+len(b.Conversations) > 2 || b.Conversations[0].Group {
+		if b := w[0].Batch; len(b.Members)+len(b.Groups)+len(b.GroupZones)+len(b.Conversations) > 2 || b.Conversations[0].Group ||
+			slices.ContainsFunc(b.Log, func(row chat.LogRow) bool { return row.Op.Kind != chat.OpRefused }) {
 			t.Errorf("%s: planted %+v", name, b)
 		}
 	}
