@@ -46,10 +46,10 @@ func (s *Service) Conversations(ctx context.Context, user chat.UserID, before ch
 }
 
 // activities gives all of user's conversations with an activity before the given one, latest first. Groups are kept in the
-// order in which one came in, so all are looked at.
+// order in which one came in, which is not after their activity, so all that stand before it are looked at.
 func (s *Service) activities(ctx context.Context, user chat.UserID, before chat.MessageID) ([]activity, error) {
 	var list []activity
-	for from := chat.NoMessage; ; {
+	for from := before; ; {
 		rows, err := s.opt.Store.Conversations(ctx, user, from, listRows)
 		if err != nil {
 			return nil, err
