@@ -94,7 +94,7 @@ func relayMetrics() []Metric {
 		{Name: "outbox_oldest_seconds", Kind: Gauge, Help: "Age of the oldest op that is owed to a region; 0 when it has all. Beyond 0.8 of retention.op_log somebody should look.", Labels: []string{"peer"}},
 		{Name: "outbox_slowed_total", Kind: Counter, Help: "Submits that waited since a region's budget was nearly used.", Labels: []string{"peer"}},
 		{Name: "outbox_refused_total", Kind: Counter, Help: "Submits that were refused since a region's budget was used.", Labels: []string{"peer"}},
-		{Name: "relay_parked", Kind: Gauge, Help: "Ops that wait for a clock or a schema."},
+		{Name: "relay_parked", Kind: Gauge, Help: "Ops of a region that are received and parked: they wait for this node's clock, or for a newer build.", Labels: []string{"origin"}},
 		{Name: "stable_time_age_seconds", Kind: Gauge, Help: "How far behind the applied watermark of an origin is.", Labels: []string{"origin"}},
 		{Name: "link_up", Kind: Gauge, Help: "1 while the link to a node works; the peer is given as region/node.", Labels: []string{"peer"}},
 		{Name: "op_logs_adopted_total", Kind: Counter, Help: "Op logs of lives that have ended, adopted by this node."},

@@ -67,6 +67,7 @@ func (c *Core) adopted(now time.Time, in Adopted) {
 		return // another node was faster, or the store does not answer: the next renewal tells
 	}
 	s.row = in.Row
+	c.meetParked(in.Parked)
 	c.reviewRecent()
 	log := &ownLog{stream: in.Life, closed: true, last: in.Row.LastSeq, settled: in.Row.LastSeq, tailFrom: in.Row.LastSeq}
 	c.logs[in.Life] = log

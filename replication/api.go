@@ -62,13 +62,15 @@ type Restored struct {
 	Lives []chat.NodeRow
 	// HandedOn are the positions of foreign streams: what this region has handed on of them.
 	HandedOn []chat.PositionRow
+	// Parked is what the region has parked of foreign streams.
+	Parked []chat.ParkedRow
 }
 
 // RestoredOps is how many ops of the own stream a node gives to its core when it starts.
 const RestoredOps = 256
 
 // Input is one thing that happened. The set is closed: Submit, Written, PeerUp, PeerDown, Received, LogRead,
-// Renewed, Adopted, Reviewed, Looked, Proved, ClockState, Leave, Tick.
+// ParkedRead, Renewed, Adopted, Reviewed, Looked, Proved, ClockState, Leave, Tick.
 type Input interface{ input() }
 
 // Submit asks to originate op here. The core fills ID, Time, Stream, Seq and To; Kind, Author, Owners, Client and the
@@ -120,6 +122,16 @@ type LogRead struct {
 	Err         error
 }
 
+// ParkedRead answers ReadParked: Rows in their order, Known as in Received. High is the largest high-water mark of the store's
+// nodes, read after Rows.
+type ParkedRead struct {
+	Stream chat.StreamID
+	Rows   []chat.ParkedRow
+	Known  map[int][]chat.RetryRow
+	High   chat.HLC
+	Err    error
+}
+
 // Renewed answers Renew with what Store.Nodes gave right after it. Err with CodeVersionConflict: the life is over.
 type Renewed struct {
 	Nodes []chat.NodeRow
@@ -127,12 +139,14 @@ type Renewed struct {
 }
 
 // Adopted answers Adopt: Row is the life as it stands, Positions what the regions have acknowledged of it, and Tail its ops
-// that were logged after Row.Low, ascending. All were read after the adoption.
+// that were logged after Row.Low, ascending; Parked is what the region has parked, which the dead may have looked after. All
+// were read after the adoption.
 type Adopted struct {
 	Life      chat.StreamID
 	Row       chat.NodeRow
 	Positions map[chat.Region]uint64
 	Tail      []chat.Op
+	Parked    []chat.ParkedRow
 	Err       error
 }
 
@@ -182,21 +196,22 @@ type Proved struct {
 // Tick tells that time passed; give one every 50 ms or so.
 type Tick struct{}
 
-func (Submit) input()   {}
-func (Written) input()  {}
-func (PeerUp) input()   {}
-func (PeerDown) input() {}
-func (Received) input() {}
-func (LogRead) input()  {}
-func (Renewed) input()  {}
-func (Adopted) input()  {}
-func (Leave) input()    {}
-func (Reviewed) input() {}
-func (Looked) input()   {}
-func (Proved) input()   {}
-func (Tick) input()     {}
+func (Submit) input()     {}
+func (Written) input()    {}
+func (PeerUp) input()     {}
+func (PeerDown) input()   {}
+func (Received) input()   {}
+func (LogRead) input()    {}
+func (ParkedRead) input() {}
+func (Renewed) input()    {}
+func (Adopted) input()    {}
+func (Leave) input()      {}
+func (Reviewed) input()   {}
+func (Looked) input()     {}
+func (Proved) input()     {}
+func (Tick) input()       {}
 
-// Output is one thing to do. The set is closed: Write, Send, ReadLog, Renew, Adopt, LifeOver, Left, Review, Look,
+// Output is one thing to do. The set is closed: Write, Send, ReadLog, ReadParked, Renew, Adopt, LifeOver, Left, Review, Look,
 // Prove, Submitted, ZoneAcked, Visible, Alarm.
 type Output interface{ output() }
 
@@ -220,6 +235,9 @@ type ReadLog struct {
 	Limit       int
 	Count       bool // they are only counted; the answer says so too
 }
+
+// ReadParked asks what is parked of a foreign stream. Answer with ParkedRead.
+type ReadParked struct{ Stream chat.StreamID }
 
 // Renew asks for Store.Renew and, whatever it answers, Store.Nodes. Answer with Renewed.
 type Renew struct{ Until, Low chat.HLC }
@@ -312,20 +330,21 @@ type Alarm struct {
 	Buried bool
 }
 
-func (Write) output()     {}
-func (Send) output()      {}
-func (ReadLog) output()   {}
-func (Renew) output()     {}
-func (Adopt) output()     {}
-func (Left) output()      {}
-func (Review) output()    {}
-func (Look) output()      {}
-func (Prove) output()     {}
-func (LifeOver) output()  {}
-func (Submitted) output() {}
-func (ZoneAcked) output() {}
-func (Visible) output()   {}
-func (Alarm) output()     {}
+func (Write) output()      {}
+func (Send) output()       {}
+func (ReadLog) output()    {}
+func (ReadParked) output() {}
+func (Renew) output()      {}
+func (Adopt) output()      {}
+func (Left) output()       {}
+func (Review) output()     {}
+func (Look) output()       {}
+func (Prove) output()      {}
+func (LifeOver) output()   {}
+func (Submitted) output()  {}
+func (ZoneAcked) output()  {}
+func (Visible) output()    {}
+func (Alarm) output()      {}
 
 // Marks are the two positions of a resume cursor.
 type Marks struct {

@@ -117,6 +117,7 @@ func New(cfg Config, restored Restored) *Core {
 			p.inbound(row.Stream).restore(row, cfg.Lease > 0)
 		}
 	}
+	c.meetParked(restored.Parked)
 	return c
 }
 
@@ -154,6 +155,8 @@ func (c *Core) handle(now time.Time, in Input) {
 		c.received(now, in)
 	case LogRead:
 		c.logRead(now, in)
+	case ParkedRead:
+		c.parkedRead(now, in)
 	case Renewed:
 		c.renewed(now, in)
 	case Adopted:
@@ -195,6 +198,9 @@ func (c *Core) tick(now time.Time) {
 	for _, r := range c.order {
 		p := c.peers[r]
 		c.drainPeer(now, p)
+		for _, s := range p.known() {
+			c.tickParked(now, p, s)
+		}
 		c.tickReceiver(now, p)
 		for _, o := range p.outbounds() {
 			c.tickSender(now, p, o)

@@ -29,8 +29,11 @@ func (r *rig) step(in Input) []Output { return r.core.Step(r.now, in) }
 // settle answers the writes of outs as done, and those that come of it; it gives all outputs.
 func (r *rig) settle(outs []Output) []Output {
 	for i := 0; i < len(outs); i++ {
-		if w, ok := outs[i].(Write); ok {
-			outs = append(outs, r.step(Written{Write: w.ID})...)
+		switch out := outs[i].(type) {
+		case Write:
+			outs = append(outs, r.step(Written{Write: out.ID})...)
+		case ReadParked:
+			outs = append(outs, r.step(ParkedRead{Stream: out.Stream})...)
 		}
 	}
 	return outs
@@ -204,27 +207,6 @@ func TestForgedOps(t *testing.T) {
 		if len(w[0].Batch.Accounts)+len(w[0].Batch.Blocks)+len(w[0].Batch.Marks)+len(w[0].Batch.Sessions)+len(w[0].Batch.Claims) > 0 {
 			t.Errorf("%s: planted %+v", name, w[0].Batch)
 		}
-	}
-}
-
-// An op ahead of the clock waits, and holds its watermark; it is applied once the clock has come up, and never refused.
-func TestAheadOfTheClockWaits(t *testing.T) {
-	r := newRig(t, "eu", Restored{})
-	op := testMessage("us", 1, chat.HLCFromTime(testStart.Add(2*time.Second)), 1, "x")
-	outs := r.step(Received{Peer: chat.NodeRef{Region: "us", Node: "n1"}, Frame: Frame{Kind: FrameBatch, Stream: op.Stream, UpTo: 1, Watermark: op.Time, Ops: []chat.Op{op}}})
-	if len(only[Write](outs)) != 0 || len(only[Alarm](outs)) != 1 {
-		t.Fatalf("ahead of the clock: %+v", outs)
-	}
-	if o := r.core.Origins(r.now); len(o) != 1 || o[0].Watermark != 0 || o[0].Queued != 1 {
-		t.Fatalf("origins %+v", o)
-	}
-	r.now = r.now.Add(2 * time.Second)
-	r.settle(r.step(Tick{}))
-	if o := r.core.Origins(r.now); o[0].Watermark != op.Time || o[0].Seq != 1 {
-		t.Fatalf("origins %+v", o)
-	}
-	if m := r.core.Marks(r.now); m.Local <= op.Time {
-		t.Fatalf("the op does not push the clock: %+v", m)
 	}
 }
 

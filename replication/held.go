@@ -185,6 +185,9 @@ func (c *Core) oldestWaiting(now time.Time) time.Time {
 			if len(s.queue) > 0 && s.queue[0].since.Before(oldest) {
 				oldest = s.queue[0].since
 			}
+			if len(s.parking.due) > 0 && s.parking.dueAt.Before(oldest) {
+				oldest = s.parking.dueAt
+			}
 		}
 	}
 	return oldest

@@ -79,7 +79,7 @@ func concerns(op *chat.Op, region chat.Region) bool { return slices.Contains(op.
 
 // size estimates what an op takes in a frame, in bytes.
 func size(op *chat.Op) int {
-	bytes := 256 + len(op.Body) + 48*max(0, len(op.Owners)-2)
+	bytes := 256 + len(op.Body) + len(op.Unknown) + 48*max(0, len(op.Owners)-2)
 	if op.Rows != nil {
 		bytes += rowsSize(op.Rows)
 	}

@@ -59,7 +59,7 @@ func (c *Core) livesTold(p *peer, f *Frame) {
 		p.inbound(id)
 		for _, s := range p.known() {
 			if s.id.Node == id.Node && s.id.Incarnation < id.Incarnation && !slices.Contains(f.Lives, s.id) {
-				s.end() // who knows the later life would name the earlier one if anything of it were missing here
+				c.endStream(s) // who knows the later life would name the earlier one if anything of it were missing here
 			}
 		}
 	}
@@ -142,6 +142,9 @@ func (c *Core) inspect(now time.Time, p *peer, f *Frame, op *chat.Op, last uint6
 	case !hashed(op):
 		return bad(chat.CodeInvalid, "the body is not the one that was hashed")
 	}
+	if op.Kind != 0 && !knownKind(op.Kind) {
+		return c.inspectUnknown(p, op)
+	}
 	if detail := malformed(op); detail != "" {
 		return bad(chat.CodeInvalid, detail)
 	}
@@ -196,6 +199,9 @@ type draft struct {
 	messages  []reviewItem
 	words     []chat.Op // of the region, about what it refused
 	own       []*ownOp  // words to the region, about what is refused here
+	parked    []chat.ParkedRow
+	unparked  []chat.ParkedRow
+	unparks   map[place]bool // of unparked
 	low       chat.HLC
 	taken     int
 }
@@ -204,21 +210,22 @@ type draft struct {
 // the same batch as the ops, and must not become durable before an earlier batch. What piles up meanwhile makes the next
 // batch bigger.
 func (c *Core) drain(now time.Time, p *peer, s *inStream) {
-	if s.applying || len(s.queue) == 0 || !c.mayStamp(now) {
+	if s.applying || s.idle() || !c.mayStamp(now) {
 		return
 	}
 	d := &draft{batch: &chat.Batch{}, upTo: s.durable}
-	for len(s.queue) > 0 && c.take(now, p, s, d) {
+	for c.takeDue(now, p, s, d) && len(s.queue) > 0 && c.take(now, p, s, d) {
 	}
 	if d.taken == 0 {
 		c.settleEmpty(s, d)
 		return
 	}
-	applied := append(p.unstored(s), chat.AppliedRow{Stream: s.id, Seq: d.upTo, Watermark: max(s.watermark, s.next, d.watermark)})
+	mark := s.capped(max(s.heard, d.watermark), c.takesOut(d))
+	applied := append(p.unstored(s), chat.AppliedRow{Stream: s.id, Seq: d.upTo, Watermark: max(s.watermark, s.next, mark)})
 	if d.low == 0 {
-		d.low = c.clock.Next(now) // only dead letters
+		d.low = c.clock.Next(now) // only dead letters, or what is parked
 	}
-	s.applying = true
+	s.applying, s.parking.applied = true, s.parking.applied || len(d.unparked) > 0
 	s.unpassed++
 	w := &write{batch: d.batch, low: d.low}
 	w.settle = func(now time.Time, err error) {
@@ -232,7 +239,12 @@ func (c *Core) drain(now time.Time, p *peer, s *inStream) {
 	if len(ofGroups(d.ops)) > 0 || len(d.words) > 0 {
 		c.thenLook(w, p, s, applied, d)
 	} else {
-		d.batch.Applied = applied
+		d.batch.Applied, d.batch.Parked, d.batch.Unparked = applied, d.parked, c.takesOut(d).unparked
+		w.passed = func(now time.Time) {
+			c.visible(d.batch.Inbox, d.ops)
+			s.pass()
+			c.parkedShown(now, s, d)
+		}
 	}
 	c.issue(now, w)
 }
@@ -250,33 +262,30 @@ func (c *Core) thenLook(w *write, p *peer, s *inStream, applied []chat.AppliedRo
 		c.hear(now, p, d.words, func(now time.Time, letters []chat.DeadLetterRow) {
 			c.lookIfAny(now, ofGroups(d.ops), func(now time.Time, out []chat.Op) {
 				settle := func(now time.Time, err error) { c.applied(now, p, s, applied, d, err) }
-				c.logAnew(now, &chat.Batch{Applied: applied, DeadLetters: letters}, out, settle, func(time.Time) { s.pass() })
+				end := &chat.Batch{Applied: applied, DeadLetters: letters, Parked: d.parked, Unparked: c.takesOut(d).unparked}
+				c.logAnew(now, end, out, settle, func(now time.Time) {
+					s.pass()
+					c.parkedShown(now, s, d)
+				})
 			})
 		})
 	}
 }
 
 // take moves ops of the first queued frame into d. It returns false when it had to stop: d is full, or the next op waits
-// for another write of the same send or for the clock.
+// for another write of the same send, or for what is parked before it.
 func (c *Core) take(now time.Time, p *peer, s *inStream, d *draft) bool {
 	fr := &s.queue[0]
 	for len(fr.items) > 0 {
 		it := &fr.items[0]
-		if d.taken >= applyOps || it.refused == nil && !c.may(now, p, s, it) {
+		if d.taken >= applyOps || it.refused == nil && !c.takeOne(now, p, s, it, d) {
 			return false
+		}
+		if it.refused != nil {
+			c.bury(now, p, s, it, d)
 		}
 		d.taken++
 		s.queued--
-		switch {
-		case it.refused != nil:
-			c.bury(now, p, s, it, d)
-		case isWord(&it.op):
-			d.words = append(d.words, it.op)
-			d.upTo = max(d.upTo, it.op.Seq)
-		default:
-			c.applyOne(now, p, it, d)
-			d.upTo = max(d.upTo, it.op.Seq)
-		}
 		fr.items = fr.items[1:]
 	}
 	d.upTo = max(d.upTo, fr.upTo)
@@ -285,23 +294,39 @@ func (c *Core) take(now time.Time, p *peer, s *inStream, d *draft) bool {
 	return true
 }
 
-// may says whether the op can be applied now. One ahead of the clock waits, however long: it is never refused for that.
-func (c *Core) may(now time.Time, p *peer, s *inStream, it *inOp) bool {
-	if it.op.Logged > chat.HLCFromTime(now.Add(c.cfg.MaxDrift)) {
-		if !s.warned {
-			s.warned = true
-			c.alarm(Alarm{Code: chat.CodeClockSkew, Peer: p.region, Stream: s.id, Op: it.op.ID, Detail: "the stream waits: its next op is ahead of this node's clock"})
+// takeOne applies the op, or parks it; false when it has to wait.
+func (c *Core) takeOne(now time.Time, p *peer, s *inStream, it *inOp, d *draft) bool {
+	if why := c.unripe(now, s, &it.op, d); why != "" {
+		if !c.park(now, p, s, it, why, d) {
+			return false
 		}
+		d.upTo = max(d.upTo, it.op.Seq)
+		return true
+	}
+	if _, waits := s.parking.first(d); waits || c.busy(&it.op) {
 		return false
 	}
-	s.warned = false
-	return !slices.ContainsFunc(sendKeys(&it.op), c.sends.busy)
+	c.applyOrHear(now, p, it, d)
+	d.upTo = max(d.upTo, it.op.Seq)
+	return true
 }
+
+// applyOrHear adds to the draft an op, or a word about one.
+func (c *Core) applyOrHear(now time.Time, p *peer, it *inOp, d *draft) {
+	if isWord(&it.op) {
+		d.words = append(d.words, it.op)
+		return
+	}
+	c.applyOne(now, p, it, d)
+}
+
+// busy says whether another write of a send that op is, or brings, is under way.
+func (c *Core) busy(op *chat.Op) bool { return slices.ContainsFunc(sendKeys(op), c.sends.busy) }
 
 // applyOne adds an op to the draft. The clock is pushed past the op's time before the arrival is stamped: so everything
 // that a client has not seen lies after its cursor's global time, in every region's inbox log.
 func (c *Core) applyOne(now time.Time, p *peer, it *inOp, d *draft) {
-	// It cannot be refused: may has checked the drift.
+	// It cannot be refused: what is early is parked.
 	_ = c.clock.Observe(now, it.op.Logged)
 	arrival := c.clock.Next(now)
 	if d.low == 0 {
@@ -331,7 +356,7 @@ func (c *Core) applyOne(now time.Time, p *peer, it *inOp, d *draft) {
 func (c *Core) settleEmpty(s *inStream, d *draft) {
 	moved := d.upTo > s.durable
 	s.durable = max(s.durable, d.upTo)
-	s.next = max(s.next, d.watermark)
+	s.hear(d.watermark)
 	s.settleMark()
 	if moved {
 		c.ack(s)
@@ -370,6 +395,7 @@ func (c *Core) stored(now time.Time, d *draft, err error) {
 // applied settles the write that moves the position of a stream.
 func (c *Core) applied(now time.Time, p *peer, s *inStream, rows []chat.AppliedRow, d *draft, err error) {
 	s.applying = false
+	c.parkedWritten(now, s, d, err)
 	if err != nil {
 		s.pass()
 		s.forgetQueue()
@@ -378,10 +404,13 @@ func (c *Core) applied(now time.Time, p *peer, s *inStream, rows []chat.AppliedR
 		c.alarm(Alarm{Code: chat.CodeOf(err), Peer: p.region, Stream: s.id, Detail: "cannot apply: " + err.Error()})
 		return
 	}
+	moved := d.upTo > s.durable
 	s.durable = max(s.durable, d.upTo)
-	s.next = max(s.next, d.watermark)
+	s.hear(d.watermark)
 	for _, row := range rows {
 		p.inbound(row.Stream).stored = true
 	}
-	c.ack(s)
+	if moved {
+		c.ack(s)
+	}
 }

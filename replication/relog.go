@@ -24,13 +24,15 @@ func (c *Core) relog(now time.Time, r *relogged) {
 
 // runRelogs enters what waits to be logged anew. What could not be written waits for the next tick.
 func (c *Core) runRelogs(now time.Time) {
+	var early []*relogged // another node of this region received it, by another clock, or it is parked
 	for len(c.relogs) > 0 && c.mayStamp(now) && !c.ahead(now) {
 		r := c.relogs[0]
 		op := r.op
-		if c.clock.Observe(now, op.Logged) != nil {
-			return // another node of this region received it, by another clock
-		}
 		c.relogs = c.relogs[1:]
+		if c.clock.Observe(now, op.Logged) != nil {
+			early = append(early, r)
+			continue
+		}
 		op.Logged = c.clock.Next(now)
 		c.enter(now, op, r.known, func(now time.Time, entered chat.Op, err error) {
 			if err != nil {
@@ -47,4 +49,5 @@ func (c *Core) runRelogs(now time.Time) {
 			c.review(now, items, func(time.Time, []chat.MessageID) {})
 		})
 	}
+	c.relogs = append(early, c.relogs...)
 }

@@ -36,6 +36,8 @@ type OriginStatus struct {
 	Age time.Duration
 	// Queued ops are received and not yet applied.
 	Queued int
+	// Parked ops are received and wait for the clock, or for a newer build.
+	Parked int
 }
 
 // Peers gives the relays, by region.
@@ -71,14 +73,15 @@ func (c *Core) Origins(now time.Time) []OriginStatus {
 				continue
 			}
 			list = append(list, OriginStatus{
-				Stream: s.id, Seq: s.durable, Watermark: s.watermark, Age: max(0, now.Sub(s.watermark.Time())), Queued: s.queued,
+				Stream: s.id, Seq: s.durable, Watermark: s.watermark, Age: max(0, now.Sub(s.watermark.Time())), Queued: s.queued, Parked: s.parking.len(),
 			})
 		}
 	}
 	return list
 }
 
-// CaughtUp says that everything which the linked regions originated at or before since is visible here.
+// CaughtUp says that everything which the linked regions originated at or before since is visible here, as far as this build
+// knows the kinds of op.
 func (c *Core) CaughtUp(since chat.HLC) bool {
 	linked := false
 	for _, r := range c.order {
@@ -91,12 +94,17 @@ func (c *Core) CaughtUp(since chat.HLC) bool {
 			return false
 		}
 		for _, s := range p.streams {
-			if s.watermark < since {
+			if s.watermark < since && !s.beyondBuild(since) {
 				return false
 			}
 		}
 	}
 	return linked || len(c.order) == 0
+}
+
+// beyondBuild says that nothing but ops of unknown kinds holds the stream's watermark below since.
+func (s *inStream) beyondBuild(since chat.HLC) bool {
+	return s.heard >= since && len(s.parking.unknown) > 0 && len(s.parking.waiting) == 0 && s.unpassed == 0
 }
 
 // Submits counts the submits that are not answered yet.

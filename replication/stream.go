@@ -21,14 +21,15 @@ type inStream struct {
 	claim    chat.AppliedRow // the store's word when the node started
 	// watermark: every op of the stream for this region at or before it is durable and covered by this node's low mark. next
 	// becomes watermark when the last apply write has passed.
-	watermark, next chat.HLC
-	covers          covers
-	queue           []inFrame
-	queued          int // ops in queue
-	applying        bool
-	opening         bool // a position is due
-	unpassed        int  // apply writes that have not passed
-	warned          bool // the alarm about an op ahead of the clock was given for the head of the queue
+	// heard is what the origin told; what is parked holds the two others below it.
+	watermark, next, heard chat.HLC
+	covers                 covers
+	queue                  []inFrame
+	queued                 int // ops in queue
+	applying               bool
+	opening                bool // a position is due
+	unpassed               int  // apply writes that have not passed
+	parking                parking
 
 	heardAt time.Time
 	askedAt time.Time
@@ -78,9 +79,9 @@ func (s *inStream) settleMark() {
 	}
 }
 
-// end notes that the stream gets nothing more and that this region has all of it.
+// end notes that the stream gets nothing more and that this region has all of it, be it parked.
 func (s *inStream) end() {
-	s.next = endOfStream
+	s.hear(endOfStream)
 	s.settleMark()
 }
 

@@ -26,7 +26,7 @@ func (s *inStream) believe() {
 		s.forgetQueue()
 	}
 	s.watermark = max(s.watermark, s.claim.Watermark)
-	s.next = max(s.next, s.watermark)
+	s.next, s.heard = max(s.next, s.watermark), max(s.heard, s.watermark)
 }
 
 // settledStreams says that this node knows where foreign streams stand: it has the store alone, or it takes part, and until then has
@@ -59,12 +59,15 @@ func (c *Core) opened(now time.Time, p *peer, in *Received) {
 }
 
 // takeOver states the position of a stream that was opened here, as soon as this node's low mark covers what another node has
-// shown of it: a watermark that comes next speaks of that too.
+// shown of it: a watermark that comes next speaks of that too. What that one has parked of it is asked of the store before.
 func (c *Core) takeOver(now time.Time, s *inStream) {
 	if !c.settledStreams(now) {
 		return
 	}
 	if s.told > s.durable {
+		if !s.knowsParked() {
+			return // the next tick asks
+		}
 		if c.clock.Observe(now, s.toldLow) != nil || c.low(now) < s.toldLow {
 			return // the next tick tries again
 		}

@@ -58,7 +58,7 @@ func TestTakesStreamOver(t *testing.T) {
 		t.Fatalf("%d writes", len(writes))
 	}
 	r.tell(5, chat.HLCFromTime(r.now.Add(450*time.Millisecond)), chat.HLCFromTime(r.now))
-	if got := positions(append(r.open(), r.step(Tick{})...)); len(got) != 0 {
+	if got := positions(append(r.open(), r.settle(r.step(Tick{}))...)); len(got) != 0 {
 		t.Fatalf("position %v while an older write is under way here", got)
 	}
 	outs := r.settle(r.step(Written{Write: writes[0].ID}))
@@ -90,7 +90,7 @@ func TestBelievesTheOthers(t *testing.T) {
 			t.Fatalf("%s: the watermark %s is believed before the node takes part", name, mark.Time())
 		}
 		r.now = r.now.Add(time.Second)
-		if got := positions(r.step(Tick{})); len(got) != 1 || got[0] != want {
+		if got := positions(r.settle(r.step(Tick{}))); len(got) != 1 || got[0] != want {
 			t.Fatalf("%s: position %v, want %d", name, got, want)
 		}
 		if mark := r.core.peers["us"].applied(r.core.low(r.now), r.core.low(r.now)); (mark == late) != (want == 9) {

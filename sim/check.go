@@ -26,6 +26,9 @@ func (w *world) unrest() string {
 		if k := n.core.Submits(); k > 0 {
 			return fmt.Sprintf("%s has %d submits not answered", n.name(), k)
 		}
+		if k := len(n.tables.Parked()); k > 0 {
+			return fmt.Sprintf("%s has %d ops parked", n.name(), k)
+		}
 		if k := n.core.Looks(); k > 0 {
 			return fmt.Sprintf("%s has %d groups to look at", n.name(), k)
 		}

@@ -13,7 +13,7 @@ var coreMutants = []mutant{
 		"	s.enqueue(fr)\n", "	s.enqueue(fr)\n	s.watermark = max(s.watermark, fr.watermark)\n",
 	}},
 	{"watermark when durable, though Local does not cover it", 10, "replication/receiver.go", []string{
-		"	s.next = max(s.next, d.watermark)\n	for _, row", "	s.next = max(s.next, d.watermark)\n	s.watermark = s.next\n	for _, row",
+		"	s.hear(d.watermark)\n	for _, row", "	s.hear(d.watermark)\n	s.watermark = s.next\n	for _, row",
 	}},
 	{"cursor = largest arrival seen", 10, "replication/cursor.go", []string{
 		"		r.after = max(r.after, rows[i].Arrival)\n", "		r.after = max(r.after, rows[i].Arrival)\n		r.global = r.after\n",
@@ -26,7 +26,7 @@ var coreMutants = []mutant{
 	{"the largest id wins", 3, "replication/apply.go", []string{"id.Compare(winner) < 0", "id.Compare(winner) > 0"}},
 	{"after ignored", 45, "replication/submit.go", []string{"	if h.in.Previous != chat.NoClient {", "	if false {"}},
 	{"zone ack when the frame left", 2, "replication/sender.go", []string{"	o.sent, o.sentAt = upTo, now\n", "	o.sent, o.sentAt = upTo, now\n	c.zoneAcked(now, o.log.stream, p.region, upTo)\n"}},
-	{"two applies of one stream under way", 25, "replication/receiver.go", []string{"	if s.applying || len(s.queue) == 0 || ", "	if len(s.queue) == 0 || "}},
+	{"two applies of one stream under way", 25, "replication/receiver.go", []string{"	if s.applying || s.idle() || ", "	if s.idle() || "}},
 	{"two writes of one send under way", 43, "replication/held.go", []string{"	return ok && st.busy\n", "	return ok && st.busy && false\n"}},
 	{"a failure after doubt settles", 7, "replication/writes.go", []string{"(w.doubtful || chat.CodeOf(in.Err) == chat.CodeUnknownOutcome)", "chat.CodeOf(in.Err) == chat.CodeUnknownOutcome"}},
 	{"unknown outcome taken for failed", 7, "replication/writes.go", []string{"	if in.Err != nil && (w.doubtful", "	if false && (w.doubtful"}},

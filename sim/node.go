@@ -83,7 +83,7 @@ func (n *node) boot() {
 	n.core = replication.New(cfg, replication.Restored{
 		Identity: id, Applied: n.tables.Applied(), Lives: n.tables.Nodes(), HandedOn: n.handedOn(),
 		Positions: n.tables.Positions(chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation}),
-		Last:      n.lastOps(id),
+		Last:      n.lastOps(id), Parked: n.tables.Parked(),
 	})
 	n.w.note(n.name(), "boot, last seq %d", id.LastSeq)
 	n.later(0, n.ticking)
@@ -170,6 +170,8 @@ func (n *node) carryOut(outs []replication.Output) {
 			n.w.sendFrame(n, out)
 		case replication.ReadLog:
 			n.readLog(out)
+		case replication.ReadParked:
+			n.readParked(out)
 		case replication.Renew:
 			n.renew(out)
 		case replication.Adopt:
@@ -334,15 +336,25 @@ func (n *node) readLog(out replication.ReadLog) {
 func (n *node) received(peer chat.NodeRef, f replication.Frame) {
 	known := map[int][]chat.RetryRow{}
 	for i := range f.Ops {
-		if op := &f.Ops[i]; op.Kind == chat.OpMessage {
-			known[i] = n.tables.Retries(op.Author.ID, op.Client)
-		} else if op.Kind == chat.OpRows {
-			for _, row := range op.Rows.Messages {
-				known[i] = append(known[i], n.tables.Retries(row.Sender, row.Client)...)
-			}
+		if rows := n.retries(&f.Ops[i]); len(rows) > 0 {
+			known[i] = rows
 		}
 	}
 	n.step(replication.Received{Peer: peer, Frame: f, Known: known})
+}
+
+// retries gives the stored retry rows of the sends that op is, or brings.
+func (n *node) retries(op *chat.Op) (rows []chat.RetryRow) {
+	switch op.Kind {
+	case chat.OpMessage:
+		return n.tables.Retries(op.Author.ID, op.Client)
+	case chat.OpRows:
+		for i := range op.Rows.Messages {
+			row := &op.Rows.Messages[i]
+			rows = append(rows, n.tables.Retries(row.Sender, row.Client)...)
+		}
+	}
+	return rows
 }
 
 // submit gives the core an op; done is told the answer, zoned (if set) the zone's.
@@ -356,12 +368,12 @@ func (n *node) submit(in replication.Submit, done func(replication.Submitted), z
 	n.step(in)
 }
 
-// durableIn counts the regions of zone where the send is durable as owner's message, or as an alias of it. A lost one counts:
-// it had the send on its disk.
+// durableIn counts the regions of zone where the send is durable as owner's message, as an alias of it, or parked. A lost one
+// counts: it had the send on its disk.
 func (w *world) durableIn(zone chat.Zone, s *send) int {
 	count := 0
 	for _, n := range w.sites {
-		if w.topology.InZone(n.region, zone) && len(n.tables.Retries(s.from.user.id, s.client)) > 0 {
+		if w.topology.InZone(n.region, zone) && (len(n.tables.Retries(s.from.user.id, s.client)) > 0 || n.parks(s)) {
 			count++
 		}
 	}

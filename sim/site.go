@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"meridian/chat"
@@ -61,9 +62,36 @@ func (n *node) adopt(out replication.Adopt) {
 					in.Tail = append(in.Tail, op)
 				}
 			}
+			in.Parked = n.tables.Parked()
 		}
 		n.step(in)
 	})
+}
+
+// readParked asks the store what is parked of a stream.
+func (n *node) readParked(out replication.ReadParked) {
+	n.store(func() {
+		in := replication.ParkedRead{Stream: out.Stream, Rows: n.parked(out.Stream), Known: map[int][]chat.RetryRow{}, High: n.highest()}
+		for i := range in.Rows {
+			if rows := n.retries(&in.Rows[i].Op); len(rows) > 0 {
+				in.Known[i] = rows
+			}
+		}
+		n.step(in)
+	})
+}
+
+// parked gives what is parked of a stream.
+func (n *node) parked(stream chat.StreamID) []chat.ParkedRow {
+	return slices.DeleteFunc(n.tables.Parked(), func(row chat.ParkedRow) bool { return row.Op.Stream != stream })
+}
+
+// highest is the largest high-water mark of the region's nodes.
+func (n *node) highest() (high chat.HLC) {
+	for _, row := range n.tables.Nodes() {
+		high = max(high, row.HighWater)
+	}
+	return high
 }
 
 // lifeOver ends the process; it comes back as a new life.
@@ -87,4 +115,9 @@ func (n *node) review(out replication.Review) {
 		}
 		n.step(in)
 	})
+}
+
+// parks says whether the send waits in the region's store to be applied.
+func (s *site) parks(m *send) bool {
+	return slices.ContainsFunc(s.tables.Parked(), func(row chat.ParkedRow) bool { return row.Op.Client == m.client })
 }

@@ -141,6 +141,8 @@ func (s *Service) carryOut(ctx context.Context, out replication.Output) {
 	case replication.Visible:
 		s.wake(out)
 		s.observeArrivals(out.Ops)
+	case replication.ReadParked:
+		s.readParked(ctx, out)
 	case replication.Renew:
 		s.renew(ctx, out)
 	case replication.Adopt:

@@ -130,8 +130,12 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	parked, err := opt.Store.Parked(ctx)
+	if err != nil {
+		return nil, err
+	}
 	core := replication.New(opt.Core, replication.Restored{
-		Identity: identity, Positions: positions, Applied: applied, Last: last, Lives: lives, HandedOn: handed,
+		Identity: identity, Positions: positions, Applied: applied, Last: last, Lives: lives, HandedOn: handed, Parked: parked,
 	})
 	s := &Service{
 		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater, opt.Core.Lease > 0), inputs: newMailbox(),

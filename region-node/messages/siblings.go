@@ -2,6 +2,7 @@ package messages
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"meridian/chat"
@@ -45,6 +46,9 @@ func (s *Service) adopt(ctx context.Context, out replication.Adopt) {
 		if in.Positions, in.Err = s.opt.Store.Positions(ctx, out.Life); in.Err == nil {
 			in.Tail, in.Err = s.tailOf(ctx, in.Row)
 		}
+		if in.Err == nil {
+			in.Parked, in.Err = s.opt.Store.Parked(ctx)
+		}
 		s.opt.Log.Warn("op log adopted", "life", out.Life, "last", in.Row.LastSeq, "tail", len(in.Tail), "err", in.Err)
 		s.opt.Metrics.Count("op_logs_adopted_total")
 		return in
@@ -74,6 +78,40 @@ func (s *Service) tailOf(ctx context.Context, row chat.NodeRow) ([]chat.Op, erro
 		upTo = after
 	}
 	return tail, nil
+}
+
+// readParked asks the store what is parked of a stream, and what it knows of the sends in it.
+func (s *Service) readParked(ctx context.Context, out replication.ReadParked) {
+	s.beside(func() replication.Input {
+		in := replication.ParkedRead{Stream: out.Stream, Known: make(map[int][]chat.RetryRow)}
+		if in.Rows, in.High, in.Err = s.parked(ctx, out.Stream); in.Err != nil {
+			return in
+		}
+		for i := range in.Rows {
+			rows, err := s.retries(ctx, &in.Rows[i].Op)
+			if err != nil {
+				in.Err = err
+				return in
+			}
+			if len(rows) > 0 {
+				in.Known[i] = rows
+			}
+		}
+		return in
+	})
+}
+
+// parked gives what is parked of a stream, and then the largest high-water mark of the region's nodes.
+func (s *Service) parked(ctx context.Context, stream chat.StreamID) (rows []chat.ParkedRow, high chat.HLC, err error) {
+	if rows, err = s.opt.Store.Parked(ctx); err != nil {
+		return nil, 0, err
+	}
+	rows = slices.DeleteFunc(rows, func(row chat.ParkedRow) bool { return row.Op.Stream != stream })
+	nodes, err := s.opt.Store.Nodes(ctx)
+	for _, node := range nodes {
+		high = max(high, node.HighWater)
+	}
+	return rows, high, err
 }
 
 // review reads what other nodes may have written at the same time.

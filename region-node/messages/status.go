@@ -40,6 +40,8 @@ type AppliedStatus struct {
 	Seq        uint64  `json:"applied_seq"`
 	AgeSeconds float64 `json:"watermark_age_seconds"`
 	Queued     int     `json:"queued"`
+	// Parked ops of the region's streams wait for this node's clock, or for a newer build.
+	Parked int `json:"parked"`
 }
 
 // statusEvery is how often the status is gathered.
@@ -100,9 +102,14 @@ func (s *Service) publishStatus() {
 	for _, p := range s.core.Peers(now) {
 		st.To[p.Region] = s.relayStatus(p, now)
 	}
+	parked := make(map[chat.Region]int)
 	for _, o := range s.core.Origins(now) {
-		st.From[o.Stream.Region] = AppliedStatus{Seq: o.Seq, AgeSeconds: o.Age.Seconds(), Queued: o.Queued}
+		parked[o.Stream.Region] += o.Parked
+		st.From[o.Stream.Region] = AppliedStatus{Seq: o.Seq, AgeSeconds: o.Age.Seconds(), Queued: o.Queued, Parked: parked[o.Stream.Region]}
 		s.opt.Metrics.Set("stable_time_age_seconds", o.Age.Seconds(), string(o.Stream.Region))
+	}
+	for region := range st.To {
+		s.opt.Metrics.Set("relay_parked", float64(parked[region]), string(region))
 	}
 	s.opt.Metrics.Set("in_flight_ops", float64(st.InFlight))
 	s.status.Store(&st)
