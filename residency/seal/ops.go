@@ -1,7 +1,9 @@
 package seal
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"slices"
 
 	"meridian/chat"
@@ -14,24 +16,29 @@ type body struct {
 	own    chat.Zone // whose key seals it where this region holds that: the author's home, or the row's OwnerZone
 	text   *[]byte
 	op     *chat.Op
+	fields bool // text is of fields in the codec's encoding, and must stay so
 }
 
-// eachBody calls f for each text in op: its own, and those of the rows that it carries.
+// eachBody calls f for each text in op: its own, those of the rows that it carries, and what a newer version added, which may
+// be a text.
 func eachBody(op *chat.Op, f func(body)) {
 	if len(op.Body) > 0 {
-		f(body{op.ID, op.Author.ID, op.Author.Zone, &op.Body, op})
+		f(body{op.ID, op.Author.ID, op.Author.Zone, &op.Body, op, false})
+	}
+	if len(op.Unknown) > 0 {
+		f(body{op.ID, op.Author.ID, op.Author.Zone, &op.Unknown, op, true})
 	}
 	if op.Rows == nil {
 		return
 	}
 	for i := range op.Rows.Messages {
 		if m := &op.Rows.Messages[i]; len(m.Body) > 0 {
-			f(body{m.ID, m.Sender, m.OwnerZone, &m.Body, op})
+			f(body{m.ID, m.Sender, m.OwnerZone, &m.Body, op, false})
 		}
 	}
 	for i := range op.Rows.Changes {
 		if c := &op.Rows.Changes[i]; len(c.Body) > 0 {
-			f(body{c.Op, c.User, c.OwnerZone, &c.Body, op})
+			f(body{c.Op, c.User, c.OwnerZone, &c.Body, op, false})
 		}
 	}
 }
@@ -75,15 +82,45 @@ func (s *Sealer) sealOp(ctx context.Context, op *chat.Op) (err error) {
 func (s *Sealer) sealBody(ctx context.Context, b body) ([]byte, error) {
 	zone := s.under(b)
 	sealed, err := s.Seal(ctx, b.id, b.author, zone, *b.text)
-	if err != nil || zone == b.own {
-		return sealed, err
+	if err != nil {
+		return nil, err
 	}
-	return slices.Concat([]byte{formatZone, byte(len(zone))}, []byte(zone), sealed), nil
+	if zone != b.own {
+		sealed = slices.Concat([]byte{formatZone, byte(len(zone))}, []byte(zone), sealed)
+	}
+	if b.fields {
+		return slices.Concat(sealedField, binary.AppendUvarint(nil, uint64(len(sealed))), sealed), nil
+	}
+	return sealed, nil
+}
+
+// sealedField begins the one field that unknown fields become at rest: number 1000 of message Op, which proto/backbone.proto
+// keeps free for that.
+var sealedField = []byte{0xc2, 0x3e}
+
+// sealedFields takes out what sealBody put into a field; ok is false for fields that are not sealed.
+func sealedFields(v []byte) (sealed []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(v, sealedField)
+	if !ok {
+		return nil, false
+	}
+	size, n := binary.Uvarint(rest)
+	if n <= 0 || size == 0 || size != uint64(len(rest)-n) {
+		return nil, false
+	}
+	return rest[n:], true
 }
 
 // openOp opens the texts of op in place. What does not open since its key is destroyed becomes nil.
 func (s *Sealer) openOp(ctx context.Context, op *chat.Op) (err error) {
 	eachBody(op, func(b body) {
+		if b.fields && err == nil {
+			sealed, ok := sealedFields(*b.text)
+			if !ok {
+				return // written by a version that did not seal them
+			}
+			*b.text = sealed
+		}
 		if err == nil {
 			zone, sealed := sealedUnder(b)
 			*b.text, err = s.opened(ctx, b.id, b.author, zone, sealed)

@@ -231,7 +231,7 @@ func canaryBatch() *chat.Batch {
 	body := []byte("before " + canary + " behind")
 	op := chat.Op{
 		ID: id(1), Kind: chat.OpMessage, Time: id(1).Time(), Stream: chat.StreamID{Region: "eu-west", Node: "n1", Incarnation: 1}, Seq: 1,
-		Author: chat.Owner{ID: ann, Zone: "eu"}, Body: body,
+		Author: chat.Owner{ID: ann, Zone: "eu"}, Body: body, Unknown: body,
 	}
 	rows := op
 	rows.ID, rows.Seq, rows.Kind, rows.Body = id(2), 2, chat.OpRows, nil
@@ -273,7 +273,7 @@ func bodies(t *testing.T, s chat.Store) (texts [][]byte) {
 	if err != nil || len(ops) != 2 {
 		t.Fatalf("%d ops, error %v", len(ops), err)
 	}
-	texts = append(texts, ops[0].Body, ops[1].Rows.Messages[0].Body, ops[1].Rows.Changes[0].Body)
+	texts = append(texts, ops[0].Body, ops[0].Unknown, ops[1].Rows.Messages[0].Body, ops[1].Rows.Changes[0].Body)
 	foreign, err := s.ReadLog(ctx, chat.StreamID{Region: "ap-south", Node: "n1", Incarnation: 1}, 0, 9, "", 10)
 	if err != nil || len(foreign) != 1 {
 		t.Fatalf("%d foreign ops, error %v", len(foreign), err)
@@ -282,7 +282,7 @@ func bodies(t *testing.T, s chat.Store) (texts [][]byte) {
 	if err != nil || len(parked) != 1 {
 		t.Fatalf("%d parked ops, error %v", len(parked), err)
 	}
-	return append(texts, foreign[0].Body, parked[0].Op.Body)
+	return append(texts, foreign[0].Body, foreign[0].Unknown, parked[0].Op.Body, parked[0].Op.Unknown)
 }
 
 // rawCodec puts an op's texts into the log as they are, besides JSON.
@@ -290,7 +290,7 @@ type rawCodec struct{ storetest.JSONCodec }
 
 func (rawCodec) Append(dst []byte, op *chat.Op) []byte {
 	dst = storetest.JSONCodec{}.Append(dst, op)
-	dst = append(append(dst, '\n'), op.Body...)
+	dst = append(append(append(dst, '\n'), op.Body...), op.Unknown...)
 	if op.Rows != nil {
 		dst = append(append(dst, op.Rows.Messages[0].Body...), op.Rows.Changes[0].Body...)
 	}
@@ -389,7 +389,7 @@ func TestErasedAuthor(t *testing.T) {
 		t.Fatalf("rows %+v, error %v", rows, err)
 	}
 	gone := bodies(t, s)
-	for i, want := range []bool{false, true, false, false, true, true, true, true} { // whether the text's zone is world
+	for i, want := range []bool{false, true, false, false, false, true, true, true, true, true, true} { // whether the text's zone is world
 		if bytes.Contains(gone[i], []byte(canary)) != want || !want && gone[i] != nil {
 			t.Fatalf("text %d reads as %q", i, gone[i])
 		}
