@@ -2,6 +2,7 @@ package regionnode_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -16,9 +17,7 @@ import (
 func (c *client) change(t, conversation, message, level string, more map[string]any) map[string]any {
 	c.w.t.Helper()
 	f := map[string]any{"t": t, "client_id": uuid.NewString(), "conversation_id": conversation, "message_id": message}
-	for k, v := range more {
-		f[k] = v
-	}
+	maps.Copy(f, more)
 	c.send(f)
 	return c.expect("ack", func(a map[string]any) bool { return a["client_id"] == f["client_id"] && a["level"] == level })
 }

@@ -2,6 +2,7 @@ package regionnode_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"testing"
 
@@ -35,9 +36,7 @@ func (w *world) remove(r chat.Region, by person, group, username string) (int, m
 func (c *client) write(conversation, text, level string, more map[string]any) map[string]any {
 	c.w.t.Helper()
 	f := map[string]any{"t": "send", "client_id": uuid.NewString(), "to": map[string]string{"conversation": conversation}, "body": map[string]string{"text": text}}
-	for k, v := range more {
-		f[k] = v
-	}
+	maps.Copy(f, more)
 	c.send(f)
 	return c.expect("ack", func(a map[string]any) bool { return a["client_id"] == f["client_id"] && a["level"] == level })
 }

@@ -128,7 +128,7 @@ func (c *Core) applyAnew(now time.Time, ops []chat.Op, done func(error)) {
 					messages = append(messages, reviewItem{op: op})
 				}
 			}
-			c.lookOwn(now, ofGroups(ops))
+			c.lookOwn(ofGroups(ops))
 			c.review(now, messages, func(time.Time, []chat.MessageID) { done(nil) })
 		},
 	})

@@ -1,6 +1,10 @@
 package replication
 
-import "meridian/chat"
+import (
+	"slices"
+
+	"meridian/chat"
+)
 
 // change writes what somebody did to a message, whether the message is here or not: a deletion that overtakes its message
 // must find it deleted when it comes. Which changes count is decided when they are read (View).
@@ -100,7 +104,7 @@ func (a *applier) entry(owner chat.Owner, row chat.InboxRow) {
 
 // messageRows writes messages, each with what its send is known by here.
 func (a *applier) messageRows(r *chat.Rows, known []chat.RetryRow, mine map[chat.UserID]chat.Owner) {
-	all := append(known[:len(known):len(known)], r.Retries...)
+	all := append(slices.Clip(known), r.Retries...)
 	for _, row := range r.Messages {
 		o, ok := mine[row.Owner]
 		if !ok {

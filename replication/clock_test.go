@@ -26,7 +26,12 @@ func TestNothingBeforeTheTimeIsKnown(t *testing.T) {
 	r.now = right.Add(time.Hour)
 	us, gone := chat.NodeRef{Region: "us", Node: "n1"}, chat.NodeRef{Region: "us", Node: "n2"}
 	for _, in := range []Input{
-		Tick{}, PeerUp{Peer: us, Protocol: ProtocolNodes}, r.submit(1, testMessage("", 0, 0, 1, "x"), 0), PeerUp{Peer: gone, Protocol: ProtocolNodes}, PeerDown{Peer: gone}, Tick{},
+		Tick{},
+		PeerUp{Peer: us, Protocol: ProtocolNodes},
+		r.submit(1, testMessage("", 0, 0, 1, "x"), 0),
+		PeerUp{Peer: gone, Protocol: ProtocolNodes},
+		PeerDown{Peer: gone},
+		Tick{},
 		Received{Peer: us, Frame: Frame{Kind: FrameBatch, Stream: chat.StreamID{Region: "us", Node: "n1", Incarnation: 1}, Watermark: chat.HLCFromTime(right)}},
 	} {
 		if outs := r.step(in); len(outs) != 0 {

@@ -53,7 +53,7 @@ func (c *Core) tellHave(now time.Time) {
 }
 
 // haveTold takes a region's word on how far it has the streams of another, which it does not hear.
-func (c *Core) haveTold(now time.Time, p *peer, f *Frame) {
+func (c *Core) haveTold(p *peer, f *Frame) {
 	of, ok := c.peers[f.Stream.Region]
 	if f.Stream.Region == c.cfg.Self {
 		return // it will hear of us again; our streams are relayed
@@ -92,7 +92,7 @@ func (c *Core) readOn(p *peer, stream chat.StreamID, h *handOn) {
 
 // foreignRead takes ops of a foreign stream that a region lacks. Which other ids their sends have here is read before they are
 // logged anew, so that no alias is shown as a message again.
-func (c *Core) foreignRead(now time.Time, p *peer, in LogRead) {
+func (c *Core) foreignRead(p *peer, in LogRead) {
 	h := p.handOn(in.Stream)
 	if !h.busy || h.left > 0 {
 		return

@@ -84,7 +84,7 @@ func ofGroups(ops []chat.Op) []chat.Op {
 }
 
 // look looks at the groups that ops, which are durable, concern. done gets what is to be logged anew.
-func (c *Core) look(now time.Time, ops []chat.Op, done func(now time.Time, out []chat.Op)) {
+func (c *Core) look(ops []chat.Op, done func(now time.Time, out []chat.Op)) {
 	c.lastLook++
 	l := &look{id: c.lastLook, ops: ops}
 	l.done = func(now time.Time, out []chat.Op) {
@@ -101,11 +101,11 @@ func (c *Core) lookIfAny(now time.Time, ops []chat.Op, done func(now time.Time, 
 		done(now, nil)
 		return
 	}
-	c.look(now, ops, done)
+	c.look(ops, done)
 }
 
 // lookOwn looks at ops of the own stream; a failure has it done again.
-func (c *Core) lookOwn(now time.Time, ops []chat.Op) {
+func (c *Core) lookOwn(ops []chat.Op) {
 	if len(ops) == 0 {
 		return
 	}
@@ -234,7 +234,7 @@ func lately(restored Restored) []chat.Op {
 
 // tickLooks begins failed looks anew, and at first those that a crash cut off.
 func (c *Core) tickLooks(now time.Time) {
-	c.lookOwn(now, c.restored)
+	c.lookOwn(c.restored)
 	c.restored = nil
 	for _, id := range sortedKeys(c.looks) {
 		if l := c.looks[id]; !l.redoAt.IsZero() && !now.Before(l.redoAt) {

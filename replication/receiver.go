@@ -23,7 +23,7 @@ func (c *Core) received(now time.Time, in Received) {
 	p.hears(now)
 	switch f := &in.Frame; f.Kind {
 	case FrameHave:
-		c.haveTold(now, p, f)
+		c.haveTold(p, f)
 	case FrameBatch:
 		c.batch(now, p, in)
 	case FramePosition:

@@ -15,7 +15,7 @@ func (c *Core) position(now time.Time, p *peer, from chat.NodeRef, f *Frame) {
 	}
 	o, upTo := p.out[f.Stream], f.UpTo
 	if o == nil && p.links[from.Node] < ProtocolNodes {
-		o, upTo = c.positionOfOld(p, f)
+		o, upTo = c.positionOfOld(p, f), 0
 	}
 	if o == nil || o.via != "" && o.via != from.Node || !c.plausible(p, o, f) {
 		return
@@ -30,17 +30,17 @@ func (c *Core) position(now time.Time, p *peer, from chat.NodeRef, f *Frame) {
 
 // positionOfOld finds what a region of version 1 means that names a stream we do not relay: it states all the lives that it
 // knows, and where it knows none of ours, none at all. What it does not know begins at its beginning.
-func (c *Core) positionOfOld(p *peer, f *Frame) (*outbound, uint64) {
+func (c *Core) positionOfOld(p *peer, f *Frame) *outbound {
 	o := p.out[c.stream]
 	switch {
 	case f.Stream.Node == c.cfg.Node && f.Stream.Incarnation > c.stream.Incarnation:
 		c.needLife(p, f)
-		return nil, 0
+		return nil
 	case o.ready:
-		return nil, 0 // of an earlier life, beside the one that counts
+		return nil // of an earlier life, beside the one that counts
 	}
 	f.UpTo = 0
-	return o, 0
+	return o
 }
 
 // acked is the receiver's word that it is durable up to f.UpTo.
@@ -191,7 +191,7 @@ func (c *Core) logRead(now time.Time, in LogRead) {
 		return
 	}
 	if in.Stream.Region != c.cfg.Self {
-		c.foreignRead(now, p, in)
+		c.foreignRead(p, in)
 		return
 	}
 	if o := p.out[in.Stream]; o != nil && o.reading && in.After == o.readFrom {

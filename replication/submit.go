@@ -256,7 +256,7 @@ func (c *Core) enter(now time.Time, op chat.Op, known []chat.RetryRow, done func
 			c.own.advance(c.cfg.TailOps)
 			done(now, op, err)
 			if err == nil {
-				c.lookOwn(now, ofGroups([]chat.Op{op}))
+				c.lookOwn(ofGroups([]chat.Op{op}))
 			}
 		},
 		passed: func(time.Time) { c.visible(batch.Inbox, []chat.Op{op}) },

@@ -43,7 +43,8 @@ func TestView(t *testing.T) {
 		"an admin's deletion":         {group, one, []chat.ChangeRow{testChange(del, 2, 25, "")}, Viewed{Deleted: true}},
 		"a deletion by no more admin": {group, one, []chat.ChangeRow{testChange(del, 2, 35, "")}, Viewed{Body: []byte("x")}},
 		"reactions": {
-			nil, two, []chat.ChangeRow{testChange(react, 2, 41, "b"), testChange(react, 1, 40, "b"), testChange(react, 2, 44, "a"), testChange(react, 2, 44, "+"), takenBack},
+			nil, two,
+			[]chat.ChangeRow{testChange(react, 2, 41, "b"), testChange(react, 1, 40, "b"), testChange(react, 2, 44, "a"), testChange(react, 2, 44, "+"), takenBack},
 			Viewed{Body: []byte("x"), Reactions: []Reaction{{Emoji: "a", Users: []chat.UserID{two}}, {Emoji: "b", Users: []chat.UserID{one, two}}}},
 		},
 		"done after one's removal":     {group, three, []chat.ChangeRow{testChange(edit, 1, 55, "new"), testChange(react, 2, 45, "+")}, Viewed{Body: []byte("x"), Reactions: []Reaction{{Emoji: "+", Users: []chat.UserID{two}}}}},

@@ -289,8 +289,8 @@ func (w *world) checkAlike() {
 }
 
 // about gathers what a region holds of a person and what does not depend on arrival.
-func (n *site) about(u *user) []any {
-	t := n.tables
+func (s *site) about(u *user) []any {
+	t := s.tables
 	list := []any{t.Contacts(u.id, chat.NoUser, everything), t.Blocks(u.id), t.Conversations(u.id, chat.NoMessage, everything), t.AccountOf(u.id)}
 	_, last := replication.GroupQuery{Since: 1}.Targets(nil, false)
 	for _, conv := range t.Conversations(u.id, chat.NoMessage, everything) {

@@ -250,8 +250,8 @@ func (a *act) shows(c *chat.ChangeRow) bool {
 }
 
 // lacks names what the node does not have of an op, "" when it has all.
-func (n *site) lacks(op *chat.Op, owner chat.Owner) string {
-	t := n.tables
+func (s *site) lacks(op *chat.Op, owner chat.Owner) string {
+	t := s.tables
 	if owner.ID != chat.UserID(op.Conversation) && op.Kind != chat.OpChange {
 		row, ok := t.Conversation(owner.ID, op.Conversation)
 		if (!ok || !row.Group) && (op.Kind != chat.OpMember || op.Member.Role != chat.RoleNone) {

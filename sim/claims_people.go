@@ -190,7 +190,7 @@ func (n *claimsNode) confirm(s *signUp, settle func(claim.Settle)) {
 	n.region.clock = max(n.region.clock+1, chat.HLCFromTime(n.clock()))
 	c := s.claim
 	c.Pending, c.Version = false, n.region.clock
-	durable := func() claim.Result {
+	durable := func() claim.Result { //nolint:unparam // as disk wants it
 		w.note(s.name, n.name, "%s is confirmed", c.Attempt)
 		op := &confirmation{claim: c, at: []*claimsRegion{n.region}}
 		w.ops = append(w.ops, op)
@@ -250,10 +250,10 @@ func (w *claimsWorld) relay(op *confirmation, pause time.Duration) {
 }
 
 // ask looks a name up.
-func (w *claimsWorld) ask(n *claimsNode, name int) *lookUp {
+func (w *claimsWorld) ask(n *claimsNode, name int) {
 	l := &lookUp{name: name, invoked: w.now}
 	if !n.up {
-		return l
+		return
 	}
 	w.lookUps = append(w.lookUps, l)
 	n.later(0, func() {
@@ -270,5 +270,4 @@ func (w *claimsWorld) ask(n *claimsNode, name int) *lookUp {
 		})
 		n.step(claim.Lookup{Token: token, Key: w.names[name]})
 	})
-	return l
 }

@@ -47,12 +47,3 @@ func isGroupMessage(op *chat.Op) bool { return op.Owners[0].ID == chat.UserID(op
 
 // checked counts a check of a promise, whatever it finds.
 func (w *world) checked(promise string) { w.checks[promise]++ }
-
-// total adds up what was counted by kind.
-func total(counts map[string]int) int {
-	sum := 0
-	for _, n := range counts {
-		sum += n
-	}
-	return sum
-}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"meridian/chat"
@@ -210,9 +211,7 @@ func (s *Service) compareOwners(ctx context.Context, q *question) (answer, error
 		if err != nil {
 			return a, err
 		}
-		for id, d := range some {
-			mine[id] = d
-		}
+		maps.Copy(mine, some)
 		if len(rows) > 0 {
 			after = rows[len(rows)-1].ID
 		}

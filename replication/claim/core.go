@@ -44,7 +44,7 @@ func (c *Core) Step(now time.Time, in Input) []Output {
 	case Cancel:
 		c.cancel(now, in)
 	case Lookup:
-		c.lookup(now, in)
+		c.lookup(in)
 	case Done:
 		if then, ok := c.waiting[in.ID]; ok {
 			delete(c.waiting, in.ID)

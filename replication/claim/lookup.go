@@ -9,7 +9,7 @@ import (
 // lookup finds whose a name is: as confirmed here or, where that has not arrived yet, in any region, all of which are asked
 // at once. That it is nobody's is said only when that is certain: a name whose sign-up was answered has entries in a majority
 // of regions, so either a majority has none, or every region answers and none has a confirmed one. Else CodeNoMajority.
-func (c *Core) lookup(now time.Time, in Lookup) {
+func (c *Core) lookup(in Lookup) {
 	answer := func(r Result) { c.emit(Answer{in.Token, r}) }
 	c.storeClaim(in.Key, func(now time.Time, here Result) {
 		if here.Err != nil || here.confirmed() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -525,9 +526,7 @@ func TestChangeEvents(t *testing.T) {
 					"t": kind, "cursor": cursor, "conversation_id": talk, "message_id": first, "client_id": "c", "user": grace,
 					"at": "2026-05-04T10:20:30.123Z",
 				}
-				for k, v := range more {
-					f[k] = v
-				}
+				maps.Copy(f, more)
 				p.send(f)
 			}
 			m := messageFrame(first, "m", "one", "1")

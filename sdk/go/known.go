@@ -62,10 +62,10 @@ func (k *known) note(key sendKey, conversation, id string) (n novelty, was strin
 
 // alias takes in that from is called to. It says whether the application may know from and has not been told: what an
 // earlier run of it was given is not remembered here.
-func (k *known) alias(from, to string, earlier bool) (key sendKey, tell bool) {
+func (k *known) alias(from, to string, earlier bool) (tell bool) {
 	key, ok := k.byID[from]
 	if !ok {
-		return key, earlier
+		return earlier
 	}
 	if _, ok := k.byID[to]; !ok {
 		k.remember(to, key)
@@ -74,7 +74,7 @@ func (k *known) alias(from, to string, earlier bool) (key sendKey, tell bool) {
 	if tell {
 		k.bySend[key] = to
 	}
-	return key, tell
+	return tell
 }
 
 func (k *known) remember(id string, key sendKey) {

@@ -187,7 +187,7 @@ func TestAPI(t *testing.T) {
 // began by itself does not, for nobody was given the old id.
 func TestAliasOfAnEarlierRun(t *testing.T) {
 	for _, earlier := range []bool{true, false} {
-		if _, tell := newKnown().alias("from", "to", earlier); tell != earlier {
+		if tell := newKnown().alias("from", "to", earlier); tell != earlier {
 			t.Errorf("resumed for an earlier run: %v, told: %v", earlier, tell)
 		}
 	}

@@ -209,7 +209,7 @@ func (c *Client) give(m Message, cursor string) {
 
 func (c *Client) onAlias(f *inFrame) {
 	c.mu.Lock()
-	_, tell := c.known.alias(f.From, f.To, c.opt.Resume != "")
+	tell := c.known.alias(f.From, f.To, c.opt.Resume != "")
 	c.mu.Unlock()
 	cursor := c.advance(f.Cursor)
 	if tell {

@@ -3,6 +3,7 @@ package shared
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -58,7 +59,7 @@ func TestGarbageFrames(t *testing.T) {
 		_ = conn.(*net.TCPConn).CloseWrite()
 		_ = conn.SetReadDeadline(time.Now().Add(2 * deadAfter))
 		if _, err := io.Copy(io.Discard, conn); err != nil {
-			if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+			if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
 				t.Fatalf("round %d: the connection did not end", round)
 			}
 		}

@@ -127,7 +127,8 @@ func testMembers(t *testing.T, f Factory) {
 
 	for _, since := range []int{7, 3, 5} {
 		must(t, Commit(s, &chat.Batch{Rows: chat.Rows{GroupZones: []chat.GroupZoneRow{
-			{Conversation: conversation(1), Zone: "world", Since: at(since)}, {Conversation: conversation(1), Zone: "eu", Since: at(since + 10)},
+			{Conversation: conversation(1), Zone: "world", Since: at(since)},
+			{Conversation: conversation(1), Zone: "eu", Since: at(since + 10)},
 			{Conversation: conversation(2), Zone: "in", Since: at(1)},
 		}}}))
 	}

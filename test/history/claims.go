@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -94,12 +95,12 @@ var claimModel = (&porcupine.NondeterministicModel{
 }).ToModel()
 
 func claimWords(ops []porcupine.Operation) string {
-	text := ""
+	var text strings.Builder
 	for _, op := range ops {
 		c := op.Output.(Claim)
 		what := map[ClaimKind]string{ClaimName: "claim", LookUpName: "look-up"}[c.Kind]
 		result := map[Outcome]string{Unknown: "unknown", Acked: "got " + c.User, Failed: "taken"}[c.Outcome]
-		text += fmt.Sprintf("[%s at %s %v–%v: %s] ", what, c.Region, c.Invoked, c.Returned, result)
+		fmt.Fprintf(&text, "[%s at %s %v–%v: %s] ", what, c.Region, c.Invoked, c.Returned, result)
 	}
-	return text
+	return text.String()
 }

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -121,11 +122,7 @@ func (f *Fleet) removed() []history.Removal {
 	defer f.mu.Unlock()
 	var all []history.Removal
 	for _, r := range f.removals {
-		known := map[string]time.Duration{}
-		for node, at := range r.Known {
-			known[node] = at
-		}
-		all = append(all, history.Removal{User: r.User, Group: r.Group, Done: r.Done, Known: known})
+		all = append(all, history.Removal{User: r.User, Group: r.Group, Done: r.Done, Known: maps.Clone(r.Known)})
 	}
 	return all
 }

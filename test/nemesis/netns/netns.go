@@ -40,7 +40,7 @@ func New() (*Net, error) {
 	n := &Net{id: fmt.Sprint(os.Getpid() % 100_000)}
 	n.bridge, n.prefix = "mnb"+n.id, fmt.Sprintf("10.%d", 100+os.Getpid()%100)
 	for _, args := range []string{"link add " + n.bridge + " type bridge", "addr add " + n.Outside().Addr + "/16 dev " + n.bridge, "link set " + n.bridge + " up"} {
-		if err := run("ip", strings.Fields(args)...); err != nil {
+		if err := ip(strings.Fields(args)...); err != nil {
 			n.Close()
 			return nil, err
 		}
@@ -67,7 +67,7 @@ func (n *Net) Host(third, fourth int) (*Host, error) {
 		"-n " + h.ns + " link set " + inside + " up",
 		"-n " + h.ns + " link set lo up",
 	} {
-		if err := run("ip", strings.Fields(args)...); err != nil {
+		if err := ip(strings.Fields(args)...); err != nil {
 			return nil, err
 		}
 	}
@@ -110,9 +110,9 @@ func (n *Net) Heal() error {
 // Close takes the network down; processes that still run on its hosts lose it.
 func (n *Net) Close() {
 	for _, h := range slices.Backward(n.hosts) {
-		_ = run("ip", "netns", "del", h.ns) // with it goes the pair of interfaces
+		_ = ip("netns", "del", h.ns) // with it goes the pair of interfaces
 	}
-	_ = run("ip", "link", "del", n.bridge) // after a failed New it may not be there
+	_ = ip("link", "del", n.bridge) // after a failed New it may not be there
 }
 
 func (h *Host) nft(script string) error {
@@ -121,7 +121,7 @@ func (h *Host) nft(script string) error {
 	return output(cmd)
 }
 
-func run(name string, args ...string) error { return output(exec.Command(name, args...)) }
+func ip(args ...string) error { return output(exec.Command("ip", args...)) }
 
 func output(cmd *exec.Cmd) error {
 	var said bytes.Buffer
