@@ -137,7 +137,7 @@ func (c *Core) inspect(now time.Time, p *peer, f *Frame, op *chat.Op, last uint6
 		return bad(chat.CodeBadFrame, fmt.Sprintf("op %d does not stand in order in (%d, %d] of its stream", op.Seq, f.After, f.UpTo))
 	case op.Time == 0 || op.ID.Time() != op.Time || op.Logged < op.Time:
 		return bad(chat.CodeInvalid, "the op's time is not its id's, or later than its entry into the stream")
-	case op.Kind != chat.OpRows && op.Kind != chat.OpRefused && op.ID != chat.NewMessageID(op.Time, op.Author.ID, op.Client):
+	case op.Kind != chat.OpRows && op.ID != chat.NewMessageID(op.Time, op.Author.ID, op.Client):
 		return bad(chat.CodeInvalid, "the op's id is not that of its author and client")
 	case !hashed(op):
 		return bad(chat.CodeInvalid, "the body is not the one that was hashed")
