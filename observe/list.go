@@ -105,7 +105,8 @@ func relayMetrics() []Metric {
 		{Name: "link_refused_total", Kind: Counter, Help: "Peers and their frames that were refused, by reason or error code.", Labels: []string{"reason"}},
 		{Name: "link_dropped_total", Kind: Counter, Help: "What was not sent since a queue was full or the link down: relay or tell. Relayed ops are sent again.", Labels: []string{"peer", "what"}},
 		{Name: "link_bytes_total", Kind: Counter, Help: "Bytes over the backbone, by direction in or out.", Labels: []string{"peer", "direction"}},
-		{Name: "clock_offset_seconds", Kind: Gauge, Help: "A region's clock minus ours.", Labels: []string{"peer"}},
+		{Name: "clock_offset_seconds", Kind: Gauge, Help: "Another node's clock minus ours.", Labels: []string{"peer"}},
+		{Name: "clock_serves", Kind: Gauge, Help: "1 while the clock is good enough to stamp what people send; 0: they are refused."},
 		{Name: "clock_refused_total", Kind: Counter, Help: "Times refused as too far ahead. Must stay 0."},
 	}
 }

@@ -29,6 +29,7 @@ type Status struct {
 	Nodes   map[string]Peer       `json:"nodes"`
 	Streams messages.Status       `json:"streams"`
 	Zones   map[chat.Zone]ZoneRPO `json:"zones"`
+	Clock   ClockStatus           `json:"clock"`
 	// DeadLetters counts the newest ops that could not be applied, at most 100.
 	DeadLetters int `json:"dead_letters"`
 }
@@ -85,8 +86,8 @@ func (n *Node) Ready(ctx context.Context) error {
 // Status gathers what an operator sees.
 func (n *Node) Status(ctx context.Context) Status {
 	s := Status{
-		Region: n.opt.Region, Node: n.identity.Node, UpFor: n.opt.Now().Sub(n.started).Round(time.Second).String(), Sockets: n.gateway.Count(),
-		Peers: n.Peers(), Nodes: n.Nodes(), Streams: n.messages.Status(), Zones: make(map[chat.Zone]ZoneRPO),
+		Region: n.opt.Region, Node: n.identity.Node, UpFor: n.clock.Now().Sub(n.started).Round(time.Second).String(), Sockets: n.gateway.Count(),
+		Peers: n.Peers(), Nodes: n.Nodes(), Streams: n.messages.Status(), Zones: make(map[chat.Zone]ZoneRPO), Clock: n.clockStatus(),
 	}
 	if err := n.Ready(ctx); err != nil {
 		s.NotReady = err.Error()

@@ -61,9 +61,9 @@ func (n *Node) joinBackbone() error {
 	o := n.opt
 	mesh, err := link.NewMesh(link.Options{
 		Region: o.Region, Node: n.identity.Node, Incarnation: n.identity.Incarnation, Identity: o.Identity, Listener: o.Backbone,
-		Peers: o.Peers, Network: o.Network, DeadAfter: o.Config.Timing.LinkDead, Log: o.Log, Metrics: o.Metrics, Now: o.Now,
+		Peers: o.Peers, Network: o.Network, DeadAfter: o.Config.Timing.LinkDead, Log: o.Log, Metrics: o.Metrics, Clock: n.clock.told,
 		Handlers: link.Handlers{
-			OnUp: n.onUp, OnDown: n.onDown, OnRelay: n.onRelay, OnTell: n.onTell,
+			OnUp: n.onUp, OnDown: n.onDown, OnRelay: n.onRelay, OnTell: n.onTell, OnClock: n.onClock,
 			OnRequest: n.onRequest, OnStream: n.onStream,
 		},
 	})

@@ -63,6 +63,8 @@ type Options struct {
 	// Simulate lets clients claim an address by "as": a local `up` only.
 	Simulate bool
 	Now      func() time.Time
+	// Passed tells what time has really passed, whatever is done to Now's clock; default: the monotonic clock.
+	Passed func() time.Duration
 	// SetClock, if set, makes Now wrong by offset, when an admin call asks for it: in tests of the system only.
 	SetClock func(offset time.Duration)
 	Log      *slog.Logger
@@ -84,6 +86,7 @@ type Node struct {
 	presence *presence.Service
 	backbone *backbone
 	identity chat.Identity
+	clock    *guardedClock
 	over     chan bool
 	verify   *verify.Service
 	rest     http.Handler
@@ -106,9 +109,10 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 		opt: opt, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(), over: make(chan bool, 1),
 		identity: identity, backbone: &backbone{built: make(chan struct{})},
 	}
+	n.clock = newClock(opt, chat.NodeRef{Region: opt.Region, Node: identity.Node}, identity.HighWater)
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.messages, err = messages.New(ctx, messages.Options{
-		Core: n.coreConfig(identity), Store: opt.Store, Link: n.backbone, Now: opt.Now, LifeOver: n.lifeOver, CatchUp: opt.CatchUp, Log: opt.Log, Metrics: opt.Metrics, Tracer: opt.Tracer,
+		Core: n.coreConfig(identity), Store: opt.Store, Link: n.backbone, Now: n.clock.Now, Clock: n.clock, Refusing: n.refusing, LifeOver: n.lifeOver, CatchUp: opt.CatchUp, Log: opt.Log, Metrics: opt.Metrics, Tracer: opt.Tracer,
 	})
 	if err != nil {
 		return nil, err
@@ -118,7 +122,7 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 	}
 	n.buildPeople()
 	n.verify = verify.New(verify.Options{
-		Self: opt.Region, Topology: n.topology, Store: opt.Store, Remote: n.backbone, Submitter: n.messages, Now: opt.Now, Log: opt.Log,
+		Self: opt.Region, Topology: n.topology, Store: opt.Store, Remote: n.backbone, Submitter: n.messages, Now: n.clock.Now, Log: opt.Log,
 	})
 	n.buildEdge(n.identity)
 	return n, nil
@@ -131,7 +135,7 @@ func (n *Node) coreConfig(identity chat.Identity) replication.Config {
 		MaxDrift: t.MaxDrift, Watermark: t.Watermark, Resend: t.Resend,
 		WindowOps: l.RelayWindowOps, WindowBytes: l.RelayWindowBytes, TailOps: l.RelayTailOps,
 		BatchOps: relayBatchOps, BatchBytes: relayBatchBytes, InFlight: l.InFlightOps,
-		Lease: n.lease(), AdoptWait: t.AdoptWait, ForwardAfter: t.ForwardAfter, Remember: n.opt.Config.Retention.Retries,
+		Guarded: true, Lease: n.lease(), AdoptWait: t.AdoptWait, ForwardAfter: t.ForwardAfter, Remember: n.opt.Config.Retention.Retries,
 		OutboxBytes: l.OutboxBytes, OpLogKeep: n.opt.Config.Retention.OpLog,
 	}
 }
@@ -168,15 +172,15 @@ func (n *Node) buildPeople() {
 	o := n.opt
 	n.auth = auth.New(auth.Options{
 		Self: o.Region, Config: o.Config, Keys: o.Keys, DirectoryKey: o.DirectoryKey, Store: o.Store, Submitter: n.messages,
-		Remote: n.backbone, Country: o.Country, Now: o.Now, Metrics: o.Metrics,
+		Remote: n.backbone, Country: o.Country, Now: n.clock.Now, Metrics: o.Metrics,
 		Endpoints: func(z chat.Zone) []chat.Endpoint { return o.Endpoints(n, z, netip.Addr{}) },
 	})
 	n.presence = presence.New(presence.Options{
-		Self: chat.NodeRef{Region: o.Region, Node: n.identity.Node}, Topology: n.topology, Lease: o.Config.Timing.PresenceLease, Tell: n.backbone, Hub: n.messages.Hub(), Now: o.Now,
+		Self: chat.NodeRef{Region: o.Region, Node: n.identity.Node}, Topology: n.topology, Lease: o.Config.Timing.PresenceLease, Tell: n.backbone, Hub: n.messages.Hub(), Now: n.clock.Now,
 	})
 	n.groups = groups.New(groups.Options{
 		Self: o.Region, Limits: o.Config.Limits, Topology: n.topology, Store: o.Store, Submitter: n.messages, Directory: n.auth,
-		Marks: n.messages.Marks, Now: o.Now,
+		Marks: n.messages.Marks, Now: n.clock.Now,
 	})
 	n.messages.Hub().OnStep(func(e messages.Entry) { n.groups.Heard(e.Row.Conversation, e.Row.Arrival) })
 	n.people = people.New(people.Options{
@@ -190,10 +194,10 @@ func (n *Node) buildEdge(identity chat.Identity) {
 		Topology: n.topology, Identity: identity, Limits: o.Config.Limits, Timing: o.Config.Timing, Retention: o.Config.Retention,
 		Store: o.Store, Messages: n.messages, People: n.people, Groups: n.groups, Presence: n.presence, Directory: n.auth, Sessions: n.auth,
 		Endpoints: func(c auth.Claims, addr netip.Addr) []chat.Endpoint { return o.Endpoints(n, c.Zone, addr) },
-		Now:       o.Now, Log: o.Log, Metrics: o.Metrics, Tracer: o.Tracer,
+		Now:       n.clock.Now, Log: o.Log, Metrics: o.Metrics, Tracer: o.Tracer,
 	})
 	n.rest = rest.New(rest.Options{
-		Config: o.Config, Auth: n.auth, People: n.people, Groups: n.groups, Presence: n.presence, Address: n.address, Origin: n.originAllowed, Log: o.Log, Metrics: o.Metrics, Now: o.Now,
+		Config: o.Config, Auth: n.auth, People: n.people, Groups: n.groups, Presence: n.presence, Address: n.address, Origin: n.originAllowed, Log: o.Log, Metrics: o.Metrics, Now: n.clock.Now,
 	})
 	n.edge = edge.New(edge.Options{
 		Self: o.Region, Topology: n.topology, Limits: o.Config.Limits, Timing: o.Config.Timing, Verifier: n.auth.Verifier(),
@@ -292,7 +296,7 @@ func (n *Node) watchStore(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			dropped, err := n.store.Sweep(ctx, chat.HLCFromTime(n.opt.Now()))
+			dropped, err := n.store.Sweep(ctx, chat.HLCFromTime(n.clock.Now()))
 			if err != nil {
 				n.opt.Log.Error("sweep failed", "err", err)
 				continue

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ type world struct {
 	stores  map[chat.Region]chat.Store
 	metrics map[chat.Region]*observe.Metrics
 	keys    *auth.Keyring
+	wrong   map[chat.Region]*atomic.Int64 // how far a region's clock is ahead, in ns
 }
 
 func newWorld(t *testing.T) *world { return newWorldOf(t, func(*config.Config) {}) }
@@ -74,7 +76,7 @@ func prepare(t *testing.T, tweak func(*config.Config)) (*world, map[chat.Region]
 	tweak(cfg)
 	w := &world{
 		t: t, cfg: cfg, net: simnet.New(func(_, _ chat.Region) time.Duration { return 2 * time.Millisecond }),
-		nodes: make(map[chat.Region]*regionnode.Node), stores: make(map[chat.Region]chat.Store), metrics: make(map[chat.Region]*observe.Metrics),
+		nodes: make(map[chat.Region]*regionnode.Node), stores: make(map[chat.Region]chat.Store), metrics: make(map[chat.Region]*observe.Metrics), wrong: make(map[chat.Region]*atomic.Int64),
 	}
 	t.Cleanup(w.net.Close)
 	keys, err := auth.LoadOrCreateZoneKeys(cfg.DataDir, []chat.Zone{"world", "eu", "in"})
@@ -94,6 +96,9 @@ func prepare(t *testing.T, tweak func(*config.Config)) (*world, map[chat.Region]
 		listeners[r.Name] = ls
 		_, err = authority.IssueRegion(r.Name)
 		must(t, err)
+	}
+	for r := range listeners {
+		w.wrong[r] = &atomic.Int64{}
 	}
 	t.Cleanup(func() {
 		for _, n := range w.nodes {
@@ -139,7 +144,9 @@ func (w *world) start(r chat.Region, ls [3]net.Listener, reserve int64) {
 			return out
 		},
 		Address: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
-		Country: func(netip.Addr) string { return "" }, Simulate: true, Now: time.Now, Log: log, Metrics: w.metrics[r], Tracer: &observe.Tracer{},
+		Country: func(netip.Addr) string { return "" }, Simulate: true, Log: log,
+		Now: func() time.Time { return time.Now().Add(time.Duration(w.wrong[r].Load())) }, SetClock: func(d time.Duration) { w.wrong[r].Store(int64(d)) },
+		Metrics: w.metrics[r], Tracer: &observe.Tracer{},
 	})
 	must(w.t, err)
 	must(w.t, node.Start())

@@ -101,6 +101,10 @@ func (g *Gateway) Serve(ctx context.Context, conn Conn, h Hello) {
 		Refuse(conn, &chat.Error{Code: chat.CodeRateLimited, Message: "too many sockets of this user", RetryAfter: 5 * time.Second}, "hello")
 		return
 	}
+	if e := g.opt.Messages.Refusal(); e != nil {
+		Refuse(conn, e, "hello")
+		return
+	}
 	s, err := g.open(ctx, conn, h)
 	if err != nil {
 		Refuse(conn, err, "hello")
@@ -127,6 +131,14 @@ func (g *Gateway) close(s *session) {
 
 // Close ends every socket with code, asking clients to come back elsewhere.
 func (g *Gateway) Close(code int, reason string) {
+	g.closeAll(code, reason)
+	g.marker.close()
+}
+
+// Shed ends every socket, sending clients elsewhere: this node takes nothing from people now, for the reason given.
+func (g *Gateway) Shed(why *chat.Error) { g.closeAll(CloseCode(why.Code), string(why.Code)) }
+
+func (g *Gateway) closeAll(code int, reason string) {
 	g.mu.Lock()
 	open := make([]*session, 0, len(g.sessions))
 	for s := range g.sessions {
@@ -136,7 +148,6 @@ func (g *Gateway) Close(code int, reason string) {
 	for _, s := range open {
 		s.conn.Close(code, reason)
 	}
-	g.marker.close()
 }
 
 // Run re-reads inbox logs now and then, so that a lost wake-up costs latency only; it ends with ctx.

@@ -99,9 +99,8 @@ func (s *Service) retries(ctx context.Context, op *chat.Op) ([]chat.RetryRow, er
 	return nil, nil
 }
 
-// step gives one input to the core and carries out the outputs.
-func (s *Service) step(ctx context.Context, in replication.Input) {
-	outputs := s.core.Step(s.opt.Now(), in)
+// carryAll carries out what the core asks for.
+func (s *Service) carryAll(ctx context.Context, outputs []replication.Output) {
 	// Sockets are told of entries before the marks that cover them: who takes the marks first and then looks at what it was
 	// told knows everything up to them.
 	for _, out := range outputs {

@@ -12,6 +12,7 @@ import (
 
 	"meridian/chat"
 	"meridian/replication"
+	"meridian/replication/drift"
 )
 
 // tickEvery is how often the loop steps the core without other input.
@@ -36,8 +37,12 @@ type Options struct {
 	Core  replication.Config
 	Store chat.Store // seals bodies
 	Link  Link
+	// Now is the time by Clock.
 	Now   func() time.Time
-	Log   *slog.Logger
+	Clock Clock
+	// Refusing, if set, is told when the clock has this node refuse people from now on. It must not block.
+	Refusing func(*chat.Error)
+	Log      *slog.Logger
 	// LifeOver, if set, is told once when this life of the node has ended: another node is answerable for its op log, or the
 	// store turned out to be an old copy and got a new incarnation (restored). The service does nothing any more; whoever
 	// made it makes the node anew. It must not block.
@@ -65,6 +70,8 @@ type Service struct {
 	marks  atomic.Pointer[replication.Marks]
 	status atomic.Pointer[Status]
 	sick   atomic.Pointer[chat.Error] // why nothing can be written now; nil: it can
+	clock  atomic.Pointer[drift.Judgement]
+	ahead  atomic.Pointer[chat.Error] // why nothing is stamped for long though the clock is right; nil: it is
 
 	nextToken uint64             // the loop's alone
 	pending   map[uint64]*submit // by token, until durable; the loop's alone
@@ -141,6 +148,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater, opt.Core.Lease > 0), inputs: newMailbox(),
 		left: make(chan struct{}), pending: make(map[uint64]*submit), zone: make(map[uint64]*submit), lags: make(map[chat.Region]*lagMeter),
 	}
+	s.clock.Store(&drift.Judgement{})
 	s.joined.Store(core.Joined(opt.Now()))
 	s.caughtUp.Store(!opt.CatchUp)
 	s.began = chat.HLCFromTime(opt.Now())
@@ -197,8 +205,11 @@ func (s *Service) Hub() *Hub { return s.hub }
 func (s *Service) Marks() replication.Marks { return *s.marks.Load() }
 
 // Ready says why this node cannot take what must last, nil when it can. An idle node writes every second, so the answer is
-// never old. Errors: CodeStoreFull and CodeRegionDegraded.
+// never old. Errors: CodeStoreFull, CodeClockSkew and CodeRegionDegraded.
 func (s *Service) Ready() error {
+	if err := s.clockReady(); err != nil {
+		return err
+	}
 	if !s.joined.Load() {
 		return &chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Ready", Message: "the node is joining the others of its region"}
 	}

@@ -137,7 +137,7 @@ func (s *Service) beside(do func() replication.Input) {
 
 func (s *Service) lifeOver(reason string) {
 	s.opt.Log.Error("this life of the node is over", "stream", s.stream, "reason", reason)
-	s.wrote(&chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Service", Message: "another node has adopted this one's op log"})
+	s.wrote(&chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Service", Message: "this life of the node is over: " + reason})
 	if s.opt.LifeOver != nil {
 		s.opt.LifeOver(false)
 	}

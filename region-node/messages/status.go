@@ -86,10 +86,11 @@ func (s *Service) Status() Status {
 // publishStatus gathers the status, now and then; the loop's alone.
 func (s *Service) publishStatus() {
 	now := s.opt.Now()
-	if now.Sub(s.gathered) < statusEvery {
+	if passed := now.Sub(s.gathered); passed >= 0 && passed < statusEvery {
 		return
 	}
 	s.gathered = now
+	s.ahead.Store(chat.AsError(s.core.FarAhead(now)))
 	s.joined.Store(s.core.Joined(now))
 	s.caughtUp.Store(!s.opt.CatchUp || s.core.CaughtUp(s.began))
 	if s.core.NeedsNewIncarnation() {
