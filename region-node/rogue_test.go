@@ -219,6 +219,7 @@ func newRogue(t *testing.T) *rogue {
 			must(t, l.Close())
 		}
 	}
+	w.eventually("eu-west to believe its clock, with nobody there to ask", func() bool { return w.nodes["eu-west"].Ready(t.Context()) == nil })
 	r := &rogue{w: w, stream: chat.StreamID{Region: "ap-south", Node: "n1", Incarnation: 1}, replies: map[uint64]*pb.Response{}}
 	r.connect(t)
 	return r
