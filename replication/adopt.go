@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"slices"
 	"time"
 
 	"meridian/chat"
@@ -66,6 +67,7 @@ func (c *Core) adopted(now time.Time, in Adopted) {
 	if in.Err != nil || c.logs[in.Life] != nil {
 		return // another node was faster, or the store does not answer: the next renewal tells
 	}
+	again := s.row.AdoptedBy != ""
 	s.row = in.Row
 	c.meetParked(in.Parked)
 	c.reviewRecent()
@@ -77,7 +79,9 @@ func (c *Core) adopted(now time.Time, in Adopted) {
 	for i := range in.Tail {
 		seq := in.Tail[i].Seq
 		s.late.after = min(s.late.after, seq-min(seq, uint64(max(1, c.cfg.InFlight)))) // no more was under way at once
-		s.late.seen[seq] = struct{}{}
+		if !again || !passedBy(&in.Tail[i], in.Positions) {
+			s.late.seen[seq] = struct{}{}
+		}
 	}
 	s.late.at = s.late.after
 	if len(s.tail) == 0 {
@@ -85,6 +89,12 @@ func (c *Core) adopted(now time.Time, in Adopted) {
 	}
 	c.recover(now, s)
 	c.tellMarks = true
+}
+
+// passedBy says that a region has acknowledged a position beyond an op that it must have: who adopted the life before may have
+// relayed past it before it was there.
+func passedBy(op *chat.Op, positions map[chat.Region]uint64) bool {
+	return slices.ContainsFunc(op.To, func(r chat.Region) bool { return positions[r] >= op.Seq })
 }
 
 // recover applies the ops that the dead may have left half done, idempotently and with new arrivals.
