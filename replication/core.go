@@ -190,6 +190,7 @@ func (c *Core) tick(now time.Time) {
 	c.giveAgain(now)
 	c.sends.expire(c.oldestWaiting(now))
 	c.readyClockHeld(now)
+	c.refuseUnleased(now)
 	c.readySlowed(now)
 	c.runRelogs(now)
 	c.tickReviews(now)
