@@ -31,7 +31,7 @@ func (s *session) onChange(ctx context.Context, in wire.In) error {
 	change.Target = id
 	r, err := s.room(ctx, in.Conversation, "conversation_id", chat.ClientID(client))
 	if err != nil {
-		return err
+		return s.early(err, id)
 	}
 	if err := s.mayChange(ctx, &r, &change); err != nil && !s.repeats(ctx, chat.ClientID(client)) {
 		return err

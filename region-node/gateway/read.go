@@ -16,7 +16,7 @@ func (s *session) onRead(ctx context.Context, in wire.In) error {
 	}
 	r, err := s.room(ctx, in.Conversation, "conversation_id", chat.NoClient)
 	if err != nil {
-		return err
+		return s.early(err, chat.MessageID(u))
 	}
 	row, found, err := s.g.opt.People.Find(ctx, s.readerOf(&r), r.id, chat.MessageID(u))
 	if err != nil {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"time"
 
 	"meridian/chat"
 	"meridian/region-node/groups"
@@ -38,6 +39,24 @@ func (s *session) room(ctx context.Context, text, field string, client chat.Clie
 	}
 	return s.directRoom(row.Peer), nil
 }
+
+// early makes of an unknown conversation something to try again, when what is said of it names a message that may still be on
+// its way here: somebody who comes from another region is ahead of this one.
+func (s *session) early(err error, ids ...chat.MessageID) error {
+	if chat.CodeOf(err) != chat.CodeUnknownConversation {
+		return err
+	}
+	global := s.g.opt.Messages.Marks().Global // every op that was originated at or before it is here
+	for _, id := range ids {
+		if id != chat.NoMessage && id.Time() > global {
+			return &chat.Error{Code: chat.CodeAfterUnknown, Op: "gateway.early", Message: "the conversation may still be on its way here", RetryAfter: earlyRetry}
+		}
+	}
+	return err
+}
+
+// earlyRetry is when to try again what came before its conversation.
+const earlyRetry = 200 * time.Millisecond
 
 func (s *session) directRoom(peer chat.Owner) room {
 	return room{id: chat.DirectConversation(s.self.ID, peer.ID), owners: []chat.Owner{s.self, peer}, peer: peer}

@@ -31,7 +31,7 @@ func (s *session) onSend(ctx context.Context, in wire.In) error {
 	}
 	r, err := s.target(ctx, in.To, chat.ClientID(client))
 	if err != nil {
-		return err
+		return s.early(err, ids.after...)
 	}
 	if !r.repeat {
 		if err := s.mayWrite(&r); err != nil {
