@@ -73,8 +73,8 @@ func (s *Scenario) waits() (all []string) {
 
 func (s *Scenario) waitsAt(ref chat.NodeRef, st *world.Status) (all []string) {
 	for region, relay := range st.Streams.To {
-		if relay.Depth > 0 && !slices.Contains(s.lost, region) {
-			all = append(all, fmt.Sprintf("%s has %d ops for %s", ref, relay.Depth, region))
+		if (relay.Depth > 0 || relay.OutboxBytes > 0) && !slices.Contains(s.lost, region) {
+			all = append(all, fmt.Sprintf("%s has %d ops for %s, %d bytes", ref, relay.Depth, region, relay.OutboxBytes))
 		}
 	}
 	for region, from := range st.Streams.From {

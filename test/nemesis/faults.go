@@ -157,7 +157,7 @@ func slowDisk(lasts time.Duration, who func(*Scenario) []chat.NodeRef) Fault {
 func fullDisk(name string, r chat.Region, leave int64, lasts time.Duration) Fault {
 	return Fault{
 		Name: name, What: fmt.Sprintf("the disk of %s has %d KiB left", r, leave>>10), Lasts: lasts, Exits: true,
-		Hits: region(r), Bound: 0,
+		Hits: region(r), Bound: regionBound, AtHome: true,
 		Strike: func(s *Scenario) error { return s.World.FillDisk(leave) },
 		Mend: func(s *Scenario) error {
 			if err := s.World.EmptyDisk(); err != nil {
@@ -232,9 +232,9 @@ func Matrix(perRegion int, short bool) []Fault {
 		return all
 	}
 	return append(all,
-		kill("kill-store", "kill -9 of the store of eu-west, which its nodes share", 0, 5*time.Second, stores("eu-west")),
-		freezeStore("freeze-store-10s", 10*time.Second, "ap-south"),
-		kill("kill-every-n2", "kill -9 of one node of each region at once", regionBound, 8*time.Second, second),
+		lostStore(kill("kill-store", "kill -9 of the store of eu-west, which its nodes share", regionBound, 15*time.Second, stores("eu-west")), "eu-west"),
+		freezeStore("freeze-store-20s", 20*time.Second, "ap-south"),
+		kill("kill-every-n2", "kill -9 of one node of each region at once", nodeBound, 8*time.Second, second),
 		cutNodes("us-east", 15*time.Second),
 	)
 }
@@ -257,10 +257,19 @@ func second(s *Scenario) []chat.NodeRef {
 	return slices.DeleteFunc(s.World.Nodes(), func(ref chat.NodeRef) bool { return ref.Node != "n2" })
 }
 
-// freezeStore stops a region's store: the nodes live, and wait.
+// lostStore says whom a fault of a region's store hits: the nodes live, and can serve nobody.
+func lostStore(f Fault, r chat.Region) Fault {
+	f.Hits, f.AtHome = region(r), true
+	return f
+}
+
+// freezeStore stops a region's store: the nodes live, and wait. When it takes longer than anybody waits they serve nobody.
 func freezeStore(name string, lasts time.Duration, r chat.Region) Fault {
 	f := freeze(name, lasts, stores(r))
 	f.What, f.Hits, f.Bound = fmt.Sprintf("SIGSTOP of the store of %s for %v", r, lasts), nil, 0
+	if lasts > regionBound {
+		return lostStore(Fault{Name: f.Name, What: f.What, Lasts: lasts, Bound: regionBound, Strike: f.Strike, Mend: f.Mend}, r)
+	}
 	return f
 }
 

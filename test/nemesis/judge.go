@@ -81,7 +81,7 @@ func (s *Scenario) counts(v *history.Report) {
 }
 
 // neverMetrics must stay 0 at every node.
-var neverMetrics = []string{"residency_violations_total", "defects_total"}
+var neverMetrics = []string{"residency_violations_total", "defects_total", "refusals_told_total"}
 
 // checks fills in the promises, by the numbers of the history checker's list.
 func (s *Scenario) checks(v *history.Report, marks []string, claims []history.Claim, waits []string) {
@@ -108,7 +108,7 @@ func (s *Scenario) checks(v *history.Report, marks []string, claims []history.Cl
 		{ID: "I9", What: "deleted never returns; the last edit and the last state of each reaction stand, alike everywhere", Broken: v.Undead + v.Reactions + v.Altered},
 		{ID: "I10", What: fmt.Sprintf("usernames: every answer of %d operations fits one directory (porcupine)", len(claims)), Broken: len(claimProblems)},
 		{ID: "I11", What: "one visible id for each send, and it is the one that its sender knows", Broken: v.Doubled + v.WrongID},
-		{ID: "I12", What: "no residency violation or defect at any node, and no id of a person of zone in on a foreign disk or in a foreign log", Broken: never + strays},
+		{ID: "I12", What: "no residency violation, defect or late refusal at any node, and no id of a person of zone in on a foreign disk or in a foreign log", Broken: never + strays},
 		{ID: "I13", What: "everybody is served elsewhere within the bound; all is acknowledged, relayed and applied in the end", Broken: slow},
 		{ID: "I14", What: "what people were told is acknowledged is what the nodes counted, for each level"},
 		{ID: "I15", What: fmt.Sprintf("no process took more than %d MiB, or %d at rest; no node has more than %d goroutines then", peakMiBMax, restMiBMax, goroutinesMax), Broken: s.large()},
@@ -120,7 +120,7 @@ func (s *Scenario) checks(v *history.Report, marks []string, claims []history.Cl
 		case s.plan.DirectOnly && (c.ID == "I9" || c.ID == "G"):
 			c.Elsewhere = "people of this scenario make no groups and change nothing"
 		case c.ID == "I12" && !looked:
-			c.What = "no residency violation or defect at any node"
+			c.What = "no residency violation, defect or late refusal at any node"
 		case c.ID == "I14" && s.plan.Counted:
 			c.Broken = s.counted()
 		case c.ID == "I14":

@@ -20,7 +20,7 @@ const (
 	// process there, and there is no way back once this build has brought a store to its layout.
 	firstProtocol = "dc8214c33aa34193551ac2aec30058839b96b451"
 	// sameLayout knows several nodes in a region, protocol 2 and layout 2, so that its builds and this one can change places.
-	sameLayout = "c1a59ec497cba2bd740ee1ecbd678897b0a62ec4"
+	sameLayout = "1256e0017d7da57610c8414cbf3f6bb50bdee5ea"
 )
 
 // git runs git in the module and gives what it says.

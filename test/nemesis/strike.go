@@ -25,6 +25,8 @@ type Fault struct {
 	// Hits lists the nodes that serve nobody while it lasts; Bound is what the p99 of being served by others may be.
 	Hits  func(*Scenario) []chat.NodeRef
 	Bound time.Duration
+	// AtHome: only people whose zone the region serves are hit. Those of other zones are passed on as before.
+	AtHome bool
 	// Brief leaves no quiet time after it: one of many of a kind.
 	Brief bool
 	// Spares: whoever is not served by a node that is hit must not notice anything while it lasts.
@@ -61,6 +63,9 @@ func (s *Scenario) Strike(ctx context.Context, f Fault) error {
 		hits = f.Hits(s)
 	}
 	victims := s.servedBy(hits)
+	if f.AtHome {
+		victims = slices.DeleteFunc(victims, func(p *fleet.Person) bool { return !s.isHome(p, hits) })
+	}
 	s.log("%s: %s (%d people hit, %d sends acknowledged so far)", f.Name, f.What, len(victims), s.Fleet.Acks.Load())
 	began := s.Fleet.Now()
 	if s.plan.Removals {
@@ -117,6 +122,12 @@ func (s *Scenario) servedBy(nodes []chat.NodeRef) []*fleet.Person {
 	return all
 }
 
+// isHome says whether one of the nodes serves the person's zone itself.
+func (s *Scenario) isHome(p *fleet.Person, nodes []chat.NodeRef) bool {
+	zone, _ := s.World.Config.Topology().Zone(p.Zone)
+	return slices.ContainsFunc(nodes, func(ref chat.NodeRef) bool { return zone.Has(ref.Region) })
+}
+
 // hasOther says whether a node that is not hit may serve the person.
 func (s *Scenario) hasOther(p *fleet.Person, hits []chat.NodeRef) bool {
 	zone, _ := s.World.Config.Topology().Zone(p.Zone)
@@ -151,7 +162,9 @@ func (s *Scenario) watch(ctx context.Context, victims []*fleet.Person, hits []ch
 			if f.Bound == 0 {
 				continue // nothing is promised
 			}
-			out.Problem = fmt.Sprintf("%s is not served by another node after %v", p.Name, limit)
+			url, since := p.Served()
+			out.Problem = fmt.Sprintf("%s is not served by another node after %v, but by %q since %v, with %d sends waiting", p.Name, limit, url, since.Round(time.Millisecond), p.Pending())
+			s.log("! %s: %s", f.Name, out.Problem)
 		}
 		all = append(all, d)
 	}

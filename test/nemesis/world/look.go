@@ -64,7 +64,8 @@ type Status struct {
 // Relay is what waits for another region; Applied is what came from one.
 type (
 	Relay struct {
-		Depth uint64 `json:"depth"`
+		Depth       uint64 `json:"depth"`
+		OutboxBytes int64  `json:"outbox_bytes"`
 	}
 	Applied struct {
 		AgeSeconds float64 `json:"watermark_age_seconds"`
