@@ -71,6 +71,10 @@ type Pool struct {
 	events chan event
 	stop   context.CancelFunc
 	done   sync.WaitGroup
+
+	mu sync.Mutex
+	// known is who is there, as memberlist told of each change: what its own list gives out it goes on writing to.
+	known map[chat.NodeID]Member
 }
 
 type event struct {
@@ -80,7 +84,7 @@ type event struct {
 
 // Join opens the pool and looks for the others, again and again. The error has CodeInvalid: an address that cannot be used.
 func Join(o Options) (*Pool, error) {
-	p := &Pool{o: o, events: make(chan event, eventsMax)}
+	p := &Pool{o: o, events: make(chan event, eventsMax), known: make(map[chat.NodeID]Member)}
 	if p.o.rejoin == 0 {
 		p.o.rejoin = rejoinEvery
 	}
@@ -131,9 +135,8 @@ func (p *Pool) rejoin(ctx context.Context) {
 	ticker := time.NewTicker(p.o.rejoin)
 	defer ticker.Stop()
 	for {
-		alive := p.alive()
 		for _, node := range slices.Sorted(maps.Keys(p.o.Peers)) {
-			if alive[node] || ctx.Err() != nil {
+			if p.has(node) || ctx.Err() != nil {
 				continue
 			}
 			if _, err := p.list.Join([]string{p.o.Peers[node]}); err != nil {
@@ -149,14 +152,6 @@ func (p *Pool) rejoin(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
-}
-
-func (p *Pool) alive() map[chat.NodeID]bool {
-	alive := make(map[chat.NodeID]bool)
-	for _, n := range p.list.Members() {
-		alive[chat.NodeID(n.Name)] = true
-	}
-	return alive
 }
 
 // tell calls the handlers outside of memberlist's locks.
@@ -180,13 +175,16 @@ func (p *Pool) tell(ctx context.Context) {
 
 // Members gives the nodes that seem to be there, this one included, by name.
 func (p *Pool) Members() []Member {
-	var all []Member
-	for _, n := range p.list.Members() {
-		sockets, _ := binary.Uvarint(n.Meta) // no meta is no sockets
-		all = append(all, Member{Node: chat.NodeID(n.Name), Address: n.Address(), Sockets: int(sockets)})
-	}
-	slices.SortFunc(all, func(a, b Member) int { return cmp.Compare(a.Node, b.Node) })
-	return all
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.SortedFunc(maps.Values(p.known), func(a, b Member) int { return cmp.Compare(a.Node, b.Node) })
+}
+
+func (p *Pool) has(node chat.NodeID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.known[node]
+	return ok
 }
 
 // Close says good-bye to the others and ends the pool.
@@ -212,14 +210,27 @@ func (d delegate) NodeMeta(int) []byte {
 
 // NotifyMsg, GetBroadcasts, LocalState and MergeRemoteState carry nothing: the pool says who is there, and no more.
 func (delegate) NotifyMsg([]byte)                {}
-func (delegate) GetBroadcasts(int, int) [][]byte { return nil }      // see NotifyMsg
-func (delegate) LocalState(bool) []byte          { return nil }      // see NotifyMsg
-func (delegate) MergeRemoteState([]byte, bool)   {}                  // see NotifyMsg
-func (d delegate) NotifyJoin(n *memberlist.Node) { d.note(n, true) } // a node is there
+func (delegate) GetBroadcasts(int, int) [][]byte { return nil } // see NotifyMsg
+func (delegate) LocalState(bool) []byte          { return nil } // see NotifyMsg
+func (delegate) MergeRemoteState([]byte, bool)   {}             // see NotifyMsg
+func (d delegate) NotifyJoin(n *memberlist.Node) { // a node is there
+	d.NotifyUpdate(n)
+	d.note(n, true)
+}
 func (d delegate) NotifyLeave(n *memberlist.Node) { // a node has gone, or seems to have
+	d.p.mu.Lock()
+	delete(d.p.known, chat.NodeID(n.Name))
+	d.p.mu.Unlock()
 	d.note(n, false)
 }
-func (delegate) NotifyUpdate(*memberlist.Node) {} // its load changed; Members tells
+
+// NotifyUpdate tells that a node's load changed.
+func (d delegate) NotifyUpdate(n *memberlist.Node) {
+	sockets, _ := binary.Uvarint(n.Meta) // no meta is no sockets
+	d.p.mu.Lock()
+	defer d.p.mu.Unlock()
+	d.p.known[chat.NodeID(n.Name)] = Member{Node: chat.NodeID(n.Name), Address: n.Address(), Sockets: int(sockets)}
+}
 
 func (d delegate) note(n *memberlist.Node, alive bool) {
 	if n.Name == string(d.p.o.Node) {
