@@ -129,19 +129,27 @@ func memberAfter(token string) (m replication.Member, err error) {
 	return m, nil
 }
 
+// groupChange is what changes a group asks for.
+type groupChange struct {
+	ClientID string `json:"client_id"`
+	Name     string `json:"name"`
+	Role     string `json:"role"`
+}
+
+// groupChange reads a change of the group that the path names.
+func (h *handler) groupChange(w http.ResponseWriter, r *http.Request) (in groupChange, id chat.ConversationID, client chat.ClientID, err error) {
+	if id, err = pathConversation(r); err != nil {
+		return in, id, client, err
+	}
+	if err = h.decode(w, r, &in); err != nil {
+		return in, id, client, err
+	}
+	client, err = clientID(in.ClientID)
+	return in, id, client, err
+}
+
 func (h *handler) renameGroup(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
-	var in struct {
-		ClientID string `json:"client_id"`
-		Name     string `json:"name"`
-	}
-	id, err := pathConversation(r)
-	if err == nil {
-		err = h.decode(w, r, &in)
-	}
-	if err != nil {
-		return err
-	}
-	client, err := clientID(in.ClientID)
+	in, id, client, err := h.groupChange(w, r)
 	if err != nil {
 		return err
 	}
@@ -152,18 +160,7 @@ func (h *handler) renameGroup(w http.ResponseWriter, r *http.Request, c auth.Cla
 }
 
 func (h *handler) putMember(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
-	var in struct {
-		ClientID string `json:"client_id"`
-		Role     string `json:"role"`
-	}
-	id, err := pathConversation(r)
-	if err == nil {
-		err = h.decode(w, r, &in)
-	}
-	if err != nil {
-		return err
-	}
-	client, err := clientID(in.ClientID)
+	in, id, client, err := h.groupChange(w, r)
 	if err != nil {
 		return err
 	}

@@ -20,112 +20,70 @@ const (
 // bring originates what this region holds of an owner of these days, for all regions of the zone: a new entry in every one's
 // logs, also where it is known. It gives the number of rows.
 func (s *Service) bring(ctx context.Context, zone chat.Zone, owner chat.UserID, days []day) (int, error) {
-	all, err := s.one(ctx, zone, owner)
-	if err != nil {
+	row, ok, err := s.owner(ctx, owner)
+	if err != nil || !ok {
 		return 0, err
 	}
-	if len(days) > 0 && !slices.Contains(days, 0) {
-		days = append([]day{0}, days...) // the conversations that the rest stands in
-	}
-	brought := 0
+	b := &bringer{s: s, owner: chat.Owner{ID: owner, Zone: zone}, days: map[day]bool{0: true}} // 0: the conversations that the rest stands in
 	for _, d := range days {
-		h := all[d]
-		if h == nil {
-			continue
+		b.days[d] = true
+	}
+	if len(days) == 0 {
+		return 0, nil
+	}
+	take := func(d day, bytes int, put func(*chat.Rows)) error { return b.take(ctx, d, bytes, put) }
+	if _, _, err := s.held(ctx, zone, row, take); err != nil {
+		return b.brought, err
+	}
+	err = b.flush(ctx)
+	return b.brought, err
+}
+
+// bringer originates rows in ops of bounded size.
+type bringer struct {
+	s       *Service
+	owner   chat.Owner
+	days    map[day]bool
+	rows    chat.Rows
+	bytes   int
+	brought int
+}
+
+// take adds a row to those that the next op brings. Steps of groups made by people for whom this region may not speak are left
+// out: their zone's regions bring them.
+func (b *bringer) take(ctx context.Context, d day, bytes int, put func(*chat.Rows)) error {
+	if !b.days[d] {
+		return nil
+	}
+	if b.rows.Len() >= bringRows || b.bytes+bytes > bringBytes {
+		if err := b.flush(ctx); err != nil {
+			return err
 		}
-		s.speakable(&h.rows)
-		for _, rows := range split(&h.rows) {
-			op := chat.Op{
-				Kind: chat.OpRows, Owners: []chat.Owner{{ID: owner, Zone: zone}}, Client: chat.ClientID(uuid.New()), Rows: &rows,
-			}
-			if len(rows.Groups)+len(rows.Members)+len(rows.GroupZones) > 0 {
-				op.Conversation = chat.ConversationID(owner)
-			}
-			if _, err := s.opt.Submitter.Submit(ctx, op); err != nil {
-				return brought, err
-			}
-			brought += rows.Len()
-		}
 	}
-	return brought, nil
+	put(&b.rows)
+	b.bytes += bytes
+	foreign := func(zone chat.Zone) bool { return !b.s.opt.Topology.InZone(b.s.opt.Self, zone) }
+	b.rows.Members = slices.DeleteFunc(b.rows.Members, func(row chat.MemberRow) bool { return foreign(row.ByZone) })
+	b.rows.Groups = slices.DeleteFunc(b.rows.Groups, func(row chat.GroupRow) bool { return foreign(row.ByZone) })
+	return nil
 }
 
-// speakable leaves out the steps of groups made by people for whom this region may not speak: their zone's regions bring them.
-func (s *Service) speakable(r *chat.Rows) {
-	foreign := func(zone chat.Zone) bool { return !s.opt.Topology.InZone(s.opt.Self, zone) }
-	r.Members = slices.DeleteFunc(r.Members, func(row chat.MemberRow) bool { return foreign(row.ByZone) })
-	r.Groups = slices.DeleteFunc(r.Groups, func(row chat.GroupRow) bool { return foreign(row.ByZone) })
-}
-
-// splitter puts rows into parts of bounded size.
-type splitter struct {
-	parts []chat.Rows
-	bytes int
-}
-
-// room gives the part that takes a row of so many bytes more.
-func (p *splitter) room(bytes int) *chat.Rows {
-	if n := len(p.parts); n == 0 || p.parts[n-1].Len() >= bringRows || p.bytes+bytes > bringBytes {
-		p.parts = append(p.parts, chat.Rows{})
-		p.bytes = 0
+// flush originates what was taken.
+func (b *bringer) flush(ctx context.Context) error {
+	rows := b.rows
+	b.rows, b.bytes = chat.Rows{}, 0
+	if rows.Len() == 0 {
+		return nil
 	}
-	p.bytes += bytes
-	return &p.parts[len(p.parts)-1]
-}
-
-// split gives the rows in parts that one op can bring; a message stands in one part with what remembers its send.
-func split(r *chat.Rows) []chat.Rows {
-	var p splitter
-	for _, row := range r.Accounts {
-		to := p.room(0)
-		to.Accounts = append(to.Accounts, row)
+	op := chat.Op{Kind: chat.OpRows, Owners: []chat.Owner{b.owner}, Client: chat.ClientID(uuid.New()), Rows: &rows}
+	if len(rows.Groups)+len(rows.Members)+len(rows.GroupZones) > 0 {
+		op.Conversation = chat.ConversationID(b.owner.ID)
 	}
-	for _, row := range r.Sessions {
-		to := p.room(0)
-		to.Sessions = append(to.Sessions, row)
+	if _, err := b.s.opt.Submitter.Submit(ctx, op); err != nil {
+		return err
 	}
-	for _, row := range r.Contacts {
-		to := p.room(0)
-		to.Contacts = append(to.Contacts, row)
-	}
-	for _, row := range r.Blocks {
-		to := p.room(0)
-		to.Blocks = append(to.Blocks, row)
-	}
-	for _, row := range r.Conversations {
-		to := p.room(0)
-		to.Conversations = append(to.Conversations, row)
-	}
-	for _, row := range r.Groups {
-		to := p.room(len(row.Name))
-		to.Groups = append(to.Groups, row)
-	}
-	for _, row := range r.GroupZones {
-		to := p.room(0)
-		to.GroupZones = append(to.GroupZones, row)
-	}
-	for _, row := range r.Members {
-		to := p.room(0)
-		to.Members = append(to.Members, row)
-	}
-	for _, row := range r.Marks {
-		to := p.room(0)
-		to.Marks = append(to.Marks, row)
-	}
-	retries := map[chat.MessageID][]chat.RetryRow{}
-	for _, row := range r.Retries {
-		retries[row.ID] = append(retries[row.ID], row)
-	}
-	for _, row := range r.Messages {
-		to := p.room(len(row.Body))
-		to.Messages = append(to.Messages, row)
-		to.Retries = append(to.Retries, retries[row.ID]...)
-	}
-	for _, row := range r.Changes {
-		to := p.room(len(row.Body))
-		to.Changes = append(to.Changes, row)
-	}
-	return p.parts
+	b.brought += rows.Len()
+	return nil
 }
 
 // sortedDays gives the days, ascending.

@@ -57,7 +57,7 @@ func (s *Service) page(ctx context.Context, zone chat.Zone, after chat.UserID) (
 func (s *Service) digests(ctx context.Context, zone chat.Zone, rows []chat.OwnerRow) (map[chat.UserID]digest, error) {
 	all := map[chat.UserID]digest{}
 	for _, row := range rows {
-		days, ok, err := s.held(ctx, zone, row)
+		days, ok, err := s.held(ctx, zone, row, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -65,21 +65,23 @@ func (s *Service) digests(ctx context.Context, zone chat.Zone, rows []chat.Owner
 			continue
 		}
 		var sum digest
-		for _, h := range days {
-			sum.add(h.digest)
+		for _, d := range days {
+			sum.add(d)
 		}
 		all[row.ID] = sum
 	}
 	return all, nil
 }
 
-// held gives what is held here of an owner; ok is false for one who is not zone's.
-func (s *Service) held(ctx context.Context, zone chat.Zone, row chat.OwnerRow) (map[day]*held, bool, error) {
+// held gives the digests of what is held here of an owner, and its rows to take unless that is nil; ok is false for one who is
+// not zone's.
+func (s *Service) held(ctx context.Context, zone chat.Zone, row chat.OwnerRow, take func(day, int, func(*chat.Rows)) error) (map[day]digest, bool, error) {
 	since, ok, err := s.heldFor(ctx, zone, row)
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	days, err := gather(ctx, s.opt.Store, row.ID, since)
+	g := &gatherer{store: s.opt.Store, owner: row.ID, since: since, take: take}
+	days, err := g.gather(ctx)
 	return days, true, err
 }
 
@@ -102,16 +104,22 @@ func (s *Service) heldFor(ctx context.Context, zone chat.Zone, row chat.OwnerRow
 	return 0, row.Zone == zone, nil
 }
 
-// one gives what is held here of one owner, which is nothing for one who is not zone's.
-func (s *Service) one(ctx context.Context, zone chat.Zone, owner chat.UserID) (map[day]*held, error) {
+// owner gives what the store says of one owner; ok is false for one of whom there is nothing here.
+func (s *Service) owner(ctx context.Context, owner chat.UserID) (row chat.OwnerRow, ok bool, err error) {
 	rows, err := s.opt.Store.Owners(ctx, before(owner), 1)
 	if err != nil || len(rows) == 0 || rows[0].ID != owner {
-		return map[day]*held{}, err
+		return row, false, err
 	}
-	days, ok, err := s.held(ctx, zone, rows[0])
-	if !ok {
-		return map[day]*held{}, err
+	return rows[0], true, nil
+}
+
+// one gives the digests of what is held here of one owner: none for one who is not zone's.
+func (s *Service) one(ctx context.Context, zone chat.Zone, owner chat.UserID) (map[day]digest, error) {
+	row, ok, err := s.owner(ctx, owner)
+	if err != nil || !ok {
+		return nil, err
 	}
+	days, _, err := s.held(ctx, zone, row, nil)
 	return days, err
 }
 
@@ -137,7 +145,7 @@ func (s *Service) differingDays(ctx context.Context, zone chat.Zone, peer chat.R
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.ask(ctx, peer, MethodDays, question{Zone: zone, Owner: owner, Days: digestsOf(days)})
+	a, err := s.ask(ctx, peer, MethodDays, question{Zone: zone, Owner: owner, Days: days})
 	return a.Days, err
 }
 
@@ -234,11 +242,10 @@ func (s *Service) compareOwners(ctx context.Context, q *question) (answer, error
 
 func (s *Service) compareDays(ctx context.Context, q *question) (answer, error) {
 	var a answer
-	days, err := s.one(ctx, q.Zone, q.Owner)
+	mine, err := s.one(ctx, q.Zone, q.Owner)
 	if err != nil {
 		return a, err
 	}
-	mine := digestsOf(days)
 	for d, digest := range mine {
 		if theirs, ok := q.Days[d]; !ok || theirs != digest {
 			a.Days = append(a.Days, d)
@@ -251,14 +258,4 @@ func (s *Service) compareDays(ctx context.Context, q *question) (answer, error) 
 	}
 	slices.Sort(a.Days)
 	return a, nil
-}
-
-func digestsOf(days map[day]*held) map[day]digest {
-	all := map[day]digest{}
-	for d, h := range days {
-		if h.digest != (digest{}) {
-			all[d] = h.digest
-		}
-	}
-	return all
 }

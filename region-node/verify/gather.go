@@ -25,27 +25,23 @@ func (d *digest) add(other digest) {
 	}
 }
 
-// held is what a region holds of one owner of one day.
-type held struct {
-	digest digest
-	rows   chat.Rows
-}
-
-// gatherer reads what this region holds of one owner.
+// gatherer reads what this region holds of one owner, page by page: of all of it only digests are kept.
 type gatherer struct {
 	store chat.Store
 	owner chat.UserID
 	// since leaves out what was written before: a group's zone does not get what is older than itself.
 	since chat.HLC
-	days  map[day]*held
+	days  map[day]digest
+	// take, if set, is given every row, of a day and of about so many bytes, and puts it among others by put.
+	take func(d day, bytes int, put func(*chat.Rows)) error
 }
 
 // readPage is how many rows are read at once.
 const readPage = 500
 
-// gather gives what the region holds of an owner, by day.
-func gather(ctx context.Context, store chat.Store, owner chat.UserID, since chat.HLC) (map[day]*held, error) {
-	g := &gatherer{store: store, owner: owner, since: since, days: map[day]*held{}}
+// gather reads what the region holds of an owner, and gives its digests by day.
+func (g *gatherer) gather(ctx context.Context) (map[day]digest, error) {
+	g.days = map[day]digest{}
 	for _, part := range []func(context.Context) error{g.account, g.people, g.conversations} {
 		if err := part(ctx); err != nil {
 			return nil, err
@@ -54,27 +50,25 @@ func gather(ctx context.Context, store chat.Store, owner chat.UserID, since chat
 	return g.days, nil
 }
 
-// add notes a row of time t; keep puts it among those that a repair brings. What differs between regions without meaning
+// add notes a row of time t; put puts it among those that a repair brings. What differs between regions without meaning
 // anything (the zone that a copy is kept for) is left out of the row by the caller.
-func (g *gatherer) add(t chat.HLC, kind string, row any, keep func(*chat.Rows)) error {
+func (g *gatherer) add(t chat.HLC, kind string, row any, put func(*chat.Rows)) error {
 	text, err := json.Marshal(row)
 	if err != nil {
 		return &chat.Error{Code: chat.CodeInternal, Op: "verify.gather", Message: "a row cannot be encoded", Cause: err}
 	}
-	h := g.at(t)
-	h.digest.add(sha256.Sum256(append([]byte(kind+"\x00"), text...)))
-	keep(&h.rows)
-	return nil
+	sum := g.days[dayOf(t)]
+	sum.add(sha256.Sum256(append([]byte(kind+"\x00"), text...)))
+	g.days[dayOf(t)] = sum
+	return g.give(dayOf(t), len(text), put)
 }
 
-// at gives the day of t, made when it is not there.
-func (g *gatherer) at(t chat.HLC) *held {
-	h := g.days[dayOf(t)]
-	if h == nil {
-		h = &held{}
-		g.days[dayOf(t)] = h
+// give gives a row on to whoever wants rows.
+func (g *gatherer) give(d day, bytes int, put func(*chat.Rows)) error {
+	if g.take == nil {
+		return nil
 	}
-	return h
+	return g.take(d, bytes, put)
 }
 
 func (g *gatherer) account(ctx context.Context) error {
@@ -143,7 +137,10 @@ func (g *gatherer) conversations(ctx context.Context) error {
 
 func (g *gatherer) conversation(ctx context.Context, row *chat.ConversationRow) error {
 	if g.owner == chat.UserID(row.ID) {
-		g.at(0).rows.Conversations = append(g.at(0).rows.Conversations, *row) // follows from the rest
+		// It follows from the rest.
+		if err := g.give(0, 0, func(r *chat.Rows) { r.Conversations = append(r.Conversations, *row) }); err != nil {
+			return err
+		}
 	} else {
 		plain := *row
 		plain.Last = chat.NoMessage // follows from the messages
