@@ -67,7 +67,8 @@ func (c *Core) adopted(now time.Time, in Adopted) {
 	if in.Err != nil || c.logs[in.Life] != nil {
 		return // another node was faster, or the store does not answer: the next renewal tells
 	}
-	again := s.row.AdoptedBy != ""
+	// A life that ended long ago gets nothing late any more, as far as anybody looks: its tail is not logged anew at each restart.
+	again := s.row.AdoptedBy != "" && now.Before(s.row.Until.Add(c.cfg.AdoptWait+lateFor).Time())
 	s.row = in.Row
 	c.meetParked(in.Parked)
 	c.reviewRecent()

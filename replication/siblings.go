@@ -30,6 +30,7 @@ type sibling struct {
 	// finished: it has ended, and all that it ever made durable is visible: its low mark does not count any more.
 	finished bool
 	adopting bool
+	met      bool      // read from the store, and told to the other regions
 	tail     []chat.Op // to be applied anew before it is finished
 	since    time.Time // when this node adopted it
 	late     lateRows
@@ -129,13 +130,15 @@ func (c *Core) renewed(now time.Time, in Renewed) {
 
 // meet takes the store's word on who shares it, and tells other regions when the streams that count have changed.
 func (c *Core) meet(rows []chat.NodeRow) {
-	before := len(c.siblings)
+	news := false
 	for _, row := range rows {
 		if row.Stream == c.stream {
 			c.lease.fresh = !c.lease.held && row.Until == 0
 			continue
 		}
 		s := c.sibling(row.Stream)
+		news = news || !s.met // it may have told its marks before
+		s.met = true
 		if s.row.AdoptedBy == "" && row.AdoptedBy != "" {
 			c.reviewRecent()
 		}
@@ -147,7 +150,7 @@ func (c *Core) meet(rows []chat.NodeRow) {
 			s.finished, s.row.LastSeq = true, 0 // adopted, with nothing left in its op log
 		}
 	}
-	if len(c.siblings) > before {
+	if news {
 		c.tellLives()
 	}
 }

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -95,6 +96,56 @@ func TestBelievesTheOthers(t *testing.T) {
 		}
 		if mark := r.core.peers["us"].applied(r.core.low(r.now), r.core.low(r.now)); (mark == late) != (want == 9) {
 			t.Fatalf("%s: watermark %s", name, mark.Time())
+		}
+	}
+}
+
+// The other regions are told of a new life of this region when the store names it, also where that life told its marks before.
+func TestTellsOfANewLife(t *testing.T) {
+	r := newShared(t, Restored{})
+	r.step(PeerUp{Peer: usNode, Protocol: ProtocolNodes})
+	r.tell(1, chat.HLCFromTime(r.now), 0)
+	life := chat.StreamID{Region: "eu", Node: "n2", Incarnation: 1}
+	outs := r.step(Renewed{Nodes: []chat.NodeRow{{Stream: r.core.stream}, {Stream: life}}})
+	for _, s := range only[Send](outs) {
+		if s.Peer == usNode && s.Frame.Kind == FrameLives && slices.Contains(s.Frame.Lives, life) {
+			return
+		}
+	}
+	t.Fatalf("us is not told of %v: %+v", life, outs)
+}
+
+// What reached the op log of a frozen life after the first adopter had told its end is logged anew by the next one, too.
+func TestLateRowAfterAnotherAdopter(t *testing.T) {
+	life := chat.StreamID{Region: "eu", Node: "n2", Incarnation: 1}
+	late := testMessage("eu", 3, chat.HLCFromTime(testStart.Add(-4*time.Second)), 1, "x")
+	late.Stream, late.To = life, []chat.Region{"us"}
+	row := chat.NodeRow{Stream: life, Until: chat.HLCFromTime(testStart.Add(-3 * time.Second)), Low: late.Logged - 1, LastSeq: 4}
+	for by, want := range map[chat.NodeID]int{"n3": 1, "": 0} {
+		row.AdoptedBy = by
+		r := newShared(t, Restored{Lives: []chat.NodeRow{row}})
+		now := row
+		now.AdoptedBy = "n1"
+		outs := r.settle(r.step(Adopted{Life: life, Row: now, Positions: map[chat.Region]uint64{"us": 4}, Tail: []chat.Op{late}}))
+		for range 3 {
+			r.now = r.now.Add(lateEvery / 2)
+			outs = append(outs, r.settle(r.step(Renewed{Nodes: []chat.NodeRow{{Stream: r.core.stream}, now}}))...)
+		}
+		for _, read := range only[ReadLog](outs) {
+			if read.Stream == life && read.To == "" {
+				outs = append(outs, r.settle(r.step(LogRead{Stream: life, After: read.After, UpTo: read.UpTo, Ops: []chat.Op{late}}))...)
+			}
+		}
+		logged := 0
+		for _, w := range only[Write](outs) {
+			for i := range w.Batch.Log {
+				if op := &w.Batch.Log[i].Op; op.Stream == r.core.stream && op.ID == late.ID {
+					logged++
+				}
+			}
+		}
+		if logged != want {
+			t.Errorf("adopted from %q: logged anew %d times, want %d", by, logged, want)
 		}
 	}
 }
