@@ -81,6 +81,7 @@ func (w *world) build() {
 			w.addClient(u)
 		}
 	}
+	w.versions()
 	for _, nd := range w.nodes {
 		nd.boot()
 	}
@@ -88,7 +89,6 @@ func (w *world) build() {
 		l.dial()
 	}
 	w.after(w.mood.faultEvery, w.fault)
-	w.planExile()
 	if w.mood.loseRegion {
 		w.roll("loss", "", 0)
 		s := w.sites[w.rng.IntN(len(w.sites))]

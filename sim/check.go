@@ -58,7 +58,7 @@ func (w *world) unrest() string {
 func (c *client) missing() string {
 	for _, m := range c.mailbox() {
 		if _, ok := c.view[m.row.ID]; !ok && !c.showsLost(m.row) {
-			return fmt.Sprintf("%s does not show %s, %s", c.name, m.row.ID, c.w.byClient[m.row.Client])
+			return fmt.Sprintf("%s does not show %s, %s", c.name, m.row.ID, c.w.sendOf(c.endpoints[c.at].tables, m.row))
 		}
 	}
 	return ""
@@ -114,7 +114,7 @@ func (c *client) waits() *send {
 			if !w.topology.InZone(s.region, c.user.zone) {
 				continue
 			}
-			if left++; !m.region || len(s.tables.Retries(c.user.id, m.client)) == 0 {
+			if left++; !m.region || !m.remembered(s.tables) {
 				return m
 			}
 		}
@@ -156,7 +156,7 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 		seen := map[*send]map[chat.UserID]int{}
 		for _, row := range n.tables.AllMessages() {
 			w.checked(PromiseInvented)
-			s := w.byClient[row.Client]
+			s := w.sendOf(n.tables, row)
 			if s == nil || row.Sender != s.from.user.id || row.Conversation != s.conversation || !s.owns(row.Owner) {
 				w.violate(PromiseInvented, "%s holds message %s of nobody", n.region, row.ID)
 				continue
@@ -189,6 +189,9 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 				have := seen[s][owner.id]
 				if !w.served(s.from.user.zone) && have < 2 {
 					continue // only the lost region had acknowledged it: it was handed on, or not
+				}
+				if w.reused(s) && s.failed != "" && !s.region && have < 2 {
+					continue // refused here, taken there
 				}
 				if have != want && (s.region || s.failed != "") {
 					w.violate(PromiseOnce, "%s is %d times in the mailbox of %s in %s, want %d; acknowledged as %s", s, have, owner.name, n.region, want, s.id)
@@ -224,7 +227,7 @@ func (w *world) checkOrder(final map[*send]chat.MessageID) {
 	}
 	for _, s := range w.history {
 		id, ok := final[s]
-		if !ok || s.failed != "" { // who was refused goes on without it; a try that was held elsewhere may still have been taken
+		if !ok || s.failed != "" || w.reused(s) { // who was refused goes on without it; a try that was held elsewhere may still have been taken
 			continue
 		}
 		w.checked(PromiseOrder)
@@ -313,7 +316,7 @@ func (w *world) checkResidency() {
 			}
 		}
 		for _, row := range n.tables.AllMessages() {
-			if s := w.byClient[row.Client]; s != nil && s.from.user.zone == "deny" && !w.topology.InZone(n.region, "deny") {
+			if s := w.sendOf(n.tables, row); s != nil && s.from.user.zone == "deny" && !w.topology.InZone(n.region, "deny") {
 				w.violate(PromiseResidency, "%s holds a text of %s of zone deny", n.region, s.from.name)
 			}
 		}

@@ -158,17 +158,17 @@ func (w *world) checkGroupCopies(g *group, first *site, steps []chat.MemberRow, 
 // checkGroupMessages: what was acknowledged is once in every copy of the group that was there at its time.
 func (w *world) checkGroupMessages(g *group, steps []chat.MemberRow, h roles) {
 	for _, n := range w.living() {
-		rows := map[chat.ClientID]int{}
+		rows := map[*send]int{}
 		for _, row := range n.tables.Messages(chat.UserID(g.id), g.id, chat.NoMessage, everything) {
 			if row.AliasOf == chat.NoMessage {
-				rows[row.Client]++
+				rows[w.sendOf(n.tables, row)]++
 			}
 		}
 		for _, s := range w.history {
 			if s.conversation != g.id || !s.region {
 				continue
 			}
-			if have := rows[s.client]; have > 1 || have == 0 && w.keeps(n, steps, h, s.id.Time(), false) {
+			if have := rows[s]; have > 1 || have == 0 && w.keeps(n, steps, h, s.id.Time(), false) {
 				w.violate(PromiseOnce, "%s is %d times in the group's mailbox in %s; acknowledged as %s", s, have, n.region, s.id)
 			}
 		}
@@ -229,7 +229,7 @@ func (w *world) checkShown(final map[*send]chat.MessageID) {
 			if !ok || a.op.Kind != chat.OpChange || !w.topology.InZone(n.region, a.by.user.zone) {
 				continue
 			}
-			row, ok = n.tables.Message(me, a.op.Conversation, final[w.byClient[row.Client]])
+			row, ok = n.tables.Message(me, a.op.Conversation, final[w.sendOf(n.tables, row)])
 			if m := n.nodes[0].viewer(me, me, a.op.Conversation).view(row); ok && !slices.ContainsFunc(m.changes, func(c chat.ChangeRow) bool { return a.shows(&c) }) {
 				w.violate(PromiseOnce, "%s does not show what %s did to %s, acknowledged as %s", n.region, a.by.name, a.target(), a.op.ID)
 			}

@@ -285,7 +285,10 @@ func (c *client) write() {
 		s.replyTo = c.newest[s.conversation]
 	}
 	w.history = append(w.history, s)
-	w.byClient[s.client] = s
+	if id, ok := c.reuse(); ok {
+		s.client = id
+	}
+	w.byClient[s.client] = append(w.byClient[s.client], s)
 	c.outbox = append(c.outbox, s)
 	if c.session != nil && !c.resending {
 		c.transmit(len(c.outbox) - 1)
@@ -341,6 +344,9 @@ func (c *client) refused(m *send, err error) {
 	if !e.Retryable() {
 		m.failed = e.Code
 		c.forget(m)
+		if e.Code == chat.CodeClientIDReused && c.w.reused(m) {
+			return
+		}
 		if e.Code != chat.CodeDenied && (e.Code != chat.CodeNotMember || m.to != nil) {
 			c.w.violate(PromiseProtocol, "%s refused for good: %v", m, err)
 		}

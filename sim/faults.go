@@ -127,6 +127,7 @@ func (w *world) cutFor(l *link, both bool, d time.Duration) {
 func (w *world) heal() {
 	w.healed = true
 	w.note("world", "healed")
+	w.upgradeAll()
 	w.setClocks()
 	for _, n := range w.nodes {
 		if !n.up {

@@ -254,6 +254,9 @@ func (s *session) mayTouch(op *chat.Op, of chat.UserID, m *replication.Members) 
 // act submits what is no message, if it is allowed; who asks for more hears no.
 func (s *session) act(op chat.Op) {
 	n, w := s.node, s.node.w
+	if !n.knows(op.Kind) {
+		return
+	}
 	after, ok := s.allowed(&op)
 	if !ok {
 		w.checked(PromiseMembers)

@@ -8,6 +8,7 @@ var groupMutants = []mutant{
 	}},
 	{"a zone that comes in is filled once, by who brought it in", 41, "replication/receiver.go", []string{
 		"	if len(ofGroups(d.ops)) > 0 || len(d.words) > 0 {\n", "	if len(d.words) > 0 {\n",
+		"			c.lookIfAny(now, ofGroups(d.ops), func", "			c.lookIfAny(now, nil, func",
 	}},
 	{"a zone that comes in is not told who is in the group", 33, "replication/look.go", []string{
 		"	l.out = append(l.out, c.rowsOps(g, b)...)\n", "",

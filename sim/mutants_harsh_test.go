@@ -8,5 +8,25 @@ var harshMutants = []mutant{
 		"	return c.cfg.Lease == 0 || !l.leaving && l.held && !now.Before(l.joinAt)\n",
 	}},
 	{"a page ends between two entries of one arrival", 10, "replication/cursor.go", []string{"	if n := len(rows); !complete && n > 0 {", "	if n := len(rows); false && n > 0 {"}},
+	{"what came late is taken for relayed by who adopts a log again", 21, "replication/adopt.go", []string{"		if !again || !passedBy(", "		if true || !passedBy("}},
+	{"a new life is told of only when its marks did not come first", 22, "replication/siblings.go", []string{"		news = news || !s.met // it", "		news = news || !s.met && s.low == 0 // it"}},
 	{"a node that starts believes its store about foreign streams", 22, "replication/takeover.go", []string{"			if !c.heardSiblings {", "			if true {"}},
+}
+
+// clientMutants are of what clients do: again, elsewhere, with a client id that they used before.
+var clientMutants = []mutant{
+	{"a client forgets at level region", 2, "sim/client.go", []string{"	if m.zone || spec.MaxLevel() == chat.AckRegion {", "	if spec.MaxLevel() != \"\" {"}},
+	{"another text under a client id is answered with the first ack", 4, "replication/submit.go", []string{
+		"	if i < 0 {\n		c.answer(now, h, Submitted{Err: &chat.Error{Code: chat.CodeClientIDReused,",
+		"	if i < 0 {\n		op.ID, op.Time = rows[0].ID, rows[0].ID.Time()\n		c.answer(now, h, Submitted{Op: op, Known: true, ZoneDurable: true})\n		return\n	}\n	if i < 0 {\n		c.answer(now, h, Submitted{Err: &chat.Error{Code: chat.CodeClientIDReused,",
+	}},
+	{"the key of a send is without its text", 44, "replication/apply.go", []string{
+		"	return row.Conversation == op.Conversation && row.BodyHash == contentHash(op)\n", "	return row.Conversation == op.Conversation\n",
+	}},
+	{"a region of the build before is sent what it does not know", 27, "replication/frame.go", []string{
+		"	return version >= ProtocolNodes || kind <= lastKindOfOld\n", "	return true\n",
+	}},
+	{"a stream skips what the build before does not know", 27, "replication/sender.go", []string{
+		"			return ops, op.Seq - 1 // the stream waits for an upgrade there; nothing is skipped\n", "			continue\n",
+	}},
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -18,7 +20,7 @@ type mutant struct {
 
 // Each concern has its table, in a file of its own.
 var mutants = slices.Concat(
-	coreMutants, mergeMutants, nodeMutants, groupMutants, survivorMutants, outboxMutants, harshMutants,
+	coreMutants, mergeMutants, nodeMutants, groupMutants, survivorMutants, harshMutants, clientMutants,
 )
 
 // caught is the world that catches a mutant, as recorded.
@@ -43,6 +45,25 @@ type huntOptions struct {
 	Seeds, ShrinkRuns int
 	FirstSeed         uint64
 	Plan              Plan
+}
+
+// The text that each mutant takes out stands in the source.
+func TestMutantsFit(t *testing.T) {
+	byFile := map[string][]mutant{}
+	for _, m := range slices.Concat(mutants, claimMutants) {
+		byFile[m.file] = append(byFile[m.file], m)
+	}
+	for file, list := range byFile {
+		src, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range list { // each for itself: one that does not fit does not hide the rest
+			if _, _, err := weave(string(src), list[i:i+1]); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
 }
 
 // With -hunt the first world that breaks a promise is printed; without, there is nothing to do.

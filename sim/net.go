@@ -42,7 +42,7 @@ func (l *link) dial() {
 			end.later(0, func() { l.ping(gen, i) })
 			end.later(0, func() {
 				if l.gen == gen && l.up[i] {
-					end.step(replication.PeerUp{Peer: peer, Protocol: replication.ProtocolNodes})
+					end.step(replication.PeerUp{Peer: peer, Protocol: l.protocol()})
 				}
 			})
 		}

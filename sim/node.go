@@ -20,7 +20,8 @@ type node struct {
 	core   *replication.Core
 
 	up       bool
-	life     int // counts boots
+	life     int  // counts boots
+	old      bool // it runs the build before
 	ticks    int
 	skew     time.Duration
 	guard    *drift.Guard
@@ -75,10 +76,13 @@ func (n *node) boot() {
 	cfg := replication.Config{
 		Self: n.region, Node: n.ref.Node, Topology: n.w.topology, MaxDrift: maxDrift, Guarded: true, Watermark: 250 * time.Millisecond,
 		Resend: 3 * time.Second, WindowOps: 24, WindowBytes: 64 << 10, TailOps: 30, BatchOps: 6, BatchBytes: 4 << 10, InFlight: 200,
-		ForwardAfter: forwardAfter, OutboxBytes: n.w.mood.outbox, OpLogKeep: n.w.mood.opLog,
+		ForwardAfter: forwardAfter,
 	}
 	if n.site.shared() {
 		cfg.Lease, cfg.AdoptWait = leaseFor, adoptWait
+	}
+	if n.old {
+		cfg.ForwardAfter = 0
 	}
 	n.core = replication.New(cfg, replication.Restored{
 		Identity: id, Applied: n.tables.Applied(), Lives: n.tables.Nodes(), HandedOn: n.handedOn(),
@@ -111,9 +115,6 @@ func (n *node) ticking() {
 	n.w.roll("tick", n.name(), n.ticks)
 	n.later(50*time.Millisecond, n.ticking)
 	n.step(replication.Tick{})
-	if n.ticks%ticksASweep == 0 {
-		n.sweep()
-	}
 }
 
 // later has do happen in this life of the process, after a pause if there is one.
@@ -199,9 +200,6 @@ func (n *node) carryOut(outs []replication.Output) {
 				n.w.violate(PromiseProtocol, "%s answered token %d twice", n.region, out.Token)
 				return
 			}
-			if chat.CodeOf(out.Err) == chat.CodeBusy {
-				n.w.faults["submit refused as busy"]++
-			}
 			done(out)
 		case replication.ZoneAcked:
 			for _, t := range out.Tokens {
@@ -225,7 +223,7 @@ func (n *node) carryOut(outs []replication.Output) {
 
 // unexpected says that no honest world with these faults may raise the alarm.
 func (n *node) unexpected(code chat.Code) bool {
-	return code != chat.CodeBusy && code != chat.CodeClockSkew && code != chat.CodeRegionDegraded && code != chat.CodeUnknownOutcome
+	return code != chat.CodeClockSkew && code != chat.CodeRegionDegraded && code != chat.CodeUnknownOutcome
 }
 
 // commit writes a batch, in the time and with the luck of this world.
@@ -340,6 +338,9 @@ func (n *node) readLog(out replication.ReadLog) {
 
 // received brings a frame: the stored retry rows are read first, and may be a little old when the core sees them.
 func (n *node) received(peer chat.NodeRef, f replication.Frame) {
+	if n.old {
+		f = receivedByOld(f)
+	}
 	known := map[int][]chat.RetryRow{}
 	for i := range f.Ops {
 		if rows := n.retries(&f.Ops[i]); len(rows) > 0 {
@@ -379,7 +380,7 @@ func (n *node) submit(in replication.Submit, done func(replication.Submitted), z
 func (w *world) durableIn(zone chat.Zone, s *send) int {
 	count := 0
 	for _, n := range w.sites {
-		if w.topology.InZone(n.region, zone) && (len(n.tables.Retries(s.from.user.id, s.client)) > 0 || n.parks(s)) {
+		if w.topology.InZone(n.region, zone) && (s.remembered(n.tables) || n.parks(s)) {
 			count++
 		}
 	}

@@ -90,11 +90,9 @@ var calms = map[string]func(*mood){
 	"roaming":            func(m *mood) { m.roamEvery = time.Hour },
 	"loss of a region":   func(m *mood) { m.loseRegion = false },
 	"harsh faults":       func(m *mood) { m.harsh = 0 },
+	"two builds":         func(m *mood) { m.oldBuild = false },
 	"coarse clocks":      func(m *mood) { m.coarse = 0 },
 	"slow reads":         func(m *mood) { m.slowReads = 0 },
-	"exile":              func(m *mood) { m.exile = 0 },
-	"sweeping":           func(m *mood) { m.opLog = 0 },
-	"outbox budget":      func(m *mood) { m.outbox = 0 },
 	"retention":          func(m *mood) { m.retention = 0 },
 	"writes of the dead": func(m *mood) { m.partialLoss = 0 },
 }

@@ -119,5 +119,5 @@ func (n *node) review(out replication.Review) {
 
 // parks says whether the send waits in the region's store to be applied.
 func (s *site) parks(m *send) bool {
-	return slices.ContainsFunc(s.tables.Parked(), func(row chat.ParkedRow) bool { return row.Op.Client == m.client })
+	return slices.ContainsFunc(s.tables.Parked(), func(row chat.ParkedRow) bool { return row.Op.Client == m.client && string(row.Op.Body) == m.body })
 }
