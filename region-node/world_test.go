@@ -156,7 +156,20 @@ func (w *world) start(r chat.Region, ls [3]net.Listener, reserve int64) {
 // restart ends region r cleanly and runs it again at its addresses.
 func (w *world) restart(r chat.Region, reserve int64) {
 	w.t.Helper()
+	w.stop(r)
+	w.again(r, reserve)
+}
+
+// stop ends region r cleanly.
+func (w *world) stop(r chat.Region) {
+	w.t.Helper()
 	must(w.t, w.nodes[r].Close())
+	delete(w.nodes, r)
+}
+
+// again runs a region that was stopped at its addresses.
+func (w *world) again(r chat.Region, reserve int64) {
+	w.t.Helper()
 	region, _ := w.cfg.Region(r)
 	var ls [3]net.Listener
 	for i, addr := range []string{region.HTTP, region.Admin, region.Backbone} {

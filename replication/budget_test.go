@@ -196,7 +196,7 @@ func TestOutboxNearExpiry(t *testing.T) {
 
 // A hundred thousand ops for regions that are away leave the node's memory as it was: the op log on the disk is the buffer.
 func TestMemoryWithPeersAway(t *testing.T) {
-	const ops, limit = 100_000, 16 << 20
+	const ops, limit = 100_000, 6 << 20
 	heap := func() uint64 {
 		runtime.GC()
 		var m runtime.MemStats
