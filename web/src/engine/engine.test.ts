@@ -186,6 +186,20 @@ describe('a send', () => {
     engine.retry(one!.client_id);
     expect(socket.of('send').at(-1)).toMatchObject({ client_id: one!.client_id, after: two!.client_id });
   });
+
+  test('retry_after_ms holds for all that wait, whatever else is refused meanwhile', async () => {
+    const { engine, socket } = await online();
+    engine.send(conv, 'one');
+    engine.send(conv, 'two');
+    await quiet();
+    const [one, two] = socket.of('send');
+    socket.receive({ t: 'error', code: 'busy', message: '', retryable: true, retry_after_ms: 5_000, re: one!.client_id });
+    socket.receive({ t: 'error', code: 'after_unknown', message: '', retryable: true, re: two!.client_id });
+    await clock.pass(4_900);
+    expect(socket.of('send')).toHaveLength(2);
+    await clock.pass(1_100);
+    expect(socket.of('send').slice(2)).toEqual([one, two]);
+  });
 });
 
 describe('a change', () => {

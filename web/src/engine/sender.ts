@@ -36,6 +36,8 @@ export class Sender {
   /** What the server refused for now, and how often in a row. */
   private postponed = new Map<string, number>();
   private cancelRetry: (() => void) | undefined;
+  /** Nothing that was refused goes out again before, for a server said so. */
+  private notBefore = 0;
   private cancelWatch: (() => void) | undefined;
 
   constructor(private readonly options: SenderOptions) {}
@@ -101,6 +103,7 @@ export class Sender {
   restart(age_ms?: number): void {
     this.inFlight.clear();
     this.postponed.clear();
+    this.notBefore = 0;
     this.cancelRetry?.();
     this.cancelRetry = undefined;
     const { store, clock, writer } = this.options;
@@ -171,8 +174,9 @@ export class Sender {
     const { clock } = this.options;
     const tries = this.postponed.get(client_id) ?? 0;
     this.postponed.set(client_id, tries + 1);
+    this.notBefore = Math.max(this.notBefore, clock.now() + floor_ms);
     this.cancelRetry?.();
-    this.cancelRetry = clock.after(Math.max(floor_ms, 100 + fullJitter(clock, tries)), () => {
+    this.cancelRetry = clock.after(Math.max(this.notBefore - clock.now(), 100 + fullJitter(clock, tries)), () => {
       for (const waiting of this.postponed.keys()) this.inFlight.delete(waiting);
       this.pump();
     });
