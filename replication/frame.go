@@ -29,9 +29,13 @@ const (
 	// streams it has applied Applied, all of it visible by Low; Positions are what other regions have acknowledged to it.
 	FrameMarks FrameKind = 6
 	// FrameHave, of a region that does not hear another, whose streams it tells its positions in (Applied; what is not listed
-	// stands at 0), to the rest: hand on what you have beyond. Stream names the silent region only.
+	// stands at 0), to the rest: hand on what you have beyond. Stream names the silent region only. With UpTo = haveHeard it
+	// does hear it, and tells only what it need not be given.
 	FrameHave FrameKind = 7
 )
+
+// haveHeard in the UpTo of a FrameHave asks for nothing.
+const haveHeard = 1
 
 // Protocol versions of the backbone that the core tells apart.
 const (

@@ -12,8 +12,15 @@ import (
 // stream for that region. It does not matter whether the origin is lost, or only the path to it is cut: if it comes back it
 // brings the same ops, which change nothing.
 
-// haveShare: while it lasts, FrameHave is repeated this often within ForwardAfter.
-const haveShare = 4
+// What is kept for others stays in the op log until they are known to have it. So each region tells now and then, of those that
+// it hears too, how far it has their streams.
+
+const (
+	// haveShare: while it lasts, FrameHave is repeated this often within ForwardAfter.
+	haveShare = 4
+	// haveIdle is how many times ForwardAfter pass between two FrameHave about a region that is heard.
+	haveIdle = 6
+)
 
 // handOn is how far a foreign stream was handed on to a region.
 type handOn struct {
@@ -28,18 +35,22 @@ type handOn struct {
 // hears notes that the region lives, whichever node of this region was told.
 func (p *peer) hears(now time.Time) { p.heardAt = now }
 
-// tellHave tells the other regions how far this one has the streams of each that has been silent for long.
+// tellHave tells the other regions how far this one has the streams of each that has been silent for long, and now and then
+// those of the rest.
 func (c *Core) tellHave(now time.Time) {
 	for _, r := range c.order {
 		p := c.peers[r]
 		if p.heardAt.IsZero() {
 			p.heardAt = now
 		}
-		if c.cfg.ForwardAfter == 0 || now.Sub(p.heardAt) < c.cfg.ForwardAfter || now.Sub(p.toldAt) < c.cfg.ForwardAfter/haveShare {
+		f, every := Frame{Kind: FrameHave, Stream: chat.StreamID{Region: r}}, c.cfg.ForwardAfter/haveShare
+		if now.Sub(p.heardAt) < c.cfg.ForwardAfter {
+			f.UpTo, every = haveHeard, c.cfg.ForwardAfter*haveIdle
+		}
+		if c.cfg.ForwardAfter == 0 || now.Sub(p.toldAt) < every {
 			continue
 		}
 		p.toldAt = now
-		f := Frame{Kind: FrameHave, Stream: chat.StreamID{Region: r}}
 		for _, s := range p.known() {
 			f.Applied = append(f.Applied, chat.AppliedRow{Stream: s.id, Seq: s.reached()})
 		}
@@ -70,6 +81,8 @@ func (c *Core) haveTold(p *peer, f *Frame) {
 		h := p.handOn(s.id)
 		if !h.busy {
 			h.handed = max(h.handed, have[s.id])
+		}
+		if !h.busy && f.UpTo != haveHeard {
 			c.readOn(p, s.id, h)
 		}
 	}

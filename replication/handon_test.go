@@ -56,7 +56,7 @@ func TestTellHave(t *testing.T) {
 		r.now = r.now.Add(500 * time.Millisecond)
 		r.step(from("in", Frame{Kind: FrameBatch, Stream: chat.StreamID{Region: "in", Node: "n1", Incarnation: 1}}))
 		for _, s := range only[Send](r.step(Tick{})) {
-			if f := s.Frame; f.Kind == FrameHave {
+			if f := s.Frame; f.Kind == FrameHave && f.UpTo != haveHeard {
 				told++
 				if s.Peer.Region != "in" || f.Stream.Region != "us" || len(f.Applied) != 1 || f.Applied[0].Seq != 7 {
 					t.Fatalf("told %+v", s)
@@ -66,6 +66,43 @@ func TestTellHave(t *testing.T) {
 	}
 	if told != 1 {
 		t.Fatalf("told %d times in 12 s, want once", told)
+	}
+}
+
+// A region tells now and then how far it has the streams of those that it hears too; who hears that hands nothing on, and
+// remembers what need not be kept any more.
+func TestTellHaveOfThoseHeard(t *testing.T) {
+	us := chat.StreamID{Region: "us", Node: "n1", Incarnation: 1}
+	r := newRig(t, "eu", Restored{Applied: []chat.AppliedRow{{Stream: us, Seq: 7}}})
+	r.core.cfg.ForwardAfter = 10 * time.Second
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}, Protocol: ProtocolNodes})
+	told := 0
+	for range 150 {
+		r.now = r.now.Add(time.Second)
+		r.step(from("us", Frame{Kind: FrameBatch, Stream: us, After: 7, UpTo: 7}))
+		for _, s := range only[Send](r.settle(r.step(Tick{}))) {
+			if f := s.Frame; f.Kind == FrameHave && f.Stream.Region == "us" {
+				told++
+				if f.UpTo != haveHeard {
+					t.Fatalf("asked for what a region has that is heard: %+v", f)
+				}
+			}
+		}
+	}
+	if told != 3 {
+		t.Fatalf("told %d times in 150 s, want at once and each minute", told)
+	}
+	r.core.keepAfter = r.now
+	outs := r.step(from("in", Frame{Kind: FrameHave, Stream: chat.StreamID{Region: "us"}, UpTo: haveHeard, Applied: []chat.AppliedRow{{Stream: us, Seq: 5}}}))
+	if reads := only[ReadLog](outs); len(reads) != 0 {
+		t.Fatalf("hands on %+v", reads)
+	}
+	var rows []chat.PositionRow
+	for _, w := range only[Write](r.settle(r.step(Tick{}))) {
+		rows = append(rows, w.Batch.Positions...)
+	}
+	if len(rows) != 1 || rows[0] != (chat.PositionRow{Stream: us, To: "in", Seq: 5}) {
+		t.Fatalf("remembered %+v", rows)
 	}
 }
 

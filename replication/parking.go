@@ -222,10 +222,14 @@ func (c *Core) takeDue(now time.Time, p *peer, s *inStream, d *draft) bool {
 			k.due = nil // the clock went back: it is read again
 			break
 		}
-		if d.taken >= applyOps || it.refused == nil && c.busy(&it.op) {
+		if it.refused == nil {
+			it.refused = s.suspect.condemns(&it.op)
+		}
+		if d.taken >= s.suspect.bound() || it.refused == nil && c.busy(&it.op) {
 			return false
 		}
 		d.taken++
+		d.last = it.op.Seq
 		if it.refused != nil {
 			c.bury(now, p, s, it, d)
 		} else {

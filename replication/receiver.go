@@ -137,7 +137,7 @@ func (c *Core) inspect(now time.Time, p *peer, f *Frame, op *chat.Op, last uint6
 		return bad(chat.CodeBadFrame, fmt.Sprintf("op %d does not stand in order in (%d, %d] of its stream", op.Seq, f.After, f.UpTo))
 	case op.Time == 0 || op.ID.Time() != op.Time || op.Logged < op.Time:
 		return bad(chat.CodeInvalid, "the op's time is not its id's, or later than its entry into the stream")
-	case op.Kind != chat.OpRows && op.Kind != chat.OpRefused && op.ID != chat.NewMessageID(op.Time, op.Author.ID, op.Client):
+	case op.Kind != chat.OpRows && op.ID != chat.NewMessageID(op.Time, op.Author.ID, op.Client):
 		return bad(chat.CodeInvalid, "the op's id is not that of its author and client")
 	case !hashed(op):
 		return bad(chat.CodeInvalid, "the body is not the one that was hashed")
@@ -204,6 +204,7 @@ type draft struct {
 	unparks   map[place]bool // of unparked
 	low       chat.HLC
 	taken     int
+	last      uint64 // the sequence of the last one taken
 }
 
 // drain applies what is queued, one write of a stream at a time: the row that says how far the stream is applied stands in
@@ -229,7 +230,7 @@ func (c *Core) drain(now time.Time, p *peer, s *inStream) {
 	s.unpassed++
 	w := &write{batch: d.batch, low: d.low}
 	w.settle = func(now time.Time, err error) {
-		c.stored(now, d, err)
+		c.stored(now, s, d, err)
 		c.applied(now, p, s, applied, d, err)
 	}
 	w.passed = func(time.Time) {
@@ -253,7 +254,7 @@ func (c *Core) drain(now time.Time, p *peer, s *inStream) {
 // the position becomes durable with what is logged anew for the groups.
 func (c *Core) thenLook(w *write, p *peer, s *inStream, applied []chat.AppliedRow, d *draft) {
 	w.settle = func(now time.Time, err error) {
-		c.stored(now, d, err)
+		c.stored(now, s, d, err)
 		if err != nil {
 			c.applied(now, p, s, applied, d, err)
 			return
@@ -278,12 +279,16 @@ func (c *Core) take(now time.Time, p *peer, s *inStream, d *draft) bool {
 	fr := &s.queue[0]
 	for len(fr.items) > 0 {
 		it := &fr.items[0]
-		if d.taken >= applyOps || it.refused == nil && !c.takeOne(now, p, s, it, d) {
+		if it.refused == nil {
+			it.refused = s.suspect.condemns(&it.op)
+		}
+		if d.taken >= s.suspect.bound() || it.refused == nil && !c.takeOne(now, p, s, it, d) {
 			return false
 		}
 		if it.refused != nil {
 			c.bury(now, p, s, it, d)
 		}
+		d.last = it.op.Seq
 		d.taken++
 		s.queued--
 		fr.items = fr.items[1:]
@@ -375,7 +380,7 @@ func (p *peer) unstored(s *inStream) []chat.AppliedRow {
 }
 
 // stored ends the work on the sends of an apply write; where other nodes write too, they are looked at again.
-func (c *Core) stored(now time.Time, d *draft, err error) {
+func (c *Core) stored(now time.Time, s *inStream, d *draft, err error) {
 	for i, key := range d.keys {
 		var rows []chat.RetryRow
 		if err == nil {
@@ -387,9 +392,12 @@ func (c *Core) stored(now time.Time, d *draft, err error) {
 		o.settled, o.failed = true, err != nil
 	}
 	c.own.advance(c.cfg.TailOps)
-	if err == nil {
-		c.review(now, d.messages, func(time.Time, []chat.MessageID) {})
+	if err != nil {
+		s.suspect.refused(d, err)
+		return
 	}
+	s.suspect.taken(d)
+	c.review(now, d.messages, func(time.Time, []chat.MessageID) {})
 }
 
 // applied settles the write that moves the position of a stream.

@@ -97,7 +97,7 @@ func (c *Core) sayRefused(now time.Time, p *peer, it *inOp, d *draft) {
 	client := wordClient(c.cfg.Self, op.ID)
 	c.own.last++
 	word := chat.Op{
-		Kind: chat.OpRefused, ID: chat.NewMessageID(at, op.Author.ID, client), Time: at, Logged: at, Client: client,
+		Kind: chat.OpRefused, ID: chat.NewMessageID(at, chat.NoUser, client), Time: at, Logged: at, Client: client,
 		Stream: c.stream, Seq: c.own.last, To: []chat.Region{p.region},
 		Refused: &chat.Refusal{
 			Region: c.cfg.Self, Stream: op.Stream, Seq: op.Seq, Op: op.ID, Client: op.Client, Conversation: op.Conversation,
@@ -237,6 +237,7 @@ func (c *Core) newsOf(now time.Time, h *hearing, word, op *chat.Op, told []chat.
 	r.Author, r.Client, r.Conversation = op.Author, op.Client, op.Conversation
 	news = *word
 	news.Author, news.Owners, news.Refused = op.Author, []chat.Owner{op.Author}, &r
+	news.ID = chat.NewMessageID(news.Time, op.Author.ID, news.Client)
 	return news, true
 }
 

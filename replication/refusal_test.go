@@ -83,7 +83,7 @@ func TestRefusalIsTold(t *testing.T) {
 	if final := last[len(last)-1].Batch; len(final.Applied) != 1 || len(final.DeadLetters) != 1 || final.DeadLetters[0].Op != op.ID {
 		t.Errorf("with the position: %+v", final)
 	}
-	if rows, inbox := told(eu.settle(eu.bring("us", news[0]))); len(rows) != 1 || len(inbox) != 1 || rows[0].Told != word.ID {
+	if rows, inbox := told(eu.settle(eu.bring("us", news[0]))); len(rows) != 1 || len(inbox) != 1 || rows[0].Told != news[0].ID {
 		t.Errorf("eu, of the author's zone too, was told %+v", rows)
 	}
 	// The word comes again under another number, as from a region that had to begin anew.

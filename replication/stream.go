@@ -30,6 +30,7 @@ type inStream struct {
 	opening                bool // a position is due
 	unpassed               int  // apply writes that have not passed
 	parking                parking
+	suspect                suspect
 
 	heardAt time.Time
 	askedAt time.Time

@@ -40,13 +40,14 @@ func (c *Core) issue(now time.Time, w *write) {
 }
 
 // written settles a write, or has it given again when nobody knows whether it was done: its times stay in flight. A write
-// that once was in doubt is given again until it succeeds: that a later try stored nothing says nothing of the first.
+// that once was in doubt is given again until it succeeds: that a later try stored nothing says nothing of the first. But
+// what a store refuses for good was refused by it the first time too.
 func (c *Core) written(now time.Time, in Written) {
 	w, ok := c.writes[in.Write]
 	if !ok {
 		return
 	}
-	if in.Err != nil && (w.doubtful || chat.CodeOf(in.Err) == chat.CodeUnknownOutcome) {
+	if in.Err != nil && (w.doubtful || chat.CodeOf(in.Err) == chat.CodeUnknownOutcome) && !permanent(chat.CodeOf(in.Err)) {
 		if !w.doubtful {
 			c.alarm(Alarm{Code: chat.CodeUnknownOutcome, Stream: c.stream, Detail: "a write may be stored or not, and is repeated: " + in.Err.Error()})
 		}

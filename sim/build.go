@@ -89,6 +89,7 @@ func (w *world) build() {
 		l.dial()
 	}
 	w.after(w.mood.faultEvery, w.fault)
+	w.planExile()
 	if w.mood.loseRegion {
 		w.roll("loss", "", 0)
 		s := w.sites[w.rng.IntN(len(w.sites))]

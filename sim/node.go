@@ -76,7 +76,7 @@ func (n *node) boot() {
 	cfg := replication.Config{
 		Self: n.region, Node: n.ref.Node, Topology: n.w.topology, MaxDrift: maxDrift, Guarded: true, Watermark: 250 * time.Millisecond,
 		Resend: 3 * time.Second, WindowOps: 24, WindowBytes: 64 << 10, TailOps: 30, BatchOps: 6, BatchBytes: 4 << 10, InFlight: 200,
-		ForwardAfter: forwardAfter,
+		ForwardAfter: forwardAfter, OutboxBytes: n.w.mood.outbox, OpLogKeep: n.w.mood.opLog,
 	}
 	if n.site.shared() {
 		cfg.Lease, cfg.AdoptWait = leaseFor, adoptWait
@@ -115,6 +115,9 @@ func (n *node) ticking() {
 	n.w.roll("tick", n.name(), n.ticks)
 	n.later(50*time.Millisecond, n.ticking)
 	n.step(replication.Tick{})
+	if n.ticks%ticksASweep == 0 {
+		n.sweep()
+	}
 }
 
 // later has do happen in this life of the process, after a pause if there is one.
@@ -200,6 +203,9 @@ func (n *node) carryOut(outs []replication.Output) {
 				n.w.violate(PromiseProtocol, "%s answered token %d twice", n.region, out.Token)
 				return
 			}
+			if chat.CodeOf(out.Err) == chat.CodeBusy {
+				n.w.faults["submit refused as busy"]++
+			}
 			done(out)
 		case replication.ZoneAcked:
 			for _, t := range out.Tokens {
@@ -223,7 +229,7 @@ func (n *node) carryOut(outs []replication.Output) {
 
 // unexpected says that no honest world with these faults may raise the alarm.
 func (n *node) unexpected(code chat.Code) bool {
-	return code != chat.CodeClockSkew && code != chat.CodeRegionDegraded && code != chat.CodeUnknownOutcome
+	return code != chat.CodeBusy && code != chat.CodeClockSkew && code != chat.CodeRegionDegraded && code != chat.CodeUnknownOutcome
 }
 
 // commit writes a batch, in the time and with the luck of this world.

@@ -93,6 +93,9 @@ var calms = map[string]func(*mood){
 	"two builds":         func(m *mood) { m.oldBuild = false },
 	"coarse clocks":      func(m *mood) { m.coarse = 0 },
 	"slow reads":         func(m *mood) { m.slowReads = 0 },
+	"exile":              func(m *mood) { m.exile = 0 },
+	"sweeping":           func(m *mood) { m.opLog = 0 },
+	"outbox budget":      func(m *mood) { m.outbox = 0 },
 	"retention":          func(m *mood) { m.retention = 0 },
 	"writes of the dead": func(m *mood) { m.partialLoss = 0 },
 }

@@ -20,7 +20,7 @@ func (n *node) prove(out replication.Prove) {
 		for i := range out.Of {
 			r := &out.Of[i]
 			var op chat.Op
-			if ops := n.tables.ReadLog(r.Stream, r.Seq-min(r.Seq, 1), r.Seq, r.Region, 1); len(ops) == 1 {
+			if ops := n.tables.ReadLog(r.Stream, r.Seq-min(r.Seq, 1), r.Seq, "", 1); len(ops) == 1 {
 				op = ops[0]
 			}
 			in.Ops = append(in.Ops, op)

@@ -66,6 +66,7 @@ const (
 	PromiseMembers   = "members see what membership allows"
 	PromiseTime      = "every stamp is near the real time"
 	PromiseNoPanic   = "nothing panics"
+	PromiseBounded   = "what waits is bounded"
 )
 
 // String prints a violation for people.

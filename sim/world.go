@@ -67,6 +67,9 @@ type mood struct {
 	slowReads   float64       // share of reads that take 50 to 800 ms
 	oldBuild    bool          // regions begin with the build before, and are upgraded
 	leaps       float64       // share of faults that set a clock further off than nodes allow
+	exile       time.Duration // a region is cut off from all others for so long; 0: none
+	opLog       time.Duration // how long op logs keep what nobody is owed; 0: for ever
+	outbox      int64         // budget of what one region is owed, in bytes; 0: none
 }
 
 // create makes the world as it is before anything happens.
@@ -96,6 +99,11 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	w.mood.coarse = pick(w.rng, 0, 0, 10*time.Millisecond)
 	w.mood.slowReads = pick(w.rng, 0, 0, 0.1)
 	w.mood.leaps = pick(w.rng, 0, 0.05, 0.3)
+	w.mood.exile = pick(w.rng, 0, 0, 12*time.Second, 18*time.Second)
+	w.mood.opLog = pick(w.rng, 0, 5*time.Second, 8*time.Second)
+	if w.mood.outbox = pick[int64](w.rng, 0, 8<<10, 16<<10); w.mood.loseRegion {
+		w.mood.outbox = 0 // people would wait for an operator to give the lost region up
+	}
 	if !w.mood.loseRegion && w.chance(0.15) {
 		w.mood.oldBuild, w.mood.nodesMax, w.mood.crowd = true, 1, 0
 	}

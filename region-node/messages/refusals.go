@@ -12,7 +12,7 @@ func Prove(ctx context.Context, store chat.Log, out replication.Prove) replicati
 	in := replication.Proved{ID: out.ID, Ops: make([]chat.Op, len(out.Of)), Told: make([][]chat.RefusalRow, len(out.Of))}
 	for i := range out.Of {
 		r := &out.Of[i]
-		ops, err := store.ReadLog(ctx, r.Stream, r.Seq-min(r.Seq, 1), r.Seq, r.Region, 1)
+		ops, err := store.ReadLog(ctx, r.Stream, r.Seq-min(r.Seq, 1), r.Seq, "", 1)
 		if err == nil && len(ops) == 1 {
 			in.Ops[i] = ops[0]
 		}

@@ -59,8 +59,7 @@ func validate(b *chat.Batch) error {
 	return nil
 }
 
-// Sweep drops what has outlived its retention; an op of this region only when every destination has it. It counts the rows
-// dropped.
+// Sweep drops what has outlived its retention; an op only when every destination is known to have it. It counts the rows dropped.
 func (t *Tables) Sweep(now chat.HLC, keep Retention) int {
 	dropped := 0
 	if keep.Inbox > 0 {
@@ -81,7 +80,7 @@ func (t *Tables) Sweep(now chat.HLC, keep Retention) int {
 	if keep.OpLog > 0 {
 		for stream, ops := range t.log {
 			kept := slices.DeleteFunc(slices.Clone(ops), func(op chat.Op) bool {
-				waits := stream.Region == t.region && slices.ContainsFunc(op.To, func(r chat.Region) bool { return t.positions[stream][r] < op.Seq })
+				waits := slices.ContainsFunc(op.To, func(r chat.Region) bool { return r != t.region && t.positions[stream][r] < op.Seq })
 				return !waits && op.Logged <= now.Add(-keep.OpLog)
 			})
 			dropped += len(ops) - len(kept)

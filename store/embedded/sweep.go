@@ -89,9 +89,8 @@ type opBucket struct {
 	seq    uint64 // the largest it holds
 }
 
-// expiredOps gives the stretches whose ops all entered longer than keep ago and are acknowledged by every region that must
-// have them, from the start of each stream up to the first that is not. For what is kept of a foreign stream age alone
-// counts: its origin owes it.
+// expiredOps gives the stretches whose ops all entered longer than keep ago and that every region is known to have which must
+// have them: it has acknowledged them, or told that it has so much of the foreign stream. What is owed stays, however old.
 func (g *group) expiredOps(now chat.HLC, keep time.Duration) (expired []opBucket, err error) {
 	if keep <= 0 {
 		return nil, nil
@@ -99,7 +98,6 @@ func (g *group) expiredOps(now chat.HLC, keep time.Duration) (expired []opBucket
 	limit := now.Add(-keep)
 	var stream chat.StreamID
 	var have map[chat.Region]uint64
-	stopped := false
 	err = scan(g.s.db, []byte{tagLogBucket}, []byte{tagLogBucket + 1}, func(k, v []byte) (bool, error) {
 		of, rest, ok := parseStream(k)
 		l, err := unpackLogBucket(v)
@@ -107,18 +105,16 @@ func (g *group) expiredOps(now chat.HLC, keep time.Duration) (expired []opBucket
 			return true, (&reader{bad: true}).end("oplog buckets")
 		}
 		if of != stream || have == nil {
-			stream, stopped = of, false
+			stream = of
 			if have, err = positions(g.s.db, stream); err != nil {
 				return true, err
 			}
 		}
-		stopped = stopped || l.time > limit
-		if own := stream.Region == g.s.opts.Region; own {
-			for _, region := range l.to {
-				stopped = stopped || have[region] < l.seq
-			}
+		stays := l.time > limit
+		for _, region := range l.to {
+			stays = stays || region != g.s.opts.Region && have[region] < l.seq
 		}
-		if !stopped {
+		if !stays {
 			expired = append(expired, opBucket{stream, binary.BigEndian.Uint64(rest), l.seq})
 		}
 		return false, nil

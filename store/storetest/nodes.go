@@ -185,7 +185,7 @@ func testForeignLogs(t *testing.T, f Factory) {
 	same(t, "the lives", len(got[[]chat.NodeRow](t)(s.Nodes(ctx))), 2)
 }
 
-// Foreign ops go when they are old, whatever their destinations have; old lives' ops go like one's own; what entered a stream
+// Foreign ops go like one's own, when they are old and every other destination is known to have them; so do old lives'; what entered a stream
 // late is as old as its entry. A life that was adopted and whose log is gone is no longer told of, and its sequence is not given again.
 func testSweepLogs(t *testing.T, f Factory) {
 	cfg := DefaultConfig()
@@ -202,6 +202,8 @@ func testSweepLogs(t *testing.T, f Factory) {
 		return got[[]chat.StreamEnd](t)(s.Streams(ctx))
 	}
 	same(t, "while all is young", len(sweep(epoch.Add(13*day))), 3)
+	same(t, "what nobody is known to have", len(sweep(epoch.Add(21*day))), 3)
+	must(t, Commit(other, &chat.Batch{Positions: []chat.PositionRow{{Stream: foreign, To: "ap-south", Seq: 1}}}))
 	same(t, "after three weeks", sweep(epoch.Add(21*day)), []chat.StreamEnd{{Stream: life("n1", 1), Seq: 9}, {Stream: life("n2", 1), Seq: 1}})
 	same(t, "the lives", len(got[[]chat.NodeRow](t)(s.Nodes(ctx))), 3)
 	must(t, Commit(other, &chat.Batch{Positions: []chat.PositionRow{{Stream: life("n1", 1), To: "us-east", Seq: 9}}}))
