@@ -49,8 +49,8 @@ func vital(op *chat.Op) bool {
 	return true
 }
 
-// share is this node's part of a budget: the nodes whose lease runs have equal parts, and who is left has all.
-func (c *Core) share(now time.Time) int64 {
+// shareBudget finds this node's part of a budget: the nodes whose lease runs have equal parts, and who is left has all.
+func (c *Core) shareBudget(now time.Time) {
 	nodes := 1
 	if c.cfg.Lease > 0 {
 		for _, s := range c.siblings {
@@ -59,16 +59,16 @@ func (c *Core) share(now time.Time) int64 {
 			}
 		}
 	}
-	return c.cfg.OutboxBytes / int64(nodes)
+	c.budget = max(1, c.cfg.OutboxBytes/int64(nodes))
 }
 
 // outbox gives what this node's op logs owe the region, and which share of the budget that is.
-func (c *Core) outbox(now time.Time, p *peer) (bytes int64, ratio float64) {
+func (c *Core) outbox(p *peer) (bytes int64, ratio float64) {
 	for _, o := range p.out {
 		bytes += o.owes()
 	}
 	if c.cfg.OutboxBytes > 0 {
-		ratio = float64(bytes) / float64(max(1, c.share(now)))
+		ratio = float64(bytes) / float64(c.budget)
 	}
 	return bytes, ratio
 }
@@ -85,7 +85,7 @@ func (c *Core) afford(now time.Time, h *held, to []chat.Region) bool {
 		if p == nil {
 			continue
 		}
-		if _, ratio := c.outbox(now, p); fullest == nil || ratio > used {
+		if _, ratio := c.outbox(p); fullest == nil || ratio > used {
 			fullest, used = p, ratio
 		}
 	}
@@ -137,9 +137,10 @@ func (c *Core) readySlowed(now time.Time) {
 // watchOutboxes tells an operator when a budget is nearly used, and when what is owed is nearly as old as op logs get: a
 // region that is away for so long may have been forgotten.
 func (c *Core) watchOutboxes(now time.Time) {
+	c.shareBudget(now)
 	for _, r := range c.order {
 		p := c.peers[r]
-		bytes, used := c.outbox(now, p)
+		bytes, used := c.outbox(p)
 		level := 0
 		for i, at := range []float64{slowAt, refuseAt} {
 			if used >= at || p.level > i && used >= at-levelBack {

@@ -220,3 +220,22 @@ func TestMemoryWithPeersAway(t *testing.T) {
 	}
 	runtime.KeepAlive(r)
 }
+
+// The nodes of a region share a budget evenly while they live; who is left has all of it.
+func TestOutboxBudgetIsShared(t *testing.T) {
+	r := budgetRig(t, 1000, Restored{})
+	r.core.cfg.Lease, r.core.cfg.AdoptWait = 2*time.Second, time.Second
+	lease := func(until time.Time) {
+		r.core.meet([]chat.NodeRow{
+			{Stream: r.core.Stream(), Until: chat.HLCFromTime(until)},
+			{Stream: chat.StreamID{Region: "eu", Node: "n2", Incarnation: 1}, Until: chat.HLCFromTime(until)},
+			{Stream: chat.StreamID{Region: "eu", Node: "n1"}, Until: chat.HLCFromTime(until)}, // an earlier life of this node
+		})
+	}
+	lease(r.now.Add(2 * time.Second))
+	for after, want := range map[time.Duration]int64{0: 500, 2500 * time.Millisecond: 500, 4 * time.Second: 1000} {
+		if r.core.shareBudget(r.now.Add(after)); r.core.budget != want {
+			t.Errorf("after %s the part is %d, want %d", after, r.core.budget, want)
+		}
+	}
+}

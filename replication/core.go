@@ -76,6 +76,7 @@ type Core struct {
 	needsLife     bool
 	zoneWait      map[waitKey][]zoneToken
 	slowed        []slowed
+	budget        int64 // this node's part of Config.OutboxBytes
 }
 
 // New makes the core of a node that restarts, or starts, with what its store knew.
@@ -109,6 +110,7 @@ func New(cfg Config, restored Restored) *Core {
 		c.order = append(c.order, r)
 	}
 	slices.Sort(c.order)
+	c.budget = max(1, cfg.OutboxBytes)
 	c.relay(c.own, restored.Positions, restored.Last)
 	c.meet(restored.Lives)
 	c.restoreHandOns(restored.HandedOn)

@@ -49,7 +49,7 @@ func (c *Core) Peers(now time.Time) []PeerStatus {
 			Region: r, Up: p.up(), Ready: true, Last: c.own.settled, Oldest: c.oldestOwed(now, p), Expiring: p.old,
 			Slowed: p.slowCount, Refused: p.refusedCount,
 		}
-		st.OutboxBytes, st.OutboxRatio = c.outbox(now, p)
+		st.OutboxBytes, st.OutboxRatio = c.outbox(p)
 		for _, o := range p.outbounds() {
 			st.Ready = st.Ready && o.via != "" && o.ready
 			st.Backlog += o.log.settled - min(o.acked, o.log.settled)
