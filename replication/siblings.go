@@ -231,14 +231,16 @@ func (c *Core) isLatest(s *sibling) bool {
 	return true
 }
 
-// siblingsLow is the lowest low mark of the other lives that may still have something under way.
+// siblingsLow is the lowest low mark of the other lives that may still have something under way. One that never had a lease has
+// stamped nothing, and waits, when it gets one, until every node that still works has read of it: it may die before, or wait for
+// its clock to be right.
 func (c *Core) siblingsLow() chat.HLC {
 	low := ^chat.HLC(0)
 	if c.cfg.Lease == 0 {
 		return low
 	}
 	for _, s := range c.siblings {
-		if !s.finished {
+		if leased := s.row.Until != 0 || s.low != 0; leased && !s.finished {
 			low = min(low, s.low)
 		}
 	}

@@ -60,3 +60,31 @@ func TestSubmitsWithoutALeaseAreRefused(t *testing.T) {
 		t.Fatalf("the lease is back, and %d ops are logged: %+v", logged, refusals)
 	}
 }
+
+// A node of the region that has begun a life and has had no lease yet, whatever it waits for, holds nothing back here; once it
+// has one it does, until it tells how far it is.
+func TestALifeWithoutALeaseHoldsNothingBack(t *testing.T) {
+	r := newRig(t, "eu", Restored{})
+	cfg := r.core.cfg
+	cfg.Lease, cfg.AdoptWait = 2*time.Second, time.Second
+	r.core = New(cfg, Restored{Identity: chat.Identity{Region: "eu", Node: "n1", Incarnation: 1}})
+	other := chat.NodeRow{Stream: chat.StreamID{Region: "eu", Node: "n2", Incarnation: 1}}
+	local := func(rows ...chat.NodeRow) chat.HLC {
+		for range 2 { // what is shown now is reserved by the next write
+			r.now = r.now.Add(600 * time.Millisecond)
+			r.settle(r.step(Tick{}))
+			r.settle(r.step(Renewed{Nodes: rows}))
+			r.settle(r.step(Tick{}))
+		}
+		return r.core.Marks(r.now).Local
+	}
+	alone := local()
+	waiting := local(other)
+	if waiting <= alone {
+		t.Errorf("a life without a lease holds the mark at %v", waiting.Time())
+	}
+	other.Until, other.Low = chat.HLCFromTime(r.now.Add(time.Minute)), waiting
+	if held := local(other); held > waiting {
+		t.Errorf("a life with a lease lets the mark move on to %v", held.Time())
+	}
+}
