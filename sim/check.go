@@ -49,6 +49,8 @@ func (w *world) unrest() string {
 			return c.missing()
 		case c.alien() != "":
 			return c.alien()
+		case c.untold() != "":
+			return c.untold()
 		}
 	}
 	return ""
@@ -102,6 +104,7 @@ func (w *world) check() {
 	w.checkResidency()
 	w.checkGroups()
 	w.checkActs()
+	w.checkTold()
 	w.checkShown(final)
 }
 
@@ -183,7 +186,7 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 			for _, owner := range []*user{s.from.user, s.to} {
 				w.checked(PromiseOnce)
 				want := 0
-				if w.topology.InZone(n.region, owner.zone) && s.region {
+				if w.topology.InZone(n.region, owner.zone) && s.region && !n.refuses(s) {
 					want = 1
 				}
 				have := seen[s][owner.id]

@@ -32,6 +32,7 @@ type client struct {
 	joined    []chat.ConversationID // keys of groups, in order
 	stale     map[chat.ConversationID]bool
 	aliases   map[chat.MessageID]chat.MessageID
+	refusals  map[chat.ClientID]bool // of what regions refused
 	lastAcked chat.MessageID
 	newest    map[chat.ConversationID]chat.MessageID
 
@@ -52,6 +53,7 @@ type send struct {
 	id           chat.MessageID // as acknowledged
 	region, zone bool           // levels reached
 	failed       chat.Code
+	poison       bool // a store will not take it
 }
 
 // String names the send in messages.
@@ -70,7 +72,7 @@ func (w *world) addClient(u *user) {
 	}
 	c := &client{
 		w: w, user: u, number: n, name: fmt.Sprintf("%s/%d", u.name, n), view: map[chat.MessageID]*shown{},
-		groups: map[chat.ConversationID]*groupView{}, stale: map[chat.ConversationID]bool{},
+		groups: map[chat.ConversationID]*groupView{}, refusals: map[chat.ClientID]bool{}, stale: map[chat.ConversationID]bool{},
 		aliases: map[chat.MessageID]chat.MessageID{}, newest: map[chat.ConversationID]chat.MessageID{},
 	}
 	for _, r := range w.topology.Zones[u.zone].Regions {
@@ -168,7 +170,9 @@ func (c *client) welcome(s *session, fresh bool, cursor string) {
 				if conv.Group {
 					h.groups = append(h.groups, s.node.readGroup(c.user.id, conv.ID))
 				} else {
-					h.rows = append(h.rows, s.node.mailbox(c.user.id, c.user.id, conv.ID, true)...)
+					rows := s.node.mailbox(c.user.id, c.user.id, conv.ID, true)
+					h.rows = append(h.rows, rows...)
+					h.refusals = append(h.refusals, s.node.refusalsOf(c.user.id, rows)...)
 				}
 			}
 			s.push(func() { c.history(h) })
@@ -185,6 +189,9 @@ func (c *client) history(h history) {
 	}
 	for _, g := range h.groups {
 		c.groupRead(g)
+	}
+	for i := range h.refusals {
+		c.refusals[h.refusals[i].Client] = true
 	}
 	c.awaiting = false
 	c.cursor = c.next
@@ -280,13 +287,14 @@ func (c *client) write() {
 			return
 		}
 		s.conversation = chat.DirectConversation(c.user.id, s.to.id)
+		s.poison = w.poisonous(c.user, s.to)
 	}
 	if w.chance(0.5) {
 		s.replyTo = c.newest[s.conversation]
 	}
 	w.history = append(w.history, s)
 	if id, ok := c.reuse(); ok {
-		s.client = id
+		s.client, s.poison = id, false
 	}
 	w.byClient[s.client] = append(w.byClient[s.client], s)
 	c.outbox = append(c.outbox, s)

@@ -27,8 +27,9 @@ type session struct {
 
 // history is what a client reads over REST when it starts anew.
 type history struct {
-	rows   []seen
-	groups []groupHistory
+	rows     []seen
+	groups   []groupHistory
+	refusals []chat.RefusalRow
 }
 
 // hello opens a session on the node, where a client resumes from its cursor.
@@ -146,6 +147,8 @@ func (s *session) deliver(e replication.Entry) {
 		s.deliverChange(&e.Row, cursor)
 	case chat.InboxGroup, chat.InboxMember:
 		s.push(func() { c.groupChanged(e.Row.Conversation, cursor) })
+	case chat.InboxFailed:
+		s.deliverRefusal(&e.Row, cursor)
 	case chat.InboxAlias:
 		s.push(func() { c.alias(e.Row.Op, e.Row.Ref, cursor) })
 		s.deliverChange(&e.Row, cursor) // what was done to the other id counts from now on

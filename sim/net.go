@@ -110,7 +110,7 @@ func (w *world) sendFrame(from *node, out replication.Send) {
 	for _, l := range w.links {
 		for i, end := range l.ends {
 			if end == from && l.ends[1-i].ref == out.Peer {
-				l.transmit(i, out.Frame)
+				l.transmit(i, w.forged(from, l.ends[1-i], out.Frame))
 				return
 			}
 		}

@@ -220,7 +220,7 @@ func (n *node) carryOut(outs []replication.Output) {
 			}
 		case replication.Alarm:
 			n.w.note(n.name(), "alarm %s from %s: %s", out.Code, out.Peer, out.Detail)
-			if n.unexpected(out.Code) {
+			if n.unexpected(out) {
 				n.w.violate(PromiseProtocol, "%s: alarm %s about %s: %s", n.region, out.Code, out.Peer, out.Detail)
 			}
 		}
@@ -228,8 +228,16 @@ func (n *node) carryOut(outs []replication.Output) {
 }
 
 // unexpected says that no honest world with these faults may raise the alarm.
-func (n *node) unexpected(code chat.Code) bool {
-	return code != chat.CodeBusy && code != chat.CodeClockSkew && code != chat.CodeRegionDegraded && code != chat.CodeUnknownOutcome
+func (n *node) unexpected(a replication.Alarm) bool {
+	switch a.Code {
+	case chat.CodeBusy, chat.CodeClockSkew, chat.CodeRegionDegraded, chat.CodeUnknownOutcome:
+		return false
+	case chat.CodeInvalid:
+		return n.w.mood.poison == 0
+	case chat.CodeDenied:
+		return n.w.mood.forged == 0 || !a.Buried
+	}
+	return true
 }
 
 // commit writes a batch, in the time and with the luck of this world.
@@ -249,6 +257,14 @@ func (n *node) commit(out replication.Write) {
 			n.tables.ApplyOf(n.ref.Node, out.Batch)
 			n.sweepUnsynced()
 		}
+	}
+	if n.poisoned(out.Batch) {
+		c.gone = true
+		n.later(took, func() {
+			n.sweepUnsynced()
+			n.step(replication.Written{Write: out.ID, Err: &chat.Error{Code: chat.CodeInvalid, Op: "sim.Commit", Message: "poison"}})
+		})
+		return
 	}
 	if !w.healed && w.chance(w.mood.badWrites) {
 		if w.chance(0.4) {

@@ -17,7 +17,7 @@ func (c *client) reuse() (chat.ClientID, bool) {
 	}
 	for i := len(w.history) - 1; i >= 0; i-- {
 		s := w.history[i]
-		if s.from == c && s.region {
+		if s.from == c && s.region && !s.poison {
 			w.faults["client id used again"]++
 			return s.client, true
 		}

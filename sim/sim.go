@@ -63,6 +63,7 @@ const (
 	PromiseConverge  = "every region ends alike"
 	PromiseLiveness  = "everything comes to rest"
 	PromiseProtocol  = "the protocol is kept"
+	PromiseTold      = "a refusal is told to its author"
 	PromiseMembers   = "members see what membership allows"
 	PromiseTime      = "every stamp is near the real time"
 	PromiseNoPanic   = "nothing panics"

@@ -23,7 +23,7 @@ func TestPromises(t *testing.T) {
 	}
 	for _, kind := range []string{
 		"client roams", "clock jump", "clock leap", "connection lost", "crash", "cut both ways", "cut one way", "disk stall", "pause",
-		"write fails", "write of unknown outcome", "region cut off", "op logs swept", "submit refused as busy",
+		"write fails", "write of unknown outcome", "region cut off", "op logs swept", "submit refused as busy", "poison op", "forged refusal",
 	} {
 		if res.Faults[kind] == 0 {
 			t.Errorf("no world had the fault %q", kind)
@@ -31,7 +31,7 @@ func TestPromises(t *testing.T) {
 	}
 	for _, promise := range []string{
 		PromiseDurable, PromiseOnce, PromiseInvented, PromiseOrder, PromiseNoGap, PromiseResidency, PromiseConverge,
-		PromiseLiveness, PromiseProtocol, PromiseMembers, PromiseTime, PromiseNoPanic, PromiseBounded,
+		PromiseLiveness, PromiseProtocol, PromiseTold, PromiseMembers, PromiseTime, PromiseNoPanic, PromiseBounded,
 	} {
 		if res.Checks[promise] == 0 {
 			t.Errorf("no world checked %q", promise)

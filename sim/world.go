@@ -70,6 +70,8 @@ type mood struct {
 	exile       time.Duration // a region is cut off from all others for so long; 0: none
 	opLog       time.Duration // how long op logs keep what nobody is owed; 0: for ever
 	outbox      int64         // budget of what one region is owed, in bytes; 0: none
+	poison      float64       // share of messages to the deny zone that its store refuses
+	forged      float64       // share of frames in which a region lies
 }
 
 // create makes the world as it is before anything happens.
@@ -107,6 +109,10 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	if !w.mood.loseRegion && w.chance(0.15) {
 		w.mood.oldBuild, w.mood.nodesMax, w.mood.crowd = true, 1, 0
 	}
+	if w.mood.poison = pick(w.rng, 0, 0.3); w.mood.poison > 0 {
+		w.mood.opLog = 0 // a word may come later than what it speaks of is kept here
+	}
+	w.mood.forged = pick(w.rng, 0, 0, 0.01)
 	plan.calm(&w.mood)
 	w.build()
 }
