@@ -69,6 +69,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"slow reader", slowReader},
 		{"requests", badRequests},
 		{"upgrades", badUpgrades},
+		{"compressed frames", bombs},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			part.run(t, &badInput{t: t, c: c, base: b.base, ada: b.ada, grace: b.grace})
