@@ -570,3 +570,38 @@ func TestResumeFromBusyGroups(t *testing.T) {
 		}
 	}
 }
+
+// A step of a membership is told to a socket once, though several regions bring it when a zone comes in.
+func TestStepsAreToldOnce(t *testing.T) {
+	w := newWorld(t)
+	emmy, alan := w.signUp("eu-west", "emmy", "eu"), w.signUp("eu-west", "alan", "eu")
+	ada, grace := w.signUp("us-east", "ada", ""), w.signUp("ap-south", "grace", "")
+	var sockets []*client
+	for _, p := range []person{emmy, alan, ada, grace} {
+		c, _ := w.connect(map[person]chat.Region{emmy: "eu-west", alan: "eu-west", ada: "us-east", grace: "ap-south"}[p], p, "")
+		sockets = append(sockets, c)
+	}
+	group := w.makeGroup("eu-west", emmy, "europeans", "alan")
+	for round, p := range []person{ada, grace} {
+		if status, out := w.put("eu-west", emmy, group, p.name, "member"); status != http.StatusOK {
+			t.Fatal(status, out)
+		}
+		w.knows([]chat.Region{"us-east", "ap-south"}[round], p, group, "member")
+		sockets[0].write(group, "welcome "+p.name, "region", nil)
+	}
+	sockets[0].write(group, "all here", "region", nil)
+	for i, c := range sockets[1:] {
+		told := map[string]int{}
+		c.each(func(frame map[string]any) bool {
+			if frame["t"] == "group" {
+				told[fmt.Sprint(frame["change"], frame["user"])]++
+			}
+			return frame["t"] == "message" && textOf(frame) == "all here"
+		})
+		for what, n := range told {
+			if n != 1 {
+				t.Errorf("socket %d was told %d times: %s", i+1, n, what)
+			}
+		}
+	}
+}

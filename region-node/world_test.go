@@ -329,20 +329,26 @@ func (c *client) sawMessage(text string) bool {
 // expect waits for a frame of that type that fits; others are passed over.
 func (c *client) expect(t string, fits func(map[string]any) bool) map[string]any {
 	c.w.t.Helper()
+	return c.each(func(f map[string]any) bool { return f["t"] == t && (fits == nil || fits(f)) })
+}
+
+// each gives every frame that comes to last, and that for which it says yes.
+func (c *client) each(last func(map[string]any) bool) map[string]any {
+	c.w.t.Helper()
 	timeout := time.After(patience)
 	var seen []map[string]any
 	for {
 		select {
 		case f, ok := <-c.frames:
 			if !ok {
-				c.w.t.Fatalf("socket ended while waiting for %q; seen %v", t, seen)
+				c.w.t.Fatalf("socket ended while waiting for a frame; seen %v", seen)
 			}
-			if f["t"] == t && (fits == nil || fits(f)) {
+			if last(f) {
 				return f
 			}
 			seen = append(seen, f)
 		case <-timeout:
-			c.w.t.Fatalf("no %q frame in %s; seen %v", t, patience, seen)
+			c.w.t.Fatalf("not the frame in %s; seen %v", patience, seen)
 		}
 	}
 }

@@ -21,7 +21,11 @@ func (s *session) frameOf(e *messages.Entry, cursor string) (any, error) {
 	case chat.InboxChange:
 		return s.changeFrame(row, cursor)
 	case chat.InboxGroup, chat.InboxMember:
-		return s.groupFrame(row, cursor)
+		f, err := s.groupFrame(row, cursor)
+		if f == nil || err != nil || s.told.again(toldEvent{row.Op, f.Change, f.Name, f.Role}) {
+			return nil, err
+		}
+		return *f, nil
 	case chat.InboxFailed:
 		return s.failedFrame(e, cursor)
 	case chat.InboxContact:
@@ -163,7 +167,7 @@ func (s *session) changeFrame(row *chat.InboxRow, cursor string) (any, error) {
 }
 
 // groupFrame tells what happened to a group: of oneself always, of others what one sees.
-func (s *session) groupFrame(row *chat.InboxRow, cursor string) (any, error) {
+func (s *session) groupFrame(row *chat.InboxRow, cursor string) (*wire.GroupEvent, error) {
 	g, err := s.g.opt.Groups.Group(s.ctx, row.Conversation)
 	if err != nil {
 		if chat.CodeOf(err) == chat.CodeUnknownConversation {
@@ -174,7 +178,7 @@ func (s *session) groupFrame(row *chat.InboxRow, cursor string) (any, error) {
 	if row.Owner != s.self.ID && !g.Members.Sees(s.self.ID, row.Op.Time()) {
 		return nil, nil
 	}
-	f := wire.GroupEvent{T: "group", Cursor: cursor, ConversationID: row.Conversation.String(), At: wire.Time(row.Op.Time())}
+	f := &wire.GroupEvent{T: "group", Cursor: cursor, ConversationID: row.Conversation.String(), At: wire.Time(row.Op.Time())}
 	by, _ := g.Members.User(row.Actor)
 	by.ID = row.Actor
 	f.By = wire.UserOf(by)

@@ -45,6 +45,7 @@ type session struct {
 	typed  time.Time                   // when a hint went to a group last; the read loop's alone
 	reader *replication.Reader         // the writer's alone
 	steps  map[chat.ConversationID]int // of memberships, that this socket has taken in, by group; the writer's alone
+	told   told                        // the writer's alone
 	blocks atomic.Pointer[people.Blocks]
 }
 
