@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The nemesis: real processes that are killed, frozen, cut off, starved and upgraded while people write, and judged by what
-# the people were told and shown. "short" takes about 4 minutes, "full" about 20. The report is written to .cache/nemesis.
+# the people were told and shown. "short" takes about 5 minutes, "full" about 20. The report is written to .cache/nemesis.
 # It runs in a mount namespace of its own where that is allowed, so that the small disk goes with it.
 set -euo pipefail
 cd "$(dirname "$0")/.."

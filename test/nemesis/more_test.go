@@ -115,8 +115,12 @@ func TestDestroyedRegionWithAckZone(t *testing.T) {
 	}, func(s *Scenario) error { return s.destroy(t, "us-east", true) })
 }
 
-// With ack: region what was acknowledged by a region alone is sent again by the devices that live, and nothing is lost.
+// With ack: region what was acknowledged by a region alone is sent again by the devices that live, and nothing is lost. In the
+// full matrix only.
 func TestDestroyedRegionWithAckRegion(t *testing.T) {
+	if !full() {
+		return
+	}
 	play(t, Plan{
 		Name: "destroyed-ack-region", What: "ack: region; a region's directory is destroyed in the midst of the writing, the devices live",
 		Size: fleet.Size{World: 6, PerSecond: 60}, World: world.Plan{Nodes: nodesEach, Ack: chat.AckRegion},

@@ -24,6 +24,9 @@ var (
 	only   = flag.String("only", "", "faults to do, by name, separated by commas; default: all of the matrix")
 )
 
+// full says whether everything is to be done.
+func full() bool { return *matrix == "full" }
+
 // nodesEach is how many nodes a region of the fault matrix has.
 const nodesEach = 2
 
@@ -139,5 +142,5 @@ func TestFaultMatrix(t *testing.T) {
 	play(t, Plan{
 		Name: "fault-matrix", What: "three regions of two nodes and a store each, ack: zone", Size: size, Warm: 5 * time.Second, Removals: true,
 		World: world.Plan{Nodes: nodesEach, Ack: chat.AckZone, SmallDisk: "ap-south"},
-	}, func(s *Scenario) error { return strikes(t, s, Matrix(nodesEach, *matrix != "full")) })
+	}, func(s *Scenario) error { return strikes(t, s, Matrix(nodesEach, !full())) })
 }
