@@ -55,9 +55,9 @@ func TestRefusedElsewhere(t *testing.T) {
 	}
 	for _, r := range []chat.Region{"us-east", "eu-west"} {
 		m := w.message(string(r), ack["conversation_id"].(string), ann, ack["message_id"])
-		refused, _ := m["refused"].([]any)
+		refused, _ := m["refusals"].([]any)
 		if len(refused) != 1 || refused[0].(map[string]any)["region"] != "ap-south" || refused[0].(map[string]any)["code"] != "denied" {
-			t.Errorf("the history in %s says %v", r, m["refused"])
+			t.Errorf("the history in %s says %v", r, m["refusals"])
 		}
 	}
 	b, _ := w.connect("ap-south", bob, "")

@@ -41,15 +41,15 @@ type Message struct {
 	Deleted        bool   `json:"deleted,omitempty"`
 	// Reactions are in the order of the emojis' bytes.
 	Reactions []Reaction `json:"reactions,omitempty"`
-	// Refused are the regions that will not have it, for its sender to see.
-	Refused []Refused `json:"refused,omitempty"`
+	// Refusals are of the regions that will not have it, for its sender to see.
+	Refusals []Refusal `json:"refusals,omitempty"`
 }
 
-// Refused says that a region refused a message for good, and why.
-type Refused struct {
-	Region  chat.Region `json:"region"`
-	Code    chat.Code   `json:"code"`
-	Message string      `json:"message"`
+// Refusal says that a region refused a message for good, and why.
+type Refusal struct {
+	Region chat.Region `json:"region"`
+	Code   chat.Code   `json:"code"`
+	Reason string      `json:"reason"`
 }
 
 // Reaction is one emoji on a message, with the ids of those who set it.
@@ -76,7 +76,7 @@ func MessageOf(row chat.MessageRow, v replication.Viewed, refusals ...chat.Refus
 		m.Reactions = append(m.Reactions, one)
 	}
 	for i := range refusals {
-		m.Refused = append(m.Refused, Refused{Region: refusals[i].Region, Code: refusals[i].Code, Message: refusals[i].Detail})
+		m.Refusals = append(m.Refusals, Refusal{Region: refusals[i].Region, Code: refusals[i].Code, Reason: refusals[i].Detail})
 	}
 	if row.ReplyTo != chat.NoMessage {
 		m.ReplyTo = row.ReplyTo.String()

@@ -532,6 +532,7 @@ func TestChangeEvents(t *testing.T) {
 			m := messageFrame(first, "m", "one", "1")
 			m["message"].(frame)["edited_at"] = "2026-05-04T10:20:31.000Z"
 			m["message"].(frame)["reactions"] = []frame{{"emoji": "👍", "users": []string{ada}}}
+			m["message"].(frame)["refusals"] = []frame{{"region": "b", "code": "denied", "reason": "not here"}}
 			p.send(m)
 			change("edit", "2", frame{"body": frame{"text": "two"}})
 			change("react", "3", frame{"emoji": "👍", "on": true})
@@ -547,7 +548,8 @@ func TestChangeEvents(t *testing.T) {
 			p.drain()
 		}, nil)
 		c, events, stop := w.run(Options{}, "a")
-		if e := want[Received](t, events); e.Message.EditedAt.IsZero() || len(e.Message.Reactions) != 1 || e.Message.Reactions[0].Users[0] != ada {
+		if e := want[Received](t, events); e.Message.EditedAt.IsZero() || len(e.Message.Reactions) != 1 || e.Message.Reactions[0].Users[0] != ada ||
+			len(e.Message.Refusals) != 1 || e.Message.Refusals[0] != (Refusal{Region: "b", Code: CodeDenied, Reason: "not here"}) {
 			t.Errorf("%+v", e)
 		}
 		if e := want[Edited](t, events); e.Text != "two" || e.MessageID != first || e.User != grace || e.Cursor != "2" || e.At.IsZero() {

@@ -22,6 +22,7 @@ const (
 	CodeBadCredentials      Code = "bad_credentials"
 	CodeZoneNotAllowed      Code = "zone_not_allowed"
 	CodeDenied              Code = "denied"
+	CodeTooOld              Code = "too_old"
 	CodeBlocked             Code = "blocked"
 	CodeNotMember           Code = "not_member"
 	CodeUnknownUser         Code = "unknown_user"

@@ -18,6 +18,7 @@ type wireMessage struct {
 	EditedAt  time.Time  `json:"edited_at"`
 	Deleted   bool       `json:"deleted"`
 	Reactions []Reaction `json:"reactions"`
+	Refusals  []Refusal  `json:"refusals"`
 }
 
 type wireBody struct {
@@ -28,7 +29,7 @@ func (m *wireMessage) message() Message {
 	return Message{
 		ID: m.ID, ConversationID: m.ConversationID, Sender: m.Sender, ClientID: m.ClientID,
 		Text: m.Body.Text, SentAt: m.SentAt, ReplyTo: m.ReplyTo,
-		EditedAt: m.EditedAt, Deleted: m.Deleted, Reactions: m.Reactions,
+		EditedAt: m.EditedAt, Deleted: m.Deleted, Reactions: m.Reactions, Refusals: m.Refusals,
 	}
 }
 

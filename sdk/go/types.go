@@ -20,6 +20,15 @@ type Message struct {
 	EditedAt       time.Time // zero: not edited
 	Deleted        bool      // then Text is empty
 	Reactions      []Reaction
+	// Refusals are of the regions that will not have it (see Undelivered); of own messages, as read from the history.
+	Refusals []Refusal
+}
+
+// Refusal says that a region refused a message for good, and why.
+type Refusal struct {
+	Region string `json:"region"`
+	Code   Code   `json:"code"`
+	Reason string `json:"reason"`
 }
 
 // Reaction is one emoji on a message, with the ids of those who set it.

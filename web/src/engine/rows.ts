@@ -14,8 +14,6 @@ export interface Row extends Message {
   key: string;
   /** "user emoji" → the newest event about it, so that a late older one changes nothing. */
   turns?: Readonly<Record<string, Turn>>;
-  /** Regions that refused it for good, after another one had acknowledged it. */
-  refusals?: readonly { region: string; reason: string }[];
 }
 
 export function toRow(message: Message | Row): Row {

@@ -17,6 +17,13 @@ export interface Message {
   /** It keeps its place, with an empty text. */
   deleted?: boolean;
   reactions?: readonly Reaction[];
+  /** Regions that refused it for good, after another one had acknowledged it. Told to its sender. */
+  refusals?: readonly Refusal[];
+}
+
+export interface Refusal {
+  region: string;
+  reason: string;
 }
 
 export interface Reaction {
