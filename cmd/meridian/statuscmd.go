@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -85,6 +86,9 @@ func readStatus(cmd *cobra.Command, data string) (statusReport, error) {
 // lagProblem is the relay lag from which an operator should look.
 const lagProblem = 5 * time.Second
 
+// clockProblemMs is how far off a clock may be before an operator should look; at timing.max_drift its node stops by itself.
+const clockProblemMs = 250
+
 func findProblems(regions []regionState) []problem {
 	problems := []problem{}
 	dead := make(map[string]bool)
@@ -100,6 +104,9 @@ func findProblems(regions []regionState) []problem {
 		}
 		if !r.Status.Ready {
 			problems = append(problems, problem{90, fmt.Sprintf("region %s is not ready: %s", r.Region, r.Status.NotReady), "runbooks/region-failover.md"})
+		}
+		if c := r.Status.Clock; r.Status.Ready && c.AheadMs != nil && math.Abs(*c.AheadMs) > clockProblemMs {
+			problems = append(problems, problem{65, fmt.Sprintf("the clock of %s is %+.0f ms off the others'", r.Region, *c.AheadMs), "runbooks/region-failover.md"})
 		}
 		if r.Status.DeadLetters > 0 {
 			problems = append(problems, problem{70, fmt.Sprintf("region %s holds %d dead letters", r.Region, r.Status.DeadLetters), "runbooks/region-return.md"})
@@ -160,14 +167,22 @@ func (r statusReport) print(w io.Writer) {
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "! %s\n    -> %s\n", p.Text, p.Runbook)
 	}
-	fmt.Fprintf(w, "\n%-10s %-8s %8s %7s  %-42s %s\n", "REGION", "STATE", "UP", "SOCKETS", "LINKS (rtt ms, ops waiting, lag, of budget)", "ZONES (max level)")
+	fmt.Fprintf(w, "\n%-10s %-8s %8s %7s %9s  %-42s %s\n", "REGION", "STATE", "UP", "SOCKETS", "CLOCK", "LINKS (rtt ms, ops waiting, lag, of budget)", "ZONES (max level)")
 	for _, s := range r.Regions {
 		if s.Status == nil {
 			fmt.Fprintf(w, "%-10s %-8s\n", s.Region, "DEAD")
 			continue
 		}
-		fmt.Fprintf(w, "%-10s %-8s %8s %7d  %-42s %s\n", s.Region, map[bool]string{true: "serving", false: "SICK"}[s.Status.Ready], s.Status.UpFor, s.Status.Sockets, s.links(), s.zones())
+		fmt.Fprintf(w, "%-10s %-8s %8s %7d %9s  %-42s %s\n", s.Region, map[bool]string{true: "serving", false: "SICK"}[s.Status.Ready], s.Status.UpFor, s.Status.Sockets, s.clock(), s.links(), s.zones())
 	}
+}
+
+// clock tells how far the region's clock is ahead of the others'.
+func (s regionState) clock() string {
+	if ahead := s.Status.Clock.AheadMs; ahead != nil {
+		return fmt.Sprintf("%+.0f ms", *ahead)
+	}
+	return s.Status.Clock.Standing
 }
 
 func (s regionState) links() string {

@@ -1,6 +1,6 @@
 // Package drift judges a node's clock. A Guard takes what the clock on the wall says, how much time really passed (a clock
 // that nobody sets: the monotonic one), and what the other nodes' clocks say; it tells which time to go by, and whether what
-// people send may be stamped with it. It is pure, and package sim runs it. Decision 0009 says why it is so.
+// people send may be stamped with it. It is pure, and package sim runs it. Decision 0012 says why it is so.
 package drift
 
 import (
