@@ -2,6 +2,7 @@ package regionnode_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,4 +107,31 @@ func TestStartsWithAWrongClock(t *testing.T) {
 	a, _ := w.connect("us-east", ny, "")
 	a.say("boston_user", "right again", "zone")
 	w.nothingAhead("us-east")
+}
+
+// A region whose durable mark lies an hour ahead, as a wrong clock left it, says so: it is not ready, refuses what people send with
+// a typed error, and applies what others bring. It neither stamps an hour ahead nor hangs.
+func TestMarkAnHourAhead(t *testing.T) {
+	w := newWorld(t)
+	ny := w.signUp("us-east", "newyork_user", "")
+	w.signUp("us-east", "boston_user", "")
+	b, _ := w.connect("eu-west", ny, "")
+	first := b.say("boston_user", "before", "zone")
+	done := make(chan error, 1)
+	w.stores["us-east"].Commit(&chat.Batch{HighWater: chat.HLCFromTime(time.Now().Add(time.Hour))}, func(err error) { done <- err })
+	must(t, <-done)
+	w.restart("us-east", 1<<20)
+	w.ready("us-east", false)
+	w.eventually("the reason in the status", func() bool {
+		return strings.Contains(w.nodes["us-east"].Status(t.Context()).NotReady, "lies 1h0m0s ahead")
+	})
+	status, out := w.call("POST", "us-east", "/v1/groups", ny.token, map[string]any{"client_id": uuid.NewString(), "name": "g", "members": []string{"boston_user"}})
+	if status != http.StatusServiceUnavailable || out["code"] != "clock_skew" {
+		t.Errorf("a new group: %d %v", status, out)
+	}
+	b.say("boston_user", "meanwhile", "zone")
+	w.eventually("what was sent elsewhere, in us-east", func() bool {
+		status, out := w.call("GET", "us-east", "/v1/conversations/"+first["conversation_id"].(string)+"/messages", ny.token, nil)
+		return status == http.StatusOK && len(out["messages"].([]any)) == 2
+	})
 }
