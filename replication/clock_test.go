@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ func TestNothingBeforeTheTimeIsKnown(t *testing.T) {
 	r := guardedRig(t, Restored{Identity: chat.Identity{HighWater: mark}})
 	right := r.now
 	r.now = right.Add(time.Hour)
+	life := chat.StreamID{Region: "us", Node: "n3", Incarnation: 4}
 	us, gone := chat.NodeRef{Region: "us", Node: "n1"}, chat.NodeRef{Region: "us", Node: "n2"}
 	for _, in := range []Input{
 		Tick{},
@@ -33,6 +35,7 @@ func TestNothingBeforeTheTimeIsKnown(t *testing.T) {
 		PeerDown{Peer: gone},
 		Tick{},
 		Received{Peer: us, Frame: Frame{Kind: FrameBatch, Stream: chat.StreamID{Region: "us", Node: "n1", Incarnation: 1}, Watermark: chat.HLCFromTime(right)}},
+		Received{Peer: us, Frame: Frame{Kind: FrameLives, Lives: []chat.StreamID{life}}},
 	} {
 		if outs := r.step(in); len(outs) != 0 {
 			t.Fatalf("%T is answered: %+v", in, outs)
@@ -46,6 +49,9 @@ func TestNothingBeforeTheTimeIsKnown(t *testing.T) {
 	answers := only[Submitted](outs)
 	if len(answers) != 1 || answers[0].Err != nil || answers[0].Op.Time > chat.HLCFromTime(right.Add(time.Second)) {
 		t.Fatalf("the submit that waited: %+v", answers)
+	}
+	if !slices.ContainsFunc(r.core.Origins(r.now), func(o OriginStatus) bool { return o.Stream == life }) {
+		t.Error("what was told once, of the other region's lives, is forgotten")
 	}
 	for _, s := range only[Send](outs) {
 		if s.Peer == gone {
