@@ -10,5 +10,4 @@ var clockMutants = []mutant{
 	{"a node that starts believes its clock", 17, "replication/drift/drift.go", []string{"	waited := g.waited(r)\n", "	g.standing = Trusted\n	waited := true\n"}},
 	{"what starts stamps before the time is known", 17, "replication/core.go", []string{"	} else if c.clocked.unknown {\n", "	} else if false {\n"}},
 	{"marks move before the time is known", 17, "replication/marks.go", []string{"	if !c.clocked.unknown {\n", "	if true {\n"}},
-	{"what came late before a second adoption counts as relayed", 21, "replication/adopt.go", []string{"		if !again || ", "		if again = false; !again || "}},
 }
