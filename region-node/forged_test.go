@@ -242,10 +242,23 @@ func (r *rogue) bomb(t *testing.T) {
 func TestForgedCallsOfARogueRegion(t *testing.T) {
 	r := newRogue(t)
 	store := r.w.stores["eu-west"]
+	secret := chat.MessageRow{
+		Owner: emmy.ID, OwnerZone: "eu", Conversation: chat.DirectConversation(emmy.ID, ada.ID), ID: chat.NewMessageID(r.now(), emmy.ID, forgedClient),
+		Sender: emmy.ID, Client: forgedClient, Body: []byte("secret"),
+	}
+	shared := secret
+	shared.Owner, shared.Conversation = chat.UserID(emmysGroup), emmysGroup
+	made := chat.MemberRow{
+		Owner: shared.Owner, Conversation: emmysGroup, User: emmy, Op: secret.ID, Role: chat.RoleOwner, By: emmy.ID, ByZone: "eu", Client: forgedClient, Made: true,
+	}
 	r.plant(t, chat.Rows{
-		Accounts:      []chat.Account{{ID: emmy.ID, Username: "emmy", Zone: "eu", Version: r.now()}},
-		Messages:      []chat.MessageRow{{Owner: emmy.ID, OwnerZone: "eu", Conversation: chat.DirectConversation(emmy.ID, ada.ID), ID: chat.NewMessageID(r.now(), emmy.ID, forgedClient), Sender: emmy.ID, Client: forgedClient, Body: []byte("secret")}},
-		Conversations: []chat.ConversationRow{{Owner: emmy.ID, ID: chat.DirectConversation(emmy.ID, ada.ID), Last: chat.NewMessageID(r.now(), emmy.ID, forgedClient)}},
+		Accounts: []chat.Account{{ID: emmy.ID, Username: "emmy", Zone: "eu", Version: r.now()}},
+		Messages: []chat.MessageRow{secret, shared}, Members: []chat.MemberRow{made},
+		// That the group has people in another zone is a hint, which anybody can plant.
+		GroupZones: []chat.GroupZoneRow{{Conversation: emmysGroup, Zone: "eu", Since: 1}, {Conversation: emmysGroup, Zone: "world", Since: 1}},
+		Conversations: []chat.ConversationRow{
+			{Owner: emmy.ID, ID: secret.Conversation, Last: secret.ID}, {Owner: shared.Owner, ID: emmysGroup, Last: shared.ID, Group: true},
+		},
 	})
 	_, err := store.Reserve(t.Context(), chat.Claim{Zone: "eu", Pending: true, Version: r.now()})
 	must(t, err)
@@ -270,6 +283,7 @@ func TestForgedCallsOfARogueRegion(t *testing.T) {
 		"a mailbox of a foreign zone":          {verify.MethodBring, question("eu", emmy.ID, all), chat.CodeDenied, ""},
 		"the same, by a zone of one's own":     {verify.MethodBring, question("world", emmy.ID, all), "", `{}`},
 		"its days, by a zone of one's own":     {verify.MethodDays, question("world", emmy.ID, nil), "", `{}`},
+		"a group without people of that zone":  {verify.MethodBring, question("world", chat.UserID(emmysGroup), all), "", `{}`},
 		"a question that is none":              {verify.MethodDays, []byte("{"), chat.CodeInvalid, ""},
 		"a name for a zone that it serves not": {auth.MethodReserve, claim("eu"), chat.CodeDenied, ""},
 		"a name given up for such a zone":      {auth.MethodRelease, claim("eu"), chat.CodeDenied, ""},
