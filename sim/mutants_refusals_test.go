@@ -10,6 +10,6 @@ var refusalMutants = []mutant{
 	{"nobody is told what was buried", 24, "replication/refusal.go", []string{"		c.sayRefused(now, p, it, d)\n	} else {", "	} else {"}},
 	{"a word is believed about what was not brought", 24, "replication/refusal.go", []string{" || !concerns(op, from) {", " {"}},
 	{"the news stays in the region that brought the op", 24, "replication/refusal.go", []string{
-		"to: residency.Destinations(c.cfg.Topology, &n, c.cfg.Self)", "to: nil",
+		"&relogged{op: n, to: to,", "&relogged{op: n, to: to[:0],",
 	}},
 }

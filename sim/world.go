@@ -109,7 +109,9 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	if !w.mood.loseRegion && w.chance(0.15) {
 		w.mood.oldBuild, w.mood.nodesMax, w.mood.crowd = true, 1, 0
 	}
-	if w.mood.poison = pick(w.rng, 0, 0.3); w.mood.poison > 0 {
+	if w.mood.poison = pick(w.rng, 0, 0.3); w.mood.oldBuild {
+		w.mood.poison = 0 // the build before cannot be told
+	} else if w.mood.poison > 0 {
 		w.mood.opLog = 0 // a word may come later than what it speaks of is kept here
 	}
 	w.mood.forged = pick(w.rng, 0, 0, 0.01)
