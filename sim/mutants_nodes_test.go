@@ -4,7 +4,7 @@ package sim
 var nodeMutants = []mutant{
 	{"low marks of other nodes ignored", 10, "replication/marks.go", []string{"local := min(own, c.siblingsLow())", "local := own"}},
 	{"a dead node is dropped from the minimum", 11, "replication/siblings.go", []string{
-		"		if !s.finished {\n			low = min(low, s.low)", "		if !s.finished && c.cfg.Lease == 0 {\n			low = min(low, s.low)",
+		"leased && !s.finished {\n			low = min(low, s.low)", "leased && !s.finished && c.cfg.Lease == 0 {\n			low = min(low, s.low)",
 	}},
 	{"the adopter does not wait for the lease", 22, "replication/adopt.go", []string{
 		"	return row.Until.Add(c.cfg.AdoptWait) < chat.HLCFromTime(now)\n", "	return row.Until.Add(-c.cfg.Lease) < chat.HLCFromTime(now)\n",
