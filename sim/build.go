@@ -106,7 +106,7 @@ func (w *world) newSkew() time.Duration {
 
 // addSite makes a region with one to three nodes.
 func (w *world) addSite(index int, r chat.Region) {
-	s := &site{region: r, index: index, tables: memstore.New(r, "n1"), toldWatermark: map[chat.StreamID]chat.HLC{}}
+	s := &site{region: r, index: index, tables: memstore.New(r, "n1"), toldWatermark: map[chat.StreamID]chat.HLC{}, shown: newShownOps()}
 	w.sites = append(w.sites, s)
 	for i := range 1 + w.rng.IntN(w.mood.nodesMax) {
 		n := &node{w: w, site: s, region: r, tables: s.tables, ref: chat.NodeRef{Region: r, Node: chat.NodeID(fmt.Sprintf("n%d", i+1))}}

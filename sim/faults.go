@@ -19,6 +19,10 @@ func (w *world) fault() {
 		w.leap(n)
 		return
 	}
+	if w.chance(w.mood.astray) {
+		w.astray(n)
+		return
+	}
 	if w.chance(w.mood.harsh) {
 		w.harsh(n)
 		return

@@ -74,7 +74,7 @@ func (n *node) boot() {
 	}
 	n.guardClock(id)
 	cfg := replication.Config{
-		Self: n.region, Node: n.ref.Node, Topology: n.w.topology, MaxDrift: maxDrift, Guarded: true, Watermark: 250 * time.Millisecond,
+		Self: n.region, Node: n.ref.Node, Topology: n.w.topology, MaxDrift: maxDrift, Guarded: !n.w.mood.unjudged, Watermark: 250 * time.Millisecond,
 		Resend: 3 * time.Second, WindowOps: 24, WindowBytes: 64 << 10, TailOps: 30, BatchOps: 6, BatchBytes: 4 << 10, InFlight: 200,
 		ForwardAfter: forwardAfter, OutboxBytes: n.w.mood.outbox, OpLogKeep: n.w.mood.opLog,
 	}
@@ -215,6 +215,7 @@ func (n *node) carryOut(outs []replication.Output) {
 				}
 			}
 		case replication.Visible:
+			n.proveStreamOrder(out)
 			for _, sibling := range n.site.nodes {
 				sibling.hear(n, out.Owners)
 			}
@@ -245,6 +246,7 @@ func (n *node) commit(out replication.Write) {
 	w := n.w
 	c := &commit{batch: out.Batch}
 	n.proveNew(out)
+	n.countParked(out)
 	n.unsynced = append(n.unsynced, c)
 	took := w.between(time.Millisecond, 6*time.Millisecond)
 	if w.chance(w.mood.slowWrites) {
@@ -338,6 +340,7 @@ func (n *node) proveNew(out replication.Write) {
 func (n *node) marks() replication.Marks {
 	m := n.core.Marks(n.now())
 	n.site.givenLocal = max(n.site.givenLocal, m.Local)
+	n.proveParked(m)
 	return m
 }
 

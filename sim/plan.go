@@ -87,6 +87,7 @@ var calms = map[string]func(*mood){
 	"bad writes":         func(m *mood) { m.badWrites = 0 },
 	"clock skew":         func(m *mood) { m.skew = 0 },
 	"clock leaps":        func(m *mood) { m.leaps = 0 },
+	"clocks astray":      func(m *mood) { m.astray = 0 },
 	"roaming":            func(m *mood) { m.roamEvery = time.Hour },
 	"loss of a region":   func(m *mood) { m.loseRegion = false },
 	"harsh faults":       func(m *mood) { m.harsh = 0 },

@@ -22,7 +22,7 @@ func TestPromises(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{
-		"client roams", "clock jump", "clock leap", "connection lost", "crash", "cut both ways", "cut one way", "disk stall", "pause",
+		"client roams", "clock jump", "clock leap", "connection lost", "crash", "cut both ways", "cut one way", "disk stall", "op parked", "pause",
 		"write fails", "write of unknown outcome", "region cut off", "op logs swept", "submit refused as busy", "poison op", "forged refusal",
 	} {
 		if res.Faults[kind] == 0 {

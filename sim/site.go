@@ -26,6 +26,7 @@ type site struct {
 	// Marks and watermarks ever given out, by whatever node in whatever life: nothing may be stamped at or below them.
 	givenLocal    chat.HLC
 	toldWatermark map[chat.StreamID]chat.HLC
+	shown         shownOps
 }
 
 // forwardAfter is short, so that it happens in many worlds.
@@ -79,11 +80,6 @@ func (n *node) readParked(out replication.ReadParked) {
 		}
 		n.step(in)
 	})
-}
-
-// parked gives what is parked of a stream.
-func (n *node) parked(stream chat.StreamID) []chat.ParkedRow {
-	return slices.DeleteFunc(n.tables.Parked(), func(row chat.ParkedRow) bool { return row.Op.Stream != stream })
 }
 
 // highest is the largest high-water mark of the region's nodes.

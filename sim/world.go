@@ -72,6 +72,8 @@ type mood struct {
 	outbox      int64         // budget of what one region is owed, in bytes; 0: none
 	poison      float64       // share of messages to the deny zone that its store refuses
 	forged      float64       // share of frames in which a region lies
+	unjudged    bool          // nodes do not judge their clocks
+	astray      float64       // share of faults that set a clock wrong where nobody notices
 }
 
 // create makes the world as it is before anything happens.
@@ -115,6 +117,9 @@ func (w *world) create(plan Plan, tell func(line string)) {
 		w.mood.opLog = 0 // a word may come later than what it speaks of is kept here
 	}
 	w.mood.forged = pick(w.rng, 0, 0, 0.01)
+	if w.chance(0.2) {
+		w.mood.unjudged, w.mood.leaps, w.mood.astray = true, 0, 0.4
+	}
 	plan.calm(&w.mood)
 	w.build()
 }
