@@ -167,6 +167,11 @@ func (n *node) step(in replication.Input) {
 
 func (n *node) carryOut(outs []replication.Output) {
 	for _, out := range outs {
+		if v, ok := out.(replication.Visible); ok {
+			n.proveStreamOrder(v)
+		}
+	}
+	for _, out := range outs {
 		switch out := out.(type) {
 		case replication.Write:
 			n.commit(out)
@@ -215,7 +220,6 @@ func (n *node) carryOut(outs []replication.Output) {
 				}
 			}
 		case replication.Visible:
-			n.proveStreamOrder(out)
 			for _, sibling := range n.site.nodes {
 				sibling.hear(n, out.Owners)
 			}
