@@ -46,7 +46,8 @@ const (
 // lastKindOfOld is the last kind of op that protocol version 1 knows.
 const lastKindOfOld = chat.OpClaim
 
-// knows says whether who speaks a protocol version knows ops of a kind. One that does not would have to refuse them for good.
+// knows says whether who speaks a protocol version can be sent ops of a kind. One of version 1 would refuse what it does not know
+// for good; from version 2 on it is parked, if its envelope alone says that it may be there (docs/decisions/0010-parked-ops.md).
 func knows(version int, kind chat.OpKind) bool {
 	return version >= ProtocolNodes || kind <= lastKindOfOld
 }

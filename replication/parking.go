@@ -14,7 +14,7 @@ import (
 // clock, or of a kind that only a newer build knows. It is written to table parked in the batch that moves the stream's
 // position, and acknowledged, so that the rest of the stream goes on; the watermark stays below it. Its time comes with the
 // clock, or with the build. Of each stream every node that knows of its parked ops looks after them: the one that has the
-// stream open at once, the others when it has not done so for parkedGrace.
+// stream open at once, the others when it has not done so for parkedGrace. docs/decisions/0010-parked-ops.md says why.
 //
 // A node that has the store alone takes an op out of the table in the batch that applies it. Where nodes share the store it
 // is taken out once this node's low mark covers what was applied, and the lease runs: what a frozen node was about to write
