@@ -13,17 +13,10 @@ var parkedMutants = []mutant{
 		"return s.told <= s.durable || s.parking.knownTold >= s.told }", "return true }",
 	}},
 	{"a restart forgets what is parked", 17, "replication/core.go", []string{"	c.meetParked(restored.Parked)\n", ""}},
-	{"an ended stream is taken for shown, though some of it is parked", 10, "replication/parking.go", []string{
-		"	if c.cfg.Lease == 0 {\n		s.end()\n		return\n	}\n", "	if true {\n		s.end()\n		return\n	}\n",
-	}},
 	{"what follows a parked op overtakes it", 17, "replication/receiver.go", []string{
 		"	if _, waits := s.parking.first(d); waits || c.busy(&it.op) {", "	if c.busy(&it.op) {",
 	}},
 	{"what was parked is applied without looking for its send", 3, "replication/parking.go", []string{
 		"		it.known = in.Known[i]\n", "",
-	}},
-	{"a parked op is not kept for others", 40, "replication/parking.go", []string{"	c.keep(&it.op, d)\n", ""}},
-	{"a parked op leaves the table before it is shown", 22, "replication/parking.go", []string{
-		"	if c.cfg.Lease > 0 {\n		return &draft{}\n	}\n	return d\n", "	return d\n",
 	}},
 }
