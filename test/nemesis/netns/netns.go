@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Net is one bridge with its hosts. Its methods are for one goroutine at a time.
@@ -19,6 +20,9 @@ type Net struct {
 	prefix string // the first two numbers of every address
 	hosts  []*Host
 }
+
+// made counts the networks of this process.
+var made atomic.Int32
 
 // Host is a network namespace.
 type Host struct {
@@ -37,7 +41,8 @@ func New() (*Net, error) {
 			return nil, fmt.Errorf("%s is missing (scripts/deps.sh installs it)", tool)
 		}
 	}
-	n := &Net{id: fmt.Sprint(os.Getpid() % 100_000)}
+	// The kernel takes a namespace's interfaces away a while after it: the next network of this process has other names.
+	n := &Net{id: fmt.Sprintf("%d%c", os.Getpid()%100_000, 'a'+made.Add(1)%26)}
 	n.bridge, n.prefix = "mnb"+n.id, fmt.Sprintf("10.%d", 100+os.Getpid()%100)
 	for _, args := range []string{"link add " + n.bridge + " type bridge", "addr add " + n.Outside().Addr + "/16 dev " + n.bridge, "link set " + n.bridge + " up"} {
 		if err := ip(strings.Fields(args)...); err != nil {
