@@ -2,6 +2,7 @@ package sim
 
 import (
 	"crypto/sha256"
+	"slices"
 
 	"meridian/chat"
 	"meridian/sim/memstore"
@@ -15,8 +16,7 @@ func (c *client) reuse() (chat.ClientID, bool) {
 	if !w.chance(0.08) || w.mood.loseRegion || len(c.outbox) > 0 {
 		return chat.NoClient, false
 	}
-	for i := len(w.history) - 1; i >= 0; i-- {
-		s := w.history[i]
+	for _, s := range slices.Backward(w.history) {
 		if s.from == c && s.region && !s.poison {
 			w.faults["client id used again"]++
 			return s.client, true

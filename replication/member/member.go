@@ -217,6 +217,7 @@ func (d delegate) NotifyJoin(n *memberlist.Node) { // a node is there
 	d.NotifyUpdate(n)
 	d.note(n, true)
 }
+
 func (d delegate) NotifyLeave(n *memberlist.Node) { // a node has gone, or seems to have
 	d.p.mu.Lock()
 	delete(d.p.known, chat.NodeID(n.Name))
