@@ -50,14 +50,14 @@ func (s *Service) tellClock(was *drift.Judgement, j drift.Judgement) {
 	served := 0.0
 	switch {
 	case j.Refuse != nil:
-		s.opt.Log.Error("alarm", "code", chat.CodeClockSkew, "detail", j.Refuse.Message, "clock", j.Standing)
+		s.opt.Log.Error("alarm", "code", chat.CodeClockSkew, "detail", j.Refuse.Message, "clock", j.Standing.String())
 		if s.opt.Refusing != nil {
 			s.opt.Refusing(j.Refuse)
 		}
 	case j.Standing != drift.Starting:
 		served = 1
 		if was.Refuse != nil {
-			s.opt.Log.Warn("people are served again", "clock", j.Standing, "clock_is_ahead_by", j.Off)
+			s.opt.Log.Warn("people are served again", "clock", j.Standing.String(), "clock_is_ahead_by", j.Off)
 		}
 	}
 	s.opt.Metrics.Set("clock_serves", served)
