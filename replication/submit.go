@@ -175,7 +175,7 @@ func (c *Core) repeat(now time.Time, h *held, rows []chat.RetryRow) {
 	own := slices.IndexFunc(rows, func(r chat.RetryRow) bool {
 		return sameContent(&r, &op) && c.cfg.Topology.InZone(r.Stream.Region, op.Author.Zone)
 	})
-	if own < 0 || c.ended(rows[own].Stream) {
+	if own < 0 || c.ended(rows[own].Stream) || c.besides(now, &op, &rows[own]) {
 		c.finish(now, h, op) // what a life that ended had relayed of it is not certain
 		return
 	}
@@ -184,6 +184,17 @@ func (c *Core) repeat(now time.Time, h *held, rows []chat.RetryRow) {
 	// An op of another region of the author's zone was durable there before it came here.
 	zoned := row.Stream.Region != c.cfg.Self || c.zoneHas(now, row.Stream, op.Author.Zone, row.Seq)
 	c.answer(now, h, Submitted{Op: op, Known: true, ZoneDurable: zoned})
+}
+
+// besides says that the send stands in the op log of another node alone: it is brought in the own one too, before what its author
+// sends here next. The two logs have no order between them: if the region were lost, the later send might have left it without
+// the earlier, which would then get a later place.
+func (c *Core) besides(now time.Time, op *chat.Op, row *chat.RetryRow) bool {
+	if row.Stream.Region != c.cfg.Self || row.Stream == c.stream {
+		return false
+	}
+	spec, ok := c.cfg.Topology.Zone(op.Author.Zone)
+	return ok && spec.MaxLevel() == chat.AckZone && !c.zoneHas(now, row.Stream, op.Author.Zone, row.Seq)
 }
 
 // finish takes a send of which only the recipient's side has told: the region that took it first is lost, or not heard. It

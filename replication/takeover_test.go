@@ -149,3 +149,32 @@ func TestLateRowAfterAnotherAdopter(t *testing.T) {
 		}
 	}
 }
+
+// A send that is repeated at another node is brought in that node's op log too, under its id, so that it leaves the region before
+// what its author sends next; not when another region of the zone has it.
+func TestRepeatAtAnotherNode(t *testing.T) {
+	for acked, want := range map[uint64]int{0: 1, 7: 0} {
+		r := newShared(t, Restored{})
+		n2 := chat.StreamID{Region: "eu", Node: "n2", Incarnation: 1}
+		op := testMessage("", 0, chat.HLCFromTime(testStart.Add(-time.Second)), 1, "x")
+		row := retryRow(&op)
+		row.Stream, row.Seq = n2, 7
+		r.step(Received{Peer: chat.NodeRef{Region: "eu", Node: "n2"}, Frame: Frame{
+			Kind: FrameMarks, Stream: n2, Low: 1, Positions: []chat.PositionRow{{Stream: n2, To: "us", Seq: acked}},
+		}})
+		in := r.submit(1, op, 0)
+		in.Known = []chat.RetryRow{row}
+		outs := r.step(in)
+		logged := 0
+		for _, w := range only[Write](outs) {
+			for i := range w.Batch.Log {
+				if got := &w.Batch.Log[i].Op; got.Stream == r.core.stream && got.ID == op.ID {
+					logged++
+				}
+			}
+		}
+		if logged != want {
+			t.Errorf("acknowledged up to %d: logged anew %d times, want %d", acked, logged, want)
+		}
+	}
+}

@@ -13,9 +13,20 @@ var harshMutants = []mutant{
 	{"a node that starts believes its store about foreign streams", 22, "replication/takeover.go", []string{"			if !c.heardSiblings {", "			if true {"}},
 }
 
+// hintMutants lose what is only a hint: no promise hangs on it.
+var hintMutants = []mutant{
+	{"no reader is told that there is something new", 15, "sim/gateway.go", []string{"		if s.open && slices.ContainsFunc(owners, s.reads)", "		if false && slices.ContainsFunc(owners, s.reads)"}},
+}
+
 // clientMutants are of what clients do: again, elsewhere, with a client id that they used before.
 var clientMutants = []mutant{
 	{"a client forgets at level region", 2, "sim/client.go", []string{"	if m.zone || spec.MaxLevel() == chat.AckRegion {", "	if spec.MaxLevel() != \"\" {"}},
+	{"a send repeated at another node stays behind in the first one's log", 45, "replication/submit.go", []string{
+		"	if row.Stream.Region != c.cfg.Self || row.Stream == c.stream {\n		return false", "	if true {\n		return false",
+	}},
+	{"an idle stream does not tell its watermark", 13, "replication/sender.go", []string{
+		"	if !o.reading && o.scanned == o.log.settled && now", "	if !o.reading && o.scanned > o.log.settled && now",
+	}},
 	{"another text under a client id is answered with the first ack", 4, "replication/submit.go", []string{
 		"	if i < 0 {\n		c.answer(now, h, Submitted{Err: &chat.Error{Code: chat.CodeClientIDReused,",
 		"	if i < 0 {\n		op.ID, op.Time = rows[0].ID, rows[0].ID.Time()\n		c.answer(now, h, Submitted{Op: op, Known: true, ZoneDurable: true})\n		return\n	}\n	if i < 0 {\n		c.answer(now, h, Submitted{Err: &chat.Error{Code: chat.CodeClientIDReused,",

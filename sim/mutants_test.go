@@ -50,7 +50,7 @@ type huntOptions struct {
 // The text that each mutant takes out stands in the source.
 func TestMutantsFit(t *testing.T) {
 	byFile := map[string][]mutant{}
-	for _, m := range slices.Concat(mutants, claimMutants) {
+	for _, m := range slices.Concat(mutants, hintMutants, claimMutants) {
 		byFile[m.file] = append(byFile[m.file], m)
 	}
 	for file, list := range byFile {
@@ -88,7 +88,7 @@ func TestMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the test with the mutants in it")
 	}
-	binary := buildMutants(t, mutants)
+	binary := buildMutants(t, slices.Concat(mutants, hintMutants))
 	h := herd{mutants, recordFile, func(mutant string, first uint64, worlds int) ([]Violation, error) {
 		return binary.search(mutant, huntOptions{Seeds: worlds, FirstSeed: first})
 	}}
@@ -96,8 +96,21 @@ func TestMutants(t *testing.T) {
 		h.record(t)
 		return
 	}
+	t.Run("hints", binary.needsNoHint)
 	t.Run("shrinks", func(t *testing.T) { binary.shrinks(t, h.recorded(t)) })
 	h.replay(t)
+}
+
+// hintSeeds are the worlds in which a hint may be lost for ever.
+const hintSeeds = 20
+
+// A hint that is lost costs time only.
+func (b mutantBinary) needsNoHint(t *testing.T) {
+	for _, m := range hintMutants {
+		if found := b.hunt(t, m.name, huntOptions{Seeds: hintSeeds, FirstSeed: 1}); len(found) > 0 {
+			t.Errorf("%s: %v", m.name, found[0])
+		}
+	}
 }
 
 // What is left of a shrunk world breaks the same promise when it is run again, and is far smaller. Mutant for mutant, so that
