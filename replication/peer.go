@@ -16,6 +16,7 @@ type peer struct {
 	links   map[chat.NodeID]int // nodes that are linked, with the protocol version agreed
 	out     map[chat.StreamID]*outbound
 	streams map[chat.StreamID]*inStream
+	sorted  []*inStream // streams, by id
 
 	heardAt time.Time                 // last word of it to this region, as far as this node knows
 	toldAt  time.Time                 // last FrameHave about it
@@ -74,18 +75,15 @@ func (p *peer) inbound(id chat.StreamID) *inStream {
 	if !ok {
 		s = &inStream{id: id}
 		p.streams[id] = s
+		at, _ := slices.BinarySearchFunc(p.sorted, s, func(a, b *inStream) int { return compareStreams(a.id, b.id) })
+		p.sorted = slices.Insert(slices.Clone(p.sorted), at, s) // who walks the old list goes on with it
 	}
 	return s
 }
 
 // known gives the region's streams, sorted.
 func (p *peer) known() []*inStream {
-	list := make([]*inStream, 0, len(p.streams))
-	for _, s := range p.streams {
-		list = append(list, s)
-	}
-	slices.SortFunc(list, func(a, b *inStream) int { return compareStreams(a.id, b.id) })
-	return list
+	return p.sorted
 }
 
 // latest gives the stream of the latest life of each of the region's nodes.

@@ -55,7 +55,9 @@ func (w *world) build() {
 			if a.site == b.site {
 				delay = time.Millisecond
 			}
-			w.links = append(w.links, &link{w: w, ends: [2]*node{a, b}, delay: delay})
+			l := &link{w: w, ends: [2]*node{a, b}, delay: delay}
+			a.paths[b.ref], b.paths[a.ref] = l, l
+			w.links = append(w.links, l)
 		}
 	}
 	people := 8 + w.rng.IntN(9)
@@ -109,7 +111,7 @@ func (w *world) addSite(index int, r chat.Region) {
 	s := &site{region: r, index: index, tables: memstore.New(r, "n1"), toldWatermark: map[chat.StreamID]chat.HLC{}, shown: newShownOps()}
 	w.sites = append(w.sites, s)
 	for i := range 1 + w.rng.IntN(w.mood.nodesMax) {
-		n := &node{w: w, site: s, region: r, tables: s.tables, ref: chat.NodeRef{Region: r, Node: chat.NodeID(fmt.Sprintf("n%d", i+1))}}
+		n := &node{w: w, site: s, region: r, tables: s.tables, ref: chat.NodeRef{Region: r, Node: chat.NodeID(fmt.Sprintf("n%d", i+1))}, paths: map[chat.NodeRef]*link{}}
 		n.skew = w.newSkew()
 		s.nodes = append(s.nodes, n)
 		w.nodes = append(w.nodes, n)

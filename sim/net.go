@@ -107,13 +107,12 @@ func (l *link) block(i int, cut bool) {
 
 // sendFrame puts a frame on its way.
 func (w *world) sendFrame(from *node, out replication.Send) {
-	for _, l := range w.links {
-		for i, end := range l.ends {
-			if end == from && l.ends[1-i].ref == out.Peer {
-				l.transmit(i, w.forged(from, l.ends[1-i], out.Frame))
-				return
-			}
+	if l := from.paths[out.Peer]; l != nil {
+		i := 0
+		if l.ends[1] == from {
+			i = 1
 		}
+		l.transmit(i, w.forged(from, l.ends[1-i], out.Frame))
 	}
 }
 

@@ -18,6 +18,7 @@ type node struct {
 	region chat.Region
 	tables *memstore.Tables // the site's
 	core   *replication.Core
+	paths  map[chat.NodeRef]*link // by the far end
 
 	up       bool
 	life     int  // counts boots

@@ -1,10 +1,20 @@
 package sim
 
 import (
+	"os"
 	"reflect"
+	"runtime/debug"
 	"testing"
 	"time"
 )
+
+// worldsGC lets worlds, which are small and make much garbage, wait longer for the collector.
+const worldsGC = 400
+
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(worldsGC)
+	os.Exit(m.Run())
+}
 
 // In a thousand worlds full of faults no promise is broken.
 func TestPromises(t *testing.T) {
