@@ -24,7 +24,8 @@ const (
 //
 //	1  one node per store
 //	2  lives of several nodes (v, y); changes, groups, members, their zones, parked ops; flags in conversations
-const storeSchema = 2
+//	3  a group's names are rows of their own; names and members say for which zone and client id they are
+const storeSchema = 3
 
 // self is how the identity is stored.
 type self struct {
@@ -51,6 +52,8 @@ func (s *engine) ensureIdentity() error {
 			"%s belongs to region %s; this is region %s", s.opts.Dir, id.Region, s.opts.Region)}
 	case id.Schema == 1:
 		err = s.fromLayout1(b, id)
+	case id.Schema == 2:
+		err = s.fromLayout2(b, id)
 	}
 	if err != nil {
 		return err
@@ -102,6 +105,24 @@ func (s *engine) fromLayout1(b *pebble.Batch, id self) error {
 	_ = b.Delete(selfKey(selfHighWater), nil)
 	s.opts.Log.Info("store: brought to a newer layout", "dir", s.opts.Dir, "from", id.Schema, "to", storeSchema)
 	return setSelf(b, self{Schema: storeSchema, Region: id.Region})
+}
+
+// fromLayout2 takes a store without groups over. Groups of layout 2, which no release wrote, do not say what is needed to tell
+// a forged step from a real one.
+func (s *engine) fromLayout2(b *pebble.Batch, id self) error {
+	for _, table := range []byte{tagGroup, tagMember} {
+		some, err := holds(s.db, key(table))
+		if err != nil {
+			return openError(s.opts.Dir, err)
+		}
+		if some {
+			return &chat.Error{Code: chat.CodeInvalid, Op: "embedded.Open", Message: fmt.Sprintf(
+				"%s has groups of layout 2, which only builds before the first release wrote; this version cannot take them over: start with an empty directory", s.opts.Dir)}
+		}
+	}
+	s.opts.Log.Info("store: brought to a newer layout", "dir", s.opts.Dir, "from", id.Schema, "to", storeSchema)
+	id.Schema = storeSchema
+	return setSelf(b, id)
 }
 
 func readSelf(r pebble.Reader) (id self, ok bool, err error) {

@@ -26,7 +26,7 @@ func layout1(t *testing.T) embedded.Options {
 	return o
 }
 
-// A directory of layout 1 opens, reads as before, and goes on as layout 2: its lives are listed, times of entry are those of
+// A directory of layout 1 opens, reads as before, and goes on as the present layout: its lives are listed, times of entry are those of
 // the ops, conversations take groups; it does so again after closing, and refuses other nodes and regions as before.
 func TestLayout1(t *testing.T) {
 	o := layout1(t)
@@ -78,6 +78,30 @@ func equal(t *testing.T, err error, have, want any) {
 	t.Helper()
 	if d := cmp.Diff(want, have); err != nil || d != "" {
 		t.Fatalf("error %v, differs (-want +have):\n%s", err, d)
+	}
+}
+
+// A directory of layout 2 goes on as the present layout when it holds no groups, and is refused by name when it does: it loses
+// nothing, and nothing is read wrongly.
+func TestLayout2(t *testing.T) {
+	o := options(filepath.Join(t.TempDir(), "store"), storetest.DefaultConfig())
+	s := mustOpen(t, o)
+	wantCode(t, storetest.Commit(s, send(1, 10)), "")
+	for _, group := range []bool{false, true} {
+		if group {
+			row := chat.GroupRow{Owner: chat.UserID{7}, Conversation: chat.ConversationID{7}, Name: "g", Op: chat.NewMessageID(10, chat.UserID{1}, chat.ClientID{1})}
+			wantCode(t, storetest.Commit(s, &chat.Batch{Rows: chat.Rows{Groups: []chat.GroupRow{row}}}), "")
+		}
+		wantCode(t, embedded.SetLayout(s, 2), "")
+		wantCode(t, s.Close(), "")
+		if group {
+			_, err := embedded.Open(o)
+			wantCode(t, err, chat.CodeInvalid)
+			continue
+		}
+		if s = mustOpen(t, o); !has(t, s, 1) {
+			t.Fatal("the message is gone")
+		}
 	}
 }
 
