@@ -19,8 +19,8 @@ const (
 	// firstProtocol is the last that speaks version 1 of the backbone's protocol and layout 1 of the store: a region is one
 	// process there, and there is no way back once this build has brought a store to its layout.
 	firstProtocol = "dc8214c33aa34193551ac2aec30058839b96b451"
-	// sameLayout knows several nodes in a region, protocol 2 and layout 2, so that its builds and this one can change places.
-	sameLayout = "1256e0017d7da57610c8414cbf3f6bb50bdee5ea"
+	// sameLayout knows several nodes in a region, protocol 2 and layout 3, so that its builds and this one can change places.
+	sameLayout = "d794643931aa11652b0a3193d1583c12442e0818"
 )
 
 // git runs git in the module and gives what it says.
