@@ -134,22 +134,8 @@ func (c *Core) admit(now time.Time, h *held) {
 		c.sends.claim(h.key)
 		h.claim = true
 	}
-	if h.in.Previous != chat.NoClient {
-		previous := SendKey{h.key.Author, h.in.Previous}
-		if c.sends.busy(previous) {
-			c.sends.wait(previous, h)
-			return
-		}
-		rows := c.sends.known(previous, h.in.PreviousKnown)
-		if len(rows) == 0 {
-			c.answer(now, h, Submitted{Err: &chat.Error{Code: chat.CodeAfterUnknown, Op: "replication.Submit", Message: "the send before this one is not durable here"}})
-			return
-		}
-		// Another node of this region may have stamped it, by another clock.
-		if err := c.clock.Observe(now, rows[0].ID.Time()); err != nil {
-			c.answer(now, h, Submitted{Err: err})
-			return
-		}
+	if !c.follows(now, h) {
+		return
 	}
 	for _, id := range h.in.After {
 		if err := c.clock.Observe(now, id.Time()); err != nil {
@@ -161,6 +147,32 @@ func (c *Core) admit(now time.Time, h *held) {
 		return
 	}
 	c.originate(now, h)
+}
+
+// follows says whether the send before h is durable here, as its author's side brought it; where it is not, h waits or is answered.
+// What the recipient's side alone has told of proves nothing of the sends before it.
+func (c *Core) follows(now time.Time, h *held) bool {
+	if h.in.Previous == chat.NoClient {
+		return true
+	}
+	previous := SendKey{h.key.Author, h.in.Previous}
+	if c.sends.busy(previous) {
+		c.sends.wait(previous, h)
+		return false
+	}
+	rows := slices.DeleteFunc(c.sends.known(previous, h.in.PreviousKnown), func(r chat.RetryRow) bool {
+		return !c.cfg.Topology.InZone(r.Stream.Region, h.in.Op.Author.Zone)
+	})
+	if len(rows) == 0 {
+		c.answer(now, h, Submitted{Err: &chat.Error{Code: chat.CodeAfterUnknown, Op: "replication.Submit", Message: "the send before this one is not durable here"}})
+		return false
+	}
+	// Another node of this region may have stamped it, by another clock.
+	if err := c.clock.Observe(now, rows[0].ID.Time()); err != nil {
+		c.answer(now, h, Submitted{Err: err})
+		return false
+	}
+	return true
 }
 
 // repeat answers a send that is known: the smallest id of this content stands, in every region.
@@ -176,6 +188,9 @@ func (c *Core) repeat(now time.Time, h *held, rows []chat.RetryRow) {
 		return sameContent(&r, &op) && c.cfg.Topology.InZone(r.Stream.Region, op.Author.Zone)
 	})
 	if own < 0 || c.ended(rows[own].Stream) || c.besides(now, &op, &rows[own]) {
+		if own < 0 && !c.follows(now, h) {
+			return
+		}
 		c.finish(now, h, op) // what a life that ended had relayed of it is not certain
 		return
 	}

@@ -24,7 +24,7 @@ var coreMutants = []mutant{
 	{"Global leaves out one origin", 10, "replication/marks.go", []string{"range c.order {", "range c.order[1:] {"}},
 	{"receiver without retry map", 3, "replication/receiver.go", []string{"c.sends.known(key, ofKey(it.known, key))...)", "c.sends.known(key, ofKey(it.known, key))[:0]...)"}},
 	{"the largest id wins", 3, "replication/apply.go", []string{"id.Compare(winner) < 0", "id.Compare(winner) > 0"}},
-	{"after ignored", 45, "replication/submit.go", []string{"	if h.in.Previous != chat.NoClient {", "	if false {"}},
+	{"after ignored", 45, "replication/submit.go", []string{"	if h.in.Previous == chat.NoClient {", "	if true {"}},
 	{"zone ack when the frame left", 2, "replication/sender.go", []string{"	o.sent, o.sentAt = upTo, now\n", "	o.sent, o.sentAt = upTo, now\n	c.zoneAcked(now, o.log.stream, p.region, upTo)\n"}},
 	{"two applies of one stream under way", 25, "replication/receiver.go", []string{"	if s.applying || s.idle() || ", "	if s.idle() || "}},
 	{"two writes of one send under way", 43, "replication/held.go", []string{"	return ok && st.busy\n", "	return ok && st.busy && false\n"}},

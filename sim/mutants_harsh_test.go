@@ -24,6 +24,9 @@ var clientMutants = []mutant{
 	{"a send repeated at another node stays behind in the first one's log", 45, "replication/submit.go", []string{
 		"	if row.Stream.Region != c.cfg.Self || row.Stream == c.stream {\n		return false", "	if true {\n		return false",
 	}},
+	{"what the recipient's side told of counts as the send before", 45, "replication/submit.go", []string{
+		"		return !c.cfg.Topology.InZone(r.Stream.Region, h.in.Op.Author.Zone)\n	})\n	if len(rows)", "		return false\n	})\n	if len(rows)",
+	}},
 	{"an idle stream does not tell its watermark", 13, "replication/sender.go", []string{
 		"	if !o.reading && o.scanned == o.log.settled && now", "	if !o.reading && o.scanned > o.log.settled && now",
 	}},
