@@ -107,7 +107,6 @@ func relayMetrics() []Metric {
 		{Name: "link_bytes_total", Kind: Counter, Help: "Bytes over the backbone, by direction in or out.", Labels: []string{"peer", "direction"}},
 		{Name: "clock_offset_seconds", Kind: Gauge, Help: "Another node's clock minus ours.", Labels: []string{"peer"}},
 		{Name: "clock_serves", Kind: Gauge, Help: "1 while the clock is good enough to stamp what people send; 0: they are refused."},
-		{Name: "clock_refused_total", Kind: Counter, Help: "Times refused as too far ahead. Must stay 0."},
 	}
 }
 

@@ -93,7 +93,7 @@ func TestMetricsHandler(t *testing.T) {
 		`meridian_residency_violations_total{region="eu-west",side="receive"} 0`,
 		`meridian_dead_letters_total{reason="denied",region="eu-west"} 0`,
 		`meridian_defects_total{kind="panic",region="eu-west"} 0`,
-		`meridian_clock_refused_total{region="eu-west"} 0`,
+		`meridian_refused_total{code="clock_skew",region="eu-west"} 0`,
 		`meridian_refused_total{code="busy",region="eu-west"} 0`,
 		`meridian_refused_total{code="too_large",region="eu-west"} 1`,
 		`meridian_connections{region="eu-west"} 3`,
