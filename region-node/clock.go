@@ -50,7 +50,7 @@ func (c *guardedClock) told() (time.Time, drift.Standing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.reading()
-	return r.Wall, c.guard.Read(r).Standing
+	return r.Wall, c.guard.Read(r).Told
 }
 
 // hear takes what another node's clock showed within the round trip that ends now; it gives how far that clock is ahead.

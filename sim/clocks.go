@@ -75,7 +75,7 @@ func (l *link) ping(gen, i int) {
 	from.later(pingEvery, func() { l.ping(gen, i) })
 	asked := l.w.now
 	l.carry(i, func() {
-		word := drift.Word{Peer: to.ref, Asked: asked, Clock: to.clock(), Standing: to.guard.Read(to.reading()).Standing}
+		word := drift.Word{Peer: to.ref, Asked: asked, Clock: to.clock(), Standing: to.guard.Read(to.reading()).Told}
 		l.carry(1-i, func() {
 			word.Answered = l.w.now
 			from.guard.Hear(word)

@@ -21,6 +21,9 @@ const (
 	// Held: the clock has jumped, or is off the others'. The node goes by the time that it trusted last and what really passed
 	// since; it takes nothing new from people, and nobody believes its clock.
 	Held
+	// Contradicted is only told to others, by a node that starts or is held: clocks that are trusted say that its own is wrong.
+	// Who agrees with it is no better.
+	Contradicted
 )
 
 // String names a standing for people.
@@ -32,6 +35,8 @@ func (s Standing) String() string {
 		return "trusted"
 	case Held:
 		return "held"
+	case Contradicted:
+		return "contradicted"
 	}
 	return "unknown"
 }
@@ -79,6 +84,8 @@ type Judgement struct {
 	Standing Standing
 	// Now is the time to go by. While Standing is Starting nothing may be stamped with it.
 	Now time.Time
+	// Told is what other nodes are told of the clock.
+	Told Standing
 	// Refuse, if set, is why nothing that people send is taken now.
 	Refuse *chat.Error
 	// Off is how far this node's clock is ahead of the others', to about Uncertain, where Known.
@@ -99,7 +106,7 @@ type Guard struct {
 	began    time.Duration
 	alone    time.Duration // since when no trusted clock was heard of while the own one was held
 	off      bool          // held because it is off, not because it jumped
-	denied   bool          // trusted clocks disagree with the own one
+	denied   bool          // trusted clocks disagree with the own one; only while it is not trusted
 	judgedAt time.Duration
 	changed  bool // there is new word
 	read     bool
@@ -175,7 +182,9 @@ func (g *Guard) waited(r Reading) bool {
 
 // held looks whether the clock may be trusted again.
 func (g *Guard) held(r Reading, heard count) {
-	if m, ok := heard.median(heard.trusted, false); ok {
+	m, ok := heard.median(heard.trusted, false)
+	g.denied = ok && g.wrong(m)
+	if ok {
 		g.alone = r.Passed
 		if g.off {
 			m.off *= 2 // not at the border: it would be off again in a moment
@@ -216,7 +225,10 @@ func (g *Guard) judge(r Reading, heard count) Judgement {
 // tell completes the last judgement with what changes with each reading.
 func (g *Guard) tell(r Reading) Judgement {
 	j := &g.last
-	j.Standing, j.Now, j.Refuse = g.standing, r.Wall, nil
+	j.Standing, j.Told, j.Now, j.Refuse = g.standing, g.standing, r.Wall, nil
+	if g.denied && g.standing != Trusted {
+		j.Told = Contradicted
+	}
 	switch g.standing {
 	case Trusted:
 		g.base = r

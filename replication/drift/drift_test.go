@@ -200,6 +200,38 @@ func TestStart(t *testing.T) {
 	odd.is(odd.pass(StartWait), Starting, false)
 }
 
+// Nodes whose clocks are wrong alike do not confirm each other once one of them is contradicted by a clock that is trusted.
+func TestWrongAlike(t *testing.T) {
+	second := newBench(t, "b/1", "c/1") // which starts, hears from c, and is cut off from b, whose clock is right
+	second.offset = time.Hour
+	second.peers[ref("b/1")].cut = true
+	second.peers[ref("c/1")].offset = time.Hour
+	for _, of := range []struct {
+		fault string
+		do    func(first *bench)
+	}{
+		{"starts with a wrong clock", func(c *bench) { c.offset = time.Hour }},
+		{"has a clock that jumped", func(c *bench) { c.pass(time.Second); c.offset = time.Hour }},
+	} {
+		first := newBench(t, "b/1")
+		of.do(first)
+		j := first.pass(2 * time.Second)
+		if j.Told != Contradicted {
+			t.Errorf("who %s tells that it is %v", of.fault, j.Told)
+		}
+		second.peers[ref("c/1")].standing = j.Told
+		second.is(second.pass(time.Second), Starting, true)
+		first.offset = 0
+		if j := first.pass(2 * time.Second); j.Told != Trusted {
+			t.Errorf("who %s, and then is right, tells that it is %v", of.fault, j.Told)
+		}
+	}
+	second.peers[ref("c/1")].standing = Held // most agree, and nobody else speaks: all of them were suspended
+	if j := second.pass(time.Second); j.Standing != Trusted {
+		t.Errorf("a whole deployment was suspended: %v", j.Standing)
+	}
+}
+
 // A node whose clock jumps while nobody can be asked serves on by its own count, and never by the new time; a deployment of one
 // node believes its machine after a while.
 func TestAlone(t *testing.T) {

@@ -38,7 +38,7 @@ type word struct {
 // Hear takes a node's word. The newest standing of a node counts; of its last few words the one with the shortest round trip,
 // unless a newer one shows that its clock was set meanwhile.
 func (g *Guard) Hear(w Word) {
-	if w.Answered < w.Asked || w.Standing < Starting || w.Standing > Held || w.Peer == g.opt.Self || w.Clock.Year() < 2000 || w.Clock.Year() > 2200 {
+	if w.Answered < w.Asked || w.Standing < Starting || w.Standing > Contradicted || w.Peer == g.opt.Self || w.Clock.Year() < 2000 || w.Clock.Year() > 2200 {
 		return
 	}
 	p := g.peers[w.Peer]
@@ -73,7 +73,7 @@ func compareVotes(a, b vote) int {
 type count struct {
 	self              chat.Region
 	trusted, starting map[chat.Region][]vote
-	agree             int // nodes whose clocks agree with the own one, whatever they think of them; this one included
+	agree             int // nodes whose clocks agree with the own one and are not contradicted; this one included
 }
 
 // count gathers the words that still count.
@@ -84,7 +84,7 @@ func (g *Guard) count(r Reading) count {
 		if !ok {
 			continue
 		}
-		if !g.wrong(v) {
+		if p.standing != Contradicted && !g.wrong(v) {
 			c.agree++
 		}
 		switch p.standing {
@@ -92,7 +92,7 @@ func (g *Guard) count(r Reading) count {
 			c.trusted[ref.Region] = append(c.trusted[ref.Region], v)
 		case Starting:
 			c.starting[ref.Region] = append(c.starting[ref.Region], v)
-		case Held: // it does not believe its clock itself
+		case Held, Contradicted: // it does not believe its clock itself
 		}
 	}
 	return c
