@@ -11,10 +11,6 @@ import (
 // maxDrift is what the nodes of all worlds allow between their clocks.
 const maxDrift = 500 * time.Millisecond
 
-// stampMax is how far from the real time a stamp may lie: what a clock may be off unnoticed, its peers' own error, and what an op
-// of a node that is as far ahead may push it.
-const stampMax = 2 * time.Second
-
 // pingEvery is how often each end of a link asks for the other's time.
 const pingEvery = time.Second
 
@@ -36,6 +32,7 @@ func (n *node) guardClock(id chat.Identity) {
 		o.Mark = id.HighWater.Time()
 	}
 	n.guard, n.judged = drift.New(o), drift.Judgement{Standing: drift.Starting}
+	n.belief = belief{began: n.w.now, mark: o.Mark, words: map[chat.NodeRef]told{}}
 }
 
 // judge judges the clock, and tells the core what has changed; false when this life is over.
@@ -45,6 +42,9 @@ func (n *node) judge() (time.Time, bool) {
 	}
 	was, j := n.judged, n.guard.Read(n.reading())
 	n.judged = j
+	if j.Standing == drift.Trusted && was.Standing != drift.Trusted {
+		n.believes(was.Standing)
+	}
 	if j.Restart {
 		n.lifeOver("its clock was wrong")
 		return j.Now, false
@@ -75,10 +75,15 @@ func (l *link) ping(gen, i int) {
 	from.later(pingEvery, func() { l.ping(gen, i) })
 	asked := l.w.now
 	l.carry(i, func() {
+		shown := told{off: to.off()}
 		word := drift.Word{Peer: to.ref, Asked: asked, Clock: to.clock(), Standing: to.guard.Read(to.reading()).Told}
 		l.carry(1-i, func() {
 			word.Answered = l.w.now
 			from.guard.Hear(word)
+			if word.Answered-word.Asked <= plainWord {
+				shown.standing = word.Standing
+				from.belief.words[to.ref] = shown
+			}
 		})
 	})
 }
@@ -121,27 +126,5 @@ func (w *world) leap(n *node) {
 func (w *world) setClocks() {
 	for _, n := range w.nodes {
 		n.skew = min(max(n.skew, -maxDrift/3), maxDrift/3)
-	}
-}
-
-// proveTime checks that nothing is stamped far from the real time.
-func (n *node) proveTime(b *chat.Batch) {
-	if n.w.mood.unjudged {
-		return
-	}
-	n.w.checked(PromiseTime)
-	right := start.Add(n.w.now)
-	latest := chat.HLCFromTime(right.Add(stampMax))
-	for i := range b.Inbox {
-		if at := b.Inbox[i].Arrival; at > latest {
-			n.w.violate(PromiseTime, "%s stamps an arrival %s ahead of the real time", n.name(), at.Time().Sub(right))
-		}
-	}
-	for i := range b.Log {
-		op := &b.Log[i].Op
-		off := op.Logged.Time().Sub(right)
-		if own := op.Stream.Region == n.region; off > stampMax || own && off < -stampMax {
-			n.w.violate(PromiseTime, "%s stamps an op %s off the real time", n.name(), off)
-		}
 	}
 }

@@ -27,6 +27,7 @@ type node struct {
 	skew     time.Duration
 	guard    *drift.Guard
 	judged   drift.Judgement
+	belief   belief
 	paused   time.Duration // until then nothing of the process runs
 	unsynced []*commit
 	sessions []*session

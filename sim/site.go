@@ -27,6 +27,7 @@ type site struct {
 	givenLocal    chat.HLC
 	toldWatermark map[chat.StreamID]chat.HLC
 	shown         shownOps
+	ahead         chat.HLC // up to where lives have reserved that rightly believed a clock which was ahead
 }
 
 // forwardAfter is short, so that it happens in many worlds.

@@ -54,6 +54,8 @@ const (
 	wordFor = time.Minute
 	// wander is how much two clocks may come apart in that time, as a share of it: word that is old is less certain.
 	wander = 200e-6
+	// sureWithin is how certain word must be that confirms a clock: what took long may only deny it.
+	sureWithin = 500 * time.Millisecond
 	// retryAfter is when who was refused may try again: elsewhere at once, here perhaps then.
 	retryAfter = time.Second
 	// judgeEvery: between, only a jump of the own clock is looked for.
@@ -152,6 +154,9 @@ func (g *Guard) own(r Reading) time.Time { return g.base.Wall.Add(r.Passed - g.b
 // wrong says that the clock is off by more than it may, whatever the uncertainty.
 func (g *Guard) wrong(m vote) bool { return m.off.Abs() > g.opt.MaxDrift+m.uncertain }
 
+// right says that the word is good enough to tell that the clock is not off.
+func (g *Guard) right(m vote) bool { return m.uncertain <= sureWithin && !g.wrong(m) }
+
 func (g *Guard) hold(r Reading, off bool) {
 	g.standing, g.off, g.alone = Held, off, r.Passed
 }
@@ -166,7 +171,7 @@ func (g *Guard) start(r Reading, heard count) {
 		m, ok = heard.median(heard.starting, true)
 		ok = ok || len(heard.starting) == 0
 	}
-	if ok && !g.wrong(m) || !heard.anyTrusted() && heard.agree > g.opt.Nodes/2 {
+	if ok && (g.right(m) || waited && !g.wrong(m)) || !heard.anyTrusted() && heard.agree > g.opt.Nodes/2 {
 		g.standing = Trusted
 	}
 }
@@ -184,17 +189,17 @@ func (g *Guard) waited(r Reading) bool {
 func (g *Guard) held(r Reading, heard count) {
 	m, ok := heard.median(heard.trusted, false)
 	g.denied = ok && g.wrong(m)
+	back := !g.off && r.Wall.Sub(g.own(r)).Abs() <= g.opt.MaxDrift
 	if ok {
 		g.alone = r.Passed
 		if g.off {
 			m.off *= 2 // not at the border: it would be off again in a moment
 		}
-		if !g.wrong(m) {
+		if g.right(m) || back && !g.wrong(m) {
 			g.standing = Trusted
 		}
 		return
 	}
-	back := !g.off && r.Wall.Sub(g.own(r)).Abs() <= g.opt.MaxDrift
 	if back || g.isAlone(r) && heard.agree > g.opt.Nodes/2 {
 		g.standing = Trusted
 	}

@@ -232,6 +232,27 @@ func TestWrongAlike(t *testing.T) {
 	}
 }
 
+// Word that was long on its way does not confirm a clock, at the start or after a jump; it is believed that it confirms after the
+// wait for who cannot be asked better.
+func TestSlowWord(t *testing.T) {
+	for _, off := range []time.Duration{2 * time.Second, -2 * time.Second} {
+		b := newBench(t, "b/1")
+		p := b.peers[ref("b/1")]
+		p.rtt, b.offset = 4*time.Second, off
+		b.is(b.pass(StartWait-50*time.Millisecond), Starting, true)
+		p.rtt, b.offset = 80*time.Millisecond, 0
+		b.is(b.pass(time.Second), Trusted, true)
+		b.pass(2 * wordFor)
+		p.rtt, b.offset = 4*time.Second, off
+		b.is(b.pass(wordFor+time.Second), Held, false)
+		b.offset = 0
+		b.is(b.pass(time.Second), Trusted, true)
+	}
+	b := newBench(t, "b/1")
+	b.peers[ref("b/1")].rtt = 4 * time.Second
+	b.is(b.pass(StartWait), Trusted, true)
+}
+
 // A node whose clock jumps while nobody can be asked serves on by its own count, and never by the new time; a deployment of one
 // node believes its machine after a while.
 func TestAlone(t *testing.T) {

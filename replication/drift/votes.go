@@ -84,7 +84,7 @@ func (g *Guard) count(r Reading) count {
 		if !ok {
 			continue
 		}
-		if p.standing != Contradicted && !g.wrong(v) {
+		if p.standing != Contradicted && g.right(v) {
 			c.agree++
 		}
 		switch p.standing {
