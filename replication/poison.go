@@ -51,7 +51,7 @@ func (u *suspect) taken(d *draft) {
 		u.most = 0
 	}
 	if u.seq != 0 && d.last >= u.seq {
-		*u = suspect{}
+		u.seq, u.tries, u.why = 0, 0, nil // the next batches stay small: such ops seldom come alone
 	}
 }
 

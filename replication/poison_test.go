@@ -111,6 +111,33 @@ func TestPoisonIsFound(t *testing.T) {
 	}
 }
 
+// Where one op that the store refuses for good follows another, the batches stay small: the whole is not halved anew for each.
+func TestPoisonInARow(t *testing.T) {
+	const n, poisoned = 64, 8
+	s := newPicky(t, n, nil)
+	for i := range poisoned {
+		op := &s.ops[n/2+i]
+		*op = testMessage("us", op.Seq, op.Time, n/2+1+i, "poison")
+	}
+	refused, holds := 0, holding(chat.CodeTooLarge)
+	s.refuses = func(b *chat.Batch) *chat.Error {
+		err := holds(b)
+		if err != nil {
+			refused++
+		}
+		return err
+	}
+	s.run(time.Minute)
+	if _, buried := s.bodies(); len(buried) != poisoned {
+		t.Fatalf("buried %v", buried)
+	}
+	// Halving 64 down to one takes seven; each op is refused alone buryTries times, and once more with the one beside it.
+	if most := 7 + poisoned*(buryTries+1); refused > most {
+		t.Fatalf("the store had to refuse %d batches, want at most %d", refused, most)
+	}
+	t.Logf("refused %d batches", refused)
+}
+
 // What a store refuses for now is never buried, however often; and the stream goes on when it takes it.
 func TestPassingRefusalIsNoPoison(t *testing.T) {
 	for _, code := range []chat.Code{chat.CodeBusy, chat.CodeRegionDegraded, chat.CodeStoreFull, chat.CodeUnknownOutcome, chat.CodeInternal} {
