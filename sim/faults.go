@@ -89,6 +89,20 @@ func (w *world) leaveFor(n *node, d time.Duration) {
 	})
 }
 
+// hasLeft ends a process that was told to leave. Its last writes may have taken until after everything healed: then nobody else
+// would start it again.
+func (n *node) hasLeft() {
+	n.w.note(n.name(), "left")
+	n.crash()
+	if n.w.healed {
+		n.w.after(time.Second, func() {
+			if !n.up {
+				n.boot()
+			}
+		})
+	}
+}
+
 func (w *world) crashFor(n *node, d time.Duration) {
 	if !n.up {
 		return

@@ -191,8 +191,7 @@ func (n *node) carryOut(outs []replication.Output) {
 		case replication.Adopt:
 			n.adopt(out)
 		case replication.Left:
-			n.w.note(n.name(), "left")
-			n.crash()
+			n.hasLeft()
 		case replication.Review:
 			n.review(out)
 		case replication.Look:
