@@ -36,6 +36,9 @@ func (w *world) unrest() string {
 			return fmt.Sprintf("global time of %s stands at %s", n.name(), m.Global.Time())
 		}
 	}
+	if what := w.notHandedOn(); what != "" {
+		return what
+	}
 	for _, c := range w.clients {
 		switch {
 		case !w.served(c.user.zone): // its people wait for their region
@@ -51,6 +54,28 @@ func (w *world) unrest() string {
 			return c.alien()
 		case c.untold() != "":
 			return c.untold()
+		}
+	}
+	return ""
+}
+
+// notHandedOn names something of a lost region that one region holds for another and has not entered in its own op log for it, ""
+// if there is none. It goes page by page, each with a write, and may take long where disks are slow.
+func (w *world) notHandedOn() string {
+	for _, s := range w.living() {
+		for _, end := range s.tables.Streams() {
+			if !w.isLost(end.Stream.Region) {
+				continue
+			}
+			positions := s.tables.Positions(end.Stream)
+			for _, to := range w.living() {
+				if to == s {
+					continue
+				}
+				if ops := s.tables.ReadLog(end.Stream, positions[to.region], end.Seq, to.region, 1); len(ops) > 0 {
+					return fmt.Sprintf("%s has not handed on %d of %v to %s", s.region, ops[0].Seq, end.Stream, to.region)
+				}
+			}
 		}
 	}
 	return ""
