@@ -158,14 +158,35 @@ func (w *world) restAfter() time.Duration {
 	return 5 * time.Second
 }
 
+// refusedFor is how long a message that a store will not take may hold its stream: the store refuses up to eight batches with it,
+// by halves and then alone, and after each the stream is asked for again.
+const refusedFor = 6 * time.Second
+
+// refusing is how much longer a world may take to come to rest for the messages that stores will not take: all of them may be
+// under way when it heals.
+func (w *world) refusing() time.Duration {
+	total := time.Duration(0)
+	for _, s := range w.history {
+		if s.poison {
+			total += refusedFor
+		}
+	}
+	return total
+}
+
 // eventsPerSecondMax bounds what may happen in a simulated second: more is a loop without end.
 const eventsPerSecondMax = 100_000
 
 // run lets the world live: faults, then healing, then rest, then the checks.
 func (w *world) run() {
-	w.after(w.busy, w.heal)
 	rested := false
 	end := w.busy + restBound
+	left := int(end/time.Second) * eventsPerSecondMax
+	w.after(w.busy, func() {
+		w.heal()
+		end += w.refusing()
+		left += int(w.refusing()/time.Second) * eventsPerSecondMax
+	})
 	check := func() {}
 	check = func() {
 		if rested = w.atRest(); !rested {
@@ -173,7 +194,6 @@ func (w *world) run() {
 		}
 	}
 	w.after(w.busy+w.restAfter(), check)
-	left := int(end/time.Second) * eventsPerSecondMax
 	for len(w.events) > 0 && !rested && w.now < end && len(w.violations) == 0 && left > 0 {
 		e := w.events.pop()
 		w.now = e.at
