@@ -62,7 +62,7 @@ func TestRollingUpgradeFromTheFirstProtocol(t *testing.T) {
 	play(t, Plan{
 		Name: "rolling-upgrade", What: "one node in each region, restarted one by one from the build of " + firstProtocol[:10] + " to this one",
 		Size: fleet.Size{World: 5, Pinned: 2, PerSecond: 40}, Warm: 3 * time.Second, DirectOnly: true,
-		World: world.Plan{Binary: old, Nodes: 1, Ack: chat.AckZone},
+		World: world.Plan{Binary: old, Nodes: 1, FixedClocks: true, Ack: chat.AckZone},
 	}, func(s *Scenario) error {
 		for _, ref := range s.World.Nodes() {
 			if err := s.Strike(t.Context(), swap(ref, world.Launch{Binary: binary}, "to this build", 3*time.Second, regionBound)); err != nil {
