@@ -144,7 +144,7 @@ func (n *node) crash() {
 	kept := 0
 	for _, c := range n.unsynced {
 		if !c.gone && n.w.chance(n.w.mood.partialLoss) {
-			n.tables.ApplyOf(n.ref.Node, c.batch)
+			n.apply(c.batch)
 			kept++
 		}
 		c.gone = true
@@ -168,11 +168,7 @@ func (n *node) step(in replication.Input) {
 }
 
 func (n *node) carryOut(outs []replication.Output) {
-	for _, out := range outs {
-		if v, ok := out.(replication.Visible); ok {
-			n.proveStreamOrder(v)
-		}
-	}
+	n.proveOrder(outs)
 	for _, out := range outs {
 		switch out := out.(type) {
 		case replication.Write:
@@ -261,7 +257,7 @@ func (n *node) commit(out replication.Write) {
 	apply := func() {
 		if !c.gone {
 			c.gone = true
-			n.tables.ApplyOf(n.ref.Node, out.Batch)
+			n.apply(out.Batch)
 			n.sweepUnsynced()
 		}
 	}
@@ -318,6 +314,12 @@ func (n *node) commit(out replication.Write) {
 		n.later(0, func() { n.step(replication.Written{Write: out.ID}) })
 	}
 	w.after(took, done)
+}
+
+// apply makes a batch durable.
+func (n *node) apply(b *chat.Batch) {
+	n.tables.ApplyOf(n.ref.Node, b)
+	n.site.shown.stored(b)
 }
 
 // proveNew checks that nothing new is stamped at or below what was given out as complete, before or after a restart.

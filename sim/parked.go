@@ -48,43 +48,112 @@ type place struct {
 	seq    uint64
 }
 
-// shownOps is what a region has shown of foreign streams.
+func placeOf(op *chat.Op) place { return place{op.Stream, op.Seq} }
+
+// shownOps is what a region has shown of foreign streams, and what was done with them by then.
 type shownOps struct {
-	last map[chat.StreamID]uint64
-	ops  map[place]bool
-	ids  map[chat.MessageID]bool
+	turn    int // counts what is stored and shown
+	last    map[chat.StreamID]uint64
+	lastAt  map[chat.StreamID]int
+	ops     map[place]bool
+	ids     map[chat.MessageID]bool
+	reached map[chat.StreamID]uint64 // the position that the store has
+	done    map[place]int            // the turn in which an op was passed by the position and not parked, or was parked no more
 }
 
 func newShownOps() shownOps {
-	return shownOps{last: map[chat.StreamID]uint64{}, ops: map[place]bool{}, ids: map[chat.MessageID]bool{}}
+	return shownOps{
+		last: map[chat.StreamID]uint64{}, lastAt: map[chat.StreamID]int{}, ops: map[place]bool{}, ids: map[chat.MessageID]bool{},
+		reached: map[chat.StreamID]uint64{}, done: map[place]int{},
+	}
 }
 
-// proveStreamOrder checks that a region shows what a foreign stream brings in its order, but for what it has shown already.
+// stored notes what a batch that reached the store has done.
+func (shown *shownOps) stored(b *chat.Batch) {
+	parked := map[place]bool{}
+	for i := range b.Parked {
+		parked[placeOf(&b.Parked[i].Op)] = true
+	}
+	shown.turn++
+	for _, row := range b.Applied {
+		for shown.reached[row.Stream] < row.Seq {
+			shown.reached[row.Stream]++
+			if at := (place{row.Stream, shown.reached[row.Stream]}); !parked[at] {
+				shown.done[at] = shown.turn
+			}
+		}
+	}
+	shown.unparked(b)
+}
+
+// unparked notes what is parked no more. Where nodes share the store an op is taken out of the table only when it is shown.
+func (shown *shownOps) unparked(b *chat.Batch) {
+	for i := range b.Unparked {
+		if at := placeOf(&b.Unparked[i].Op); shown.done[at] == 0 {
+			shown.done[at] = shown.turn
+		}
+	}
+}
+
+// before says that the op was done with by then.
+func (shown *shownOps) before(at place, turn int) bool {
+	done := shown.done[at]
+	return done != 0 && done <= turn
+}
+
+// proveOrder looks at what a node shows and takes out of the table of what is parked, in the order in which it does so.
+func (n *node) proveOrder(outs []replication.Output) {
+	for _, out := range outs {
+		switch out := out.(type) {
+		case replication.Visible:
+			n.proveStreamOrder(out)
+		case replication.Write:
+			if n.site.shared() {
+				n.site.shown.unparked(out.Batch)
+			}
+		}
+	}
+}
+
+// proveStreamOrder checks that a region shows what a foreign stream brings in its order, but for what it has shown already. An
+// op that was done with before a later one was shown did not come after it, though nobody may have been told: it left nothing in
+// anybody's inbox log, or the node that wrote it died, or froze, before it could tell. When it is brought once more it is told.
 func (n *node) proveStreamOrder(out replication.Visible) {
 	shown := &n.site.shown
+	shown.turn++
 	for i := range out.Ops {
 		op := &out.Ops[i]
 		shown.ids[op.ID] = true
-		at := place{op.Stream, op.Seq}
+		at := placeOf(op)
 		if op.Stream.Region == n.region || shown.ops[at] {
 			continue
 		}
 		n.w.checked(PromiseOrder)
 		shown.ops[at] = true
-		if last := shown.last[op.Stream]; op.Seq < last {
+		last := shown.last[op.Stream]
+		if op.Seq > last {
+			shown.last[op.Stream], shown.lastAt[op.Stream] = op.Seq, shown.turn
+		} else if !shown.before(at, shown.lastAt[op.Stream]) {
 			n.w.violate(PromiseOrder, "%s shows op %d of %v after op %d", n.name(), op.Seq, op.Stream, last)
 		}
-		shown.last[op.Stream] = max(shown.last[op.Stream], op.Seq)
 	}
 }
 
-// proveParked checks that no cursor is told to have seen what is parked.
+// proveParked checks that no cursor is told to have seen what is parked. What became a dead letter is decided: its row goes next.
 func (n *node) proveParked(m replication.Marks) {
 	for _, row := range n.tables.Parked() {
-		if op := &row.Op; op.Kind == chat.OpMessage && m.Global >= op.Logged && !n.site.shown.ids[op.ID] {
+		op := &row.Op
+		if op.Kind == chat.OpMessage && m.Global >= op.Logged && !n.site.shown.ids[op.ID] && !n.buried(op) {
 			n.w.violate(PromiseNoGap, "%s gives a global time %s after op %d of %v, which is parked", n.name(), m.Global.Time().Sub(op.Logged.Time()), op.Seq, op.Stream)
 		}
 	}
+}
+
+// buried says that the op became a dead letter here.
+func (n *node) buried(op *chat.Op) bool {
+	return slices.ContainsFunc(n.tables.DeadLetters(everything), func(row chat.DeadLetterRow) bool {
+		return row.Stream == op.Stream && row.Seq == op.Seq && row.Op == op.ID
+	})
 }
 
 // countParked counts what a write parks.
