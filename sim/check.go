@@ -3,9 +3,11 @@ package sim
 import (
 	"fmt"
 	"reflect"
+	"slices"
 
 	"meridian/chat"
 	"meridian/replication"
+	"meridian/residency"
 )
 
 // atRest says that nothing is under way any more.
@@ -72,13 +74,32 @@ func (w *world) notHandedOn() string {
 				if to == s {
 					continue
 				}
-				if ops := s.tables.ReadLog(end.Stream, positions[to.region], end.Seq, to.region, 1); len(ops) > 0 {
-					return fmt.Sprintf("%s has not handed on %d of %v to %s", s.region, ops[0].Seq, end.Stream, to.region)
+				ops := s.tables.ReadLog(end.Stream, max(positions[to.region], to.reached(end.Stream)), end.Seq, to.region, everything)
+				if i := slices.IndexFunc(ops, func(op chat.Op) bool { return w.mayHandOn(s, to, &op) }); i >= 0 {
+					return fmt.Sprintf("%s has not handed on %d of %v to %s", s.region, ops[i].Seq, end.Stream, to.region)
 				}
 			}
 		}
 	}
 	return ""
+}
+
+// reached is how far the region has applied a stream: nothing up to there is handed on to it.
+func (s *site) reached(stream chat.StreamID) uint64 {
+	for _, row := range s.tables.Applied() {
+		if row.Stream == stream {
+			return row.Seq
+		}
+	}
+	return 0
+}
+
+// mayHandOn says whether one region may bring another an op: steps of groups, say, come from the author's side only.
+func (w *world) mayHandOn(s, to *site, op *chat.Op) bool {
+	if op.Kind == chat.OpRows {
+		return residency.Rows(w.topology, op, s.region, to.region).Allowed()
+	}
+	return residency.Bring(w.topology, op, s.region).Allowed() && residency.Op(w.topology, op, to.region).Allowed()
 }
 
 // missing names a message of the mailbox that the device does not show, "" if there is none.
@@ -238,11 +259,12 @@ func (s *send) owns(owner chat.UserID) bool {
 	return owner == s.from.user.id || owner == s.to.id
 }
 
-// checkOrder: a device's messages keep their order, and a reply stands after what it answers.
+// checkOrder: a device's messages keep their order, and a reply stands after what it answers. Across conversations a message that only
+// a lost region had, and that was sent again, may stand after a later one.
 func (w *world) checkOrder(final map[*send]chat.MessageID) {
 	type writer struct {
 		client *client
-		within chat.ConversationID
+		within chat.ConversationID // none: across conversations
 	}
 	last := map[writer]*send{}
 	aliasOf := map[chat.MessageID]chat.MessageID{}
@@ -259,14 +281,15 @@ func (w *world) checkOrder(final map[*send]chat.MessageID) {
 			continue
 		}
 		w.checked(PromiseOrder)
-		by := writer{client: s.from}
-		if w.mood.loseRegion {
-			by.within = s.conversation // of two conversations the lost region may have brought the later one only
+		across, within := writer{client: s.from}, writer{s.from, s.conversation}
+		for _, by := range []writer{across, within} {
+			if before := last[by]; before != nil && final[before].Compare(id) >= 0 {
+				w.violate(PromiseOrder, "%s (%s) stands before %s (%s), which was written first", s, id, before, final[before])
+			}
+			if by == within || !w.sentAgain(s) {
+				last[by] = s
+			}
 		}
-		if before := last[by]; before != nil && final[before].Compare(id) >= 0 {
-			w.violate(PromiseOrder, "%s (%s) stands before %s (%s), which was written first", s, id, before, final[before])
-		}
-		last[by] = s
 		parent := s.replyTo
 		if to, ok := aliasOf[parent]; ok {
 			parent = to
@@ -275,6 +298,24 @@ func (w *world) checkOrder(final map[*send]chat.MessageID) {
 			w.violate(PromiseOrder, "%s stands before what it answers", s)
 		}
 	}
+}
+
+// sentAgain says that a lost region had the send under an id that no other region has.
+func (w *world) sentAgain(s *send) bool {
+	for _, lost := range w.sites {
+		if !lost.lost {
+			continue
+		}
+		for _, row := range lost.tables.Retries(s.from.user.id, s.client) {
+			told := slices.ContainsFunc(w.living(), func(n *site) bool {
+				return slices.ContainsFunc(n.tables.Retries(s.from.user.id, s.client), func(r chat.RetryRow) bool { return r.ID == row.ID })
+			})
+			if !told {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // checkViews: what a device has shown, live and after resumes, is its mailbox, each message as its changes make it.

@@ -125,10 +125,20 @@ func (w *world) checkGroups() {
 			}
 		}
 		h := rolesOf(steps)
-		w.checkGroupCopies(g, first, steps, h)
-		w.checkGroupMessages(g, steps, h)
-		w.checkGroupViews(g, first, h)
+		whole := first != nil && w.whole(g)
+		w.checkGroupMessages(g, steps, h, whole)
+		if whole {
+			w.checkGroupCopies(g, first, steps, h)
+			w.checkGroupViews(g, first, h)
+		}
 	}
+}
+
+// whole says that no step of the group is by people of a zone whose regions are all lost: nobody else may bring those.
+func (w *world) whole(g *group) bool {
+	return !slices.ContainsFunc(w.living(), func(n *site) bool {
+		return slices.ContainsFunc(n.tables.Members(chat.UserID(g.id), g.id, chat.NoUser), func(s chat.MemberRow) bool { return !w.served(s.ByZone) })
+	})
 }
 
 // checkGroupCopies: the regions that keep the group agree.
@@ -155,8 +165,9 @@ func (w *world) checkGroupCopies(g *group, first *site, steps []chat.MemberRow, 
 	}
 }
 
-// checkGroupMessages: what was acknowledged is once in every copy of the group that was there at its time.
-func (w *world) checkGroupMessages(g *group, steps []chat.MemberRow, h roles) {
+// checkGroupMessages: what was acknowledged is once in every copy of the group that was there at its time. What only a lost region had
+// was sent again, and may have been refused where nothing is known of the group.
+func (w *world) checkGroupMessages(g *group, steps []chat.MemberRow, h roles, whole bool) {
 	for _, n := range w.living() {
 		rows := map[*send]int{}
 		for _, row := range n.tables.Messages(chat.UserID(g.id), g.id, chat.NoMessage, everything) {
@@ -168,7 +179,8 @@ func (w *world) checkGroupMessages(g *group, steps []chat.MemberRow, h roles) {
 			if s.conversation != g.id || !s.region {
 				continue
 			}
-			if have := rows[s]; have > 1 || have == 0 && w.keeps(n, steps, h, s.id.Time(), false) {
+			must := whole && w.served(s.from.user.zone) && (!w.mood.loseRegion || s.failed == "")
+			if have := rows[s]; have > 1 || have == 0 && must && w.keeps(n, steps, h, s.id.Time(), false) {
 				w.violate(PromiseOnce, "%s is %d times in the group's mailbox in %s; acknowledged as %s", s, have, n.region, s.id)
 			}
 		}
@@ -178,15 +190,18 @@ func (w *world) checkGroupMessages(g *group, steps []chat.MemberRow, h roles) {
 // checkGroupViews: a device shows all that was written while its person and the writer were in the group.
 func (w *world) checkGroupViews(g *group, first *site, h roles) {
 	for _, c := range w.clients {
-		want := map[chat.MessageID]bool{}
+		if !w.served(c.user.zone) {
+			continue
+		}
+		want := map[chat.MessageID]chat.MessageRow{}
 		for _, row := range first.tables.Messages(chat.UserID(g.id), g.id, chat.NoMessage, everything) {
 			t := row.ID.Time()
 			if row.AliasOf == chat.NoMessage && h.of(c.user.id, t) != chat.RoleNone && h.of(row.Sender, t) != chat.RoleNone {
-				want[row.ID] = true
+				want[row.ID] = row
 			}
 		}
-		for id := range want {
-			if _, ok := c.view[id]; ok {
+		for id, row := range want {
+			if _, ok := c.view[id]; ok || c.showsLost(row) {
 				continue
 			}
 			w.violate(PromiseNoGap, "%s does not show %s of group %s", c.name, id, g.id)

@@ -124,7 +124,7 @@ func (h herd) record(t *testing.T) {
 				if h.stands(m, c, wanted) {
 					continue
 				}
-				violations, err := h.hunt(m.name, 1, *seeds)
+				violations, err := h.search(m.name)
 				mu.Lock()
 				delete(recorded, m.name)
 				switch {
@@ -149,6 +149,21 @@ func (h herd) record(t *testing.T) {
 		row(c.Mutant, strconv.Itoa(c.Hole), strconv.FormatUint(c.Seed, 10), c.Promise)
 	}
 	_ = table.Flush()
+}
+
+// search finds a world that breaks a promise with the mutant, and none without it.
+func (h herd) search(mutant string) ([]Violation, error) {
+	for first := uint64(1); first <= uint64(*seeds); {
+		found, err := h.hunt(mutant, first, *seeds-int(first)+1)
+		if err != nil || len(found) == 0 {
+			return nil, err
+		}
+		if without, err := h.hunt("", found[0].Seed, 1); err != nil || len(without) == 0 {
+			return found, err
+		}
+		first = found[0].Seed + 1
+	}
+	return nil, nil
 }
 
 // write writes the record, by name.
