@@ -6,8 +6,4 @@ var restoredMutants = []mutant{
 	{"a restored region serves at once", 29, "replication/status.go", []string{
 		"			if s.watermark < since && !s.beyondBuild(since) {", "			if s == nil {", "	return linked || ", "	return true || linked || ",
 	}},
-	{"a repair is logged anew only where it was missing", 46, "replication/apply_group.go", []string{
-		"		a.entry(o, chat.InboxRow{Op: row.ID, Kind: chat.InboxMessage,",
-		"		if slices.ContainsFunc(known, func(k chat.RetryRow) bool { return k.ID == row.ID }) {\n			continue\n		}\n		a.entry(o, chat.InboxRow{Op: row.ID, Kind: chat.InboxMessage,",
-	}},
 }
