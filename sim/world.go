@@ -121,6 +121,7 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	w.mood.forged = pick(w.rng, 0, 0, 0.01)
 	if w.chance(0.2) {
 		w.mood.unjudged, w.mood.leaps, w.mood.astray = true, 0, 0.4
+		w.mood.skew = 400 * time.Millisecond // with more than 240 honest nodes would judge each other wrong
 	}
 	w.mayRestore()
 	plan.calm(&w.mood)
