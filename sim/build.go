@@ -92,7 +92,6 @@ func (w *world) build() {
 	}
 	w.after(w.mood.faultEvery, w.fault)
 	w.planExile()
-	w.planRestore()
 	if w.mood.loseRegion {
 		w.roll("loss", "", 0)
 		s := w.sites[w.rng.IntN(len(w.sites))]

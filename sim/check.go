@@ -58,7 +58,7 @@ func (w *world) unrest() string {
 			return c.untold()
 		}
 	}
-	return w.unrepaired()
+	return ""
 }
 
 // notHandedOn names something of a lost region that one region holds for another and has not entered in its own op log for it, ""
@@ -143,7 +143,6 @@ func (c *client) mailbox() []seen {
 
 // check asks for every promise, in a world at rest.
 func (w *world) check() {
-	w.restored.unseen()
 	final := w.checkMailboxes()
 	w.checkOrder(final)
 	w.checkViews()
@@ -177,9 +176,6 @@ func (c *client) waits() *send {
 
 // phantom says that only a region had the message which is lost: nobody else will ever tell of that id.
 func (c *client) phantom(id chat.MessageID) bool {
-	if c.w.restored.ids[id] {
-		return true
-	}
 	if !c.w.mood.loseRegion {
 		return false
 	}
@@ -224,7 +220,7 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 				seen[s] = map[chat.UserID]int{}
 			}
 			seen[s][row.Owner]++
-			if id, ok := final[s]; ok && id != row.ID && !w.restored.renamed[s] {
+			if id, ok := final[s]; ok && id != row.ID {
 				w.violate(PromiseOrder, "%s is %s in one mailbox and %s in %s", s, id, row.ID, n.region)
 			}
 			final[s] = row.ID
@@ -245,9 +241,6 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 				}
 				if w.reused(s) && s.failed != "" && !s.region && have < 2 {
 					continue // refused here, taken there
-				}
-				if w.restored.gone[copyOf{owner: owner.id, client: s.client}] && have < 2 {
-					continue // only the region that was restored had acknowledged it
 				}
 				if have != want && (s.region || s.failed != "") {
 					w.violate(PromiseOnce, "%s is %d times in the mailbox of %s in %s, want %d; acknowledged as %s", s, have, owner.name, n.region, want, s.id)
@@ -284,7 +277,7 @@ func (w *world) checkOrder(final map[*send]chat.MessageID) {
 	}
 	for _, s := range w.history {
 		id, ok := final[s]
-		if !ok || s.failed != "" || w.reused(s) || w.restored.renamed[s] { // who was refused goes on without it; a try that was held elsewhere may still have been taken
+		if !ok || s.failed != "" || w.reused(s) { // who was refused goes on without it; a try that was held elsewhere may still have been taken
 			continue
 		}
 		w.checked(PromiseOrder)
@@ -337,7 +330,7 @@ func (w *world) checkViews() {
 		}
 		for _, m := range c.mailbox() {
 			on, ok := c.view[m.row.ID]
-			if is := replication.View(&m.row, m.changes, nil, c.user.id); ok && !m.vain && !w.mood.loseRegion && !w.restored.done && !reflect.DeepEqual(on.view(), is) {
+			if is := replication.View(&m.row, m.changes, nil, c.user.id); ok && !m.vain && !w.mood.loseRegion && !reflect.DeepEqual(on.view(), is) {
 				w.violate(PromiseConverge, "%s shows %s as %+v, it is %+v", c.name, m.row.ID, on.view(), is)
 			}
 		}

@@ -220,7 +220,7 @@ func (w *world) checkActs() {
 		}
 		for _, n := range w.living() {
 			for _, owner := range a.op.Owners {
-				if !w.topology.InZone(n.region, owner.Zone) || w.restored.gone[copyOf{owner: owner.ID, op: a.op.ID}] {
+				if !w.topology.InZone(n.region, owner.Zone) {
 					continue
 				}
 				if what := n.lacks(&a.op, owner); what != "" {
@@ -241,7 +241,7 @@ func (w *world) checkShown(final map[*send]chat.MessageID) {
 		for _, n := range w.living() {
 			me := a.by.user.id
 			row, ok := n.tables.Message(me, a.op.Conversation, a.target())
-			if !ok || a.op.Kind != chat.OpChange || !w.topology.InZone(n.region, a.by.user.zone) || w.restored.gone[copyOf{owner: me, op: a.op.ID}] {
+			if !ok || a.op.Kind != chat.OpChange || !w.topology.InZone(n.region, a.by.user.zone) {
 				continue
 			}
 			row, ok = n.tables.Message(me, a.op.Conversation, final[w.sendOf(n.tables, row)])

@@ -119,9 +119,6 @@ func (w *world) crashFor(n *node, d time.Duration) {
 // cutFor cuts a path one way or both; the connection over it ends when somebody notices.
 func (w *world) cutFor(l *link, both bool, d time.Duration) {
 	dir := w.rng.IntN(2)
-	if w.restored.keepsWhole(w, l) {
-		return
-	}
 	if both {
 		w.faults["cut both ways"]++
 	} else {
@@ -160,7 +157,6 @@ func (w *world) heal() {
 		l.block(1, false)
 		l.slow = [2]time.Duration{}
 	}
-	w.repairLast()
 }
 
 // lose destroys a region: its nodes stop, and never come back; its disk is gone.

@@ -28,8 +28,6 @@ type node struct {
 	guard    *drift.Guard
 	judged   drift.Judgement
 	belief   belief
-	began    chat.HLC      // this life
-	catchUp  bool          // its store was restored; it serves nobody until it has what others originated meanwhile
 	paused   time.Duration // until then nothing of the process runs
 	unsynced []*commit
 	sessions []*session
@@ -93,7 +91,6 @@ func (n *node) boot() {
 		Positions: n.tables.Positions(chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation}),
 		Last:      n.lastOps(id), Parked: n.tables.Parked(),
 	})
-	n.began = chat.HLCFromTime(n.now())
 	n.w.note(n.name(), "boot, last seq %d", id.LastSeq)
 	n.later(0, n.ticking)
 }
@@ -120,7 +117,6 @@ func (n *node) ticking() {
 	n.w.roll("tick", n.name(), n.ticks)
 	n.later(50*time.Millisecond, n.ticking)
 	n.step(replication.Tick{})
-	n.reborn()
 	if n.ticks%ticksASweep == 0 {
 		n.sweep()
 	}
@@ -238,8 +234,6 @@ func (n *node) unexpected(a replication.Alarm) bool {
 	switch a.Code {
 	case chat.CodeBusy, chat.CodeClockSkew, chat.CodeRegionDegraded, chat.CodeUnknownOutcome:
 		return false
-	case chat.CodeVersionConflict:
-		return !n.w.restored.done || n.site != n.w.restored.site
 	case chat.CodeInvalid:
 		return n.w.mood.poison == 0
 	case chat.CodeDenied:
@@ -414,11 +408,11 @@ func (n *node) submit(in replication.Submit, done func(replication.Submitted), z
 }
 
 // durableIn counts the regions of zone where the send is durable as owner's message, as an alias of it, or parked. A lost one
-// counts, and so does one restored from an old copy: it had the send on its disk.
+// counts: it had the send on its disk.
 func (w *world) durableIn(zone chat.Zone, s *send) int {
 	count := 0
 	for _, n := range w.sites {
-		if w.topology.InZone(n.region, zone) && (s.remembered(n.tables) || n.parks(s) || n == w.restored.site && w.restored.had(s)) {
+		if w.topology.InZone(n.region, zone) && (s.remembered(n.tables) || n.parks(s)) {
 			count++
 		}
 	}

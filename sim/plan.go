@@ -100,7 +100,6 @@ var calms = map[string]func(*mood){
 	"sweeping":           func(m *mood) { m.opLog = 0 },
 	"outbox budget":      func(m *mood) { m.outbox = 0 },
 	"retention":          func(m *mood) { m.retention = 0 },
-	"restoring":          func(m *mood) { m.restores = false },
 	"writes of the dead": func(m *mood) { m.partialLoss = 0 },
 }
 

@@ -39,7 +39,6 @@ type world struct {
 	acts     []*act // what else people did, as far as it was acknowledged
 
 	mood       mood
-	restored   restored
 	healed     bool
 	ops        map[string]int // acknowledged, by kind
 	faults     map[string]int // by kind
@@ -75,7 +74,6 @@ type mood struct {
 	forged      float64       // share of frames in which a region lies
 	unjudged    bool          // nodes do not judge their clocks
 	astray      float64       // share of faults that set a clock wrong where nobody notices
-	restores    bool          // a region is restored from an old copy of itself
 }
 
 // create makes the world as it is before anything happens.
@@ -121,9 +119,7 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	w.mood.forged = pick(w.rng, 0, 0, 0.01)
 	if w.chance(0.2) {
 		w.mood.unjudged, w.mood.leaps, w.mood.astray = true, 0, 0.4
-		w.mood.skew = 400 * time.Millisecond // with more than 240 honest nodes would judge each other wrong
 	}
-	w.mayRestore()
 	plan.calm(&w.mood)
 	w.build()
 }
