@@ -36,11 +36,12 @@ func (c *Core) settledStreams(now time.Time) bool {
 		return c.knowsStreams
 	}
 	c.knowsStreams = true
+	if c.heardSiblings {
+		return true
+	}
 	for _, r := range c.order {
 		for _, s := range c.peers[r].known() {
-			if !c.heardSiblings {
-				s.believe()
-			}
+			s.believe()
 		}
 	}
 	return true

@@ -136,15 +136,7 @@ func TestLateRowAfterAnotherAdopter(t *testing.T) {
 				outs = append(outs, r.settle(r.step(LogRead{Stream: life, After: read.After, UpTo: read.UpTo, Ops: []chat.Op{late}}))...)
 			}
 		}
-		logged := 0
-		for _, w := range only[Write](outs) {
-			for i := range w.Batch.Log {
-				if op := &w.Batch.Log[i].Op; op.Stream == r.core.stream && op.ID == late.ID {
-					logged++
-				}
-			}
-		}
-		if logged != want {
+		if logged := r.loggedAnew(outs, late.ID); logged != want {
 			t.Errorf("adopted from %q: logged anew %d times, want %d", by, logged, want)
 		}
 	}
@@ -165,16 +157,20 @@ func TestRepeatAtAnotherNode(t *testing.T) {
 		in := r.submit(1, op, 0)
 		in.Known = []chat.RetryRow{row}
 		outs := r.step(in)
-		logged := 0
-		for _, w := range only[Write](outs) {
-			for i := range w.Batch.Log {
-				if got := &w.Batch.Log[i].Op; got.Stream == r.core.stream && got.ID == op.ID {
-					logged++
-				}
-			}
-		}
-		if logged != want {
+		if logged := r.loggedAnew(outs, op.ID); logged != want {
 			t.Errorf("acknowledged up to %d: logged anew %d times, want %d", acked, logged, want)
 		}
 	}
+}
+
+// loggedAnew counts the entries of an op in the own op log.
+func (r *rig) loggedAnew(outs []Output, id chat.MessageID) (n int) {
+	for _, w := range only[Write](outs) {
+		for i := range w.Batch.Log {
+			if op := &w.Batch.Log[i].Op; op.Stream == r.core.stream && op.ID == id {
+				n++
+			}
+		}
+	}
+	return n
 }

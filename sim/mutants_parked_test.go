@@ -9,14 +9,14 @@ var parkedMutants = []mutant{
 	{"what is parked does not hold the watermark", 10, "replication/parking.go", []string{
 		"				mark = min(mark, list[i].logged-1)\n", "",
 	}},
-	{"a stream is taken over without what is parked of it", 17, "replication/parking.go", []string{
+	{"a stream is taken over without what is parked of it", 17, "replication/parked_read.go", []string{
 		"return s.told <= s.durable || s.parking.knownTold >= s.told }", "return true }",
 	}},
 	{"a restart forgets what is parked", 17, "replication/core.go", []string{"	c.meetParked(restored.Parked)\n", ""}},
 	{"what follows a parked op overtakes it", 17, "replication/receiver.go", []string{
 		"	if _, waits := s.parking.first(d); waits || c.busy(&it.op) {", "	if c.busy(&it.op) {",
 	}},
-	{"what was parked is applied without looking for its send", 3, "replication/parking.go", []string{
+	{"what was parked is applied without looking for its send", 3, "replication/parked_read.go", []string{
 		"		it.known = in.Known[i]\n", "",
 	}},
 }
