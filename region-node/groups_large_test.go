@@ -64,7 +64,7 @@ func TestGroupOfAThousand(t *testing.T) {
 	}); code != string(chat.CodeNotMember) {
 		t.Errorf("who was removed writes: %v", code)
 	}
-	if gone.sawMessage("without one") {
+	if gone.got("without one") {
 		t.Error("who was removed is shown what was written after")
 	}
 }

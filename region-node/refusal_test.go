@@ -64,7 +64,7 @@ func TestRefusedElsewhere(t *testing.T) {
 	if status, out := w.call("GET", "ap-south", "/v1/conversations", bob.token, nil); status != http.StatusOK || len(out["conversations"].([]any)) > 0 {
 		t.Errorf("bob has %d %v", status, out)
 	}
-	if b.sawMessage("not for there") {
+	if b.got("not for there") {
 		t.Error("bob was shown what his region refuses")
 	}
 }

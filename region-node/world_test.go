@@ -314,18 +314,6 @@ func (c *client) saw(t, user string) bool {
 	return false
 }
 
-// sawMessage says whether a message with that text ever came.
-func (c *client) sawMessage(text string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, f := range c.all {
-		if f["t"] == "message" && textOf(f) == text {
-			return true
-		}
-	}
-	return false
-}
-
 // expect waits for a frame of that type that fits; others are passed over.
 func (c *client) expect(t string, fits func(map[string]any) bool) map[string]any {
 	c.w.t.Helper()
