@@ -99,11 +99,26 @@ func (w *world) build() {
 	}
 }
 
-func (w *world) newSkew() time.Duration {
-	if w.mood.skew == 0 {
+// Where nodes do not judge their clocks these are far from each other: those of regions by more than the way between them takes.
+// Those of nodes that share a store are right or behind: with what trouble sets them back further (astray), they stay as near
+// as timing.adopt_wait demands.
+const (
+	farTogether = 240 * time.Millisecond
+	farApart    = 400 * time.Millisecond
+)
+
+// newSkew gives how far a machine's clock is off now.
+func (n *node) newSkew() time.Duration {
+	most := n.w.mood.skew
+	switch {
+	case most == 0:
 		return 0
+	case !n.w.mood.unjudged:
+		return n.w.between(-most, most)
+	case n.site.shared():
+		return pick(n.w.rng, -farTogether, 0)
 	}
-	return w.between(-w.mood.skew, w.mood.skew)
+	return pick(n.w.rng, -farApart, farApart)
 }
 
 // addSite makes a region with one to three nodes.
@@ -112,9 +127,11 @@ func (w *world) addSite(index int, r chat.Region) {
 	w.sites = append(w.sites, s)
 	for i := range 1 + w.rng.IntN(w.mood.nodesMax) {
 		n := &node{w: w, site: s, region: r, tables: s.tables, ref: chat.NodeRef{Region: r, Node: chat.NodeID(fmt.Sprintf("n%d", i+1))}, paths: map[chat.NodeRef]*link{}}
-		n.skew = w.newSkew()
 		s.nodes = append(s.nodes, n)
 		w.nodes = append(w.nodes, n)
+	}
+	for _, n := range s.nodes {
+		n.skew = n.newSkew()
 	}
 }
 

@@ -117,7 +117,7 @@ func (w *world) leap(n *node) {
 	}
 	w.after(lasts, func() {
 		if !w.healed {
-			n.skew = w.newSkew()
+			n.skew = n.newSkew()
 		}
 	})
 }

@@ -50,7 +50,7 @@ func (w *world) fault() {
 		w.stall(n, w.between(time.Second, 4*time.Second))
 	case 8:
 		w.faults["clock jump"]++
-		n.skew = w.newSkew()
+		n.skew = n.newSkew()
 		w.note("world", "clock of %s now off by %s", n.region, n.skew)
 	}
 }
@@ -69,7 +69,7 @@ func (w *world) stall(n *node, d time.Duration) {
 				w.crashFor(n, w.between(10*time.Millisecond, 60*time.Millisecond))
 				n.site.stalled = 0
 				n.skew = -clockBack
-				w.after(w.between(time.Second, 2*time.Second), func() { n.skew = w.newSkew() })
+				w.after(w.between(time.Second, 2*time.Second), func() { n.skew = n.newSkew() })
 			}
 		})
 	}

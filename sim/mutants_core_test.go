@@ -18,6 +18,7 @@ var coreMutants = []mutant{
 	{"cursor = largest arrival seen", 10, "replication/cursor.go", []string{
 		"		r.after = max(r.after, rows[i].Arrival)\n", "		r.after = max(r.after, rows[i].Arrival)\n		r.global = r.after\n",
 	}},
+	{"applying does not push the clock", 10, "replication/receiver.go", []string{"	_ = c.clock.Observe(now, it.op.Logged)\n", ""}},
 	{"own writes in flight ignored in Local", 10, "replication/marks.go", []string{"	if len(c.flight) > 0 {", "	if len(c.flight) > 1<<30 {"}},
 	{"sent watermark ignores writes in flight", 10, "replication/marks.go", []string{"	if len(log.flight) > 0 {", "	if len(log.flight) > 1<<30 {"}},
 	{"Global leaves out one origin", 10, "replication/marks.go", []string{"range c.order {", "range c.order[1:] {"}},

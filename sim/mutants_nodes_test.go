@@ -14,6 +14,9 @@ var nodeMutants = []mutant{
 	{"what was written before a death is not reviewed again", 43, "replication/review.go", []string{"	if len(c.recentWrites) > 0 {", "	if false {"}},
 	{"only the latest life of a node counts", 22, "replication/marks.go", []string{"	for _, s := range p.streams {\n", "	for _, s := range p.latest() {\n"}},
 	{"watermarks count before the region's mark covers them", 10, "replication/marks.go", []string{"s.covers.at(local)", "s.covers.at(endOfStream)"}},
+	{"a send does not follow its predecessor's stamp", 45, "replication/submit.go", []string{
+		"	if err := c.clock.Observe(now, rows[0].ID.Time()); err != nil {", "	if err := error(nil); err != nil {",
+	}},
 	{"what the dead left half done is not applied anew", 6, "replication/adopt.go", []string{"	if len(s.tail) == 0 || !c.mayStamp(now) {", "	if s.tail = nil; len(s.tail) == 0 || !c.mayStamp(now) {"}},
 	{"late rows of the dead are not looked for", 21, "replication/adopt.go", []string{"	if c.logs[s.row.Stream] == nil || s.late.reading || ", "	if true || "}},
 }

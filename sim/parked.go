@@ -37,7 +37,7 @@ func (w *world) astray(n *node) {
 	}
 	w.after(lasts, func() {
 		if !w.healed {
-			n.skew = w.newSkew()
+			n.skew = n.newSkew()
 		}
 	})
 }
