@@ -8,6 +8,7 @@ var harshMutants = []mutant{
 		"	return c.cfg.Lease == 0 || !l.leaving && l.held && !now.Before(l.joinAt)\n",
 	}},
 	{"a page ends between two entries of one arrival", 10, "replication/cursor.go", []string{"	if n := len(rows); !complete && n > 0 {", "	if n := len(rows); false && n > 0 {"}},
+	{"what came late is taken for relayed by who adopts a log again", 21, "replication/adopt.go", []string{"		if !again || !passedBy(", "		if true || !again || !passedBy("}},
 	{"a new life is told of only when its marks did not come first", 22, "replication/siblings.go", []string{"		news = news || !s.met // it", "		news = news || !s.met && s.low == 0 // it"}},
 }
 
@@ -19,6 +20,9 @@ var hintMutants = []mutant{
 // clientMutants are of what clients do: again, elsewhere, with a client id that they used before.
 var clientMutants = []mutant{
 	{"a client forgets at level region", 2, "sim/client.go", []string{"	if m.zone || spec.MaxLevel() == chat.AckRegion {", "	if spec.MaxLevel() != \"\" {"}},
+	{"what the recipient's side told of counts as the send before", 45, "replication/submit.go", []string{
+		"		return !c.cfg.Topology.InZone(r.Stream.Region, h.in.Op.Author.Zone)\n	})\n	if len(rows)", "		return false\n	})\n	if len(rows)",
+	}},
 	{"an idle stream does not tell its watermark", 13, "replication/sender.go", []string{
 		"	if !o.reading && o.scanned == o.log.settled && now", "	if !o.reading && o.scanned > o.log.settled && now",
 	}},
