@@ -211,6 +211,9 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 				continue
 			}
 			if row.AliasOf != chat.NoMessage {
+				if row.AliasOf.Compare(row.ID) >= 0 {
+					w.violate(PromiseOnce, "%s holds %s as another name of %s, which is not smaller", n.region, row.ID, row.AliasOf)
+				}
 				continue
 			}
 			if string(row.Body) != s.body || row.ReplyTo != s.replyTo {

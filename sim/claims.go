@@ -33,9 +33,15 @@ func runClaims(seeds int, first uint64, stop bool) ClaimsResult {
 	var hash traceHash
 	for i := range seeds {
 		seed := first + uint64(i)
-		w := newClaimsWorld(seed, false)
-		w.run()
 		res.Seeds++
+		w, ended := within(worldMax, func() *claimsWorld { return liveClaims(seed, false) })
+		if !ended {
+			res.Violations = append(res.Violations, endless(seed))
+			if stop {
+				break
+			}
+			continue
+		}
 		for kind, n := range w.faults {
 			res.Faults[kind] += n
 		}
@@ -45,9 +51,7 @@ func runClaims(seeds int, first uint64, stop bool) ClaimsResult {
 		res.Lookups += len(w.lookUps)
 		hash.add(uint64(w.trace))
 		if len(w.violations) > 0 {
-			again := newClaimsWorld(seed, true)
-			again.run()
-			w.violations[0].Trace = again.story()
+			w.violations[0].Trace = liveClaims(seed, true).story()
 			res.Violations = append(res.Violations, w.violations...)
 			if stop {
 				break
@@ -58,6 +62,13 @@ func runClaims(seeds int, first uint64, stop bool) ClaimsResult {
 	return res
 }
 
+// liveClaims runs one world to its end.
+func liveClaims(seed uint64, keepTrace bool) *claimsWorld {
+	w := newClaimsWorld(seed, keepTrace)
+	w.run()
+	return w
+}
+
 // The times of a world of sign-ups: two busy spells with a day between them, and a quiet end when also what was stamped by a
 // clock that was a day ahead has been pending for a day.
 const (
@@ -66,4 +77,6 @@ const (
 	claimsNight   = 25 * time.Hour
 	claimsRest    = 100 * time.Hour
 	claimsEnd     = 90 * time.Second
+	// claimsEventsMax bounds the events of a world; the liveliest have a tenth of it.
+	claimsEventsMax = 3_000_000
 )

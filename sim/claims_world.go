@@ -196,10 +196,14 @@ func (w *claimsWorld) violate(name int, promise, format string, args ...any) {
 
 // run lets the world live to its end, and asks for the promises.
 func (w *claimsWorld) run() {
-	for len(w.events) > 0 && w.events[0].at < claimsRest+claimsEnd && len(w.violations) == 0 {
+	left := claimsEventsMax
+	for ; len(w.events) > 0 && w.events[0].at < claimsRest+claimsEnd && len(w.violations) == 0 && left > 0; left-- {
 		e := w.events.pop()
 		w.now = e.at
 		e.do()
+	}
+	if left == 0 {
+		w.violate(everybody, PromiseLiveness, "the world never comes to rest: more than %d events until %s", claimsEventsMax, w.now)
 	}
 	if len(w.violations) == 0 {
 		w.now = claimsRest + claimsEnd

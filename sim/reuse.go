@@ -30,7 +30,7 @@ func (w *world) reused(s *send) bool { return len(w.byClient[s.client]) > 1 }
 
 // sendOf gives the send that a row is a copy, or another name, of; nil if it is nobody's.
 func (w *world) sendOf(t *memstore.Tables, row chat.MessageRow) *send {
-	for row.AliasOf != chat.NoMessage {
+	for row.AliasOf != chat.NoMessage && row.AliasOf.Compare(row.ID) < 0 {
 		to, ok := t.Message(row.Owner, row.Conversation, row.AliasOf)
 		if !ok {
 			break

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // traceTail is how many lines of a failing world's trace are kept.
@@ -21,6 +22,7 @@ type outcome struct {
 	faults, ops, tests map[string]int
 	trace              traceHash
 	turns, troubles    []int // that happened
+	endless            bool  // the world was given up: it would be no better when run again
 }
 
 // Run runs the worlds on all cores. Their results are taken in the order of seeds, so that the result is that of one core.
@@ -116,7 +118,7 @@ func inOrder(outcomes <-chan outcome) func(func(outcome) bool) {
 
 // explain gives the violations of a world; the first of a run is made small if that was asked for, and gets its trace.
 func (o Options) explain(out outcome, first bool) []Violation {
-	if len(out.violations) == 0 || !first {
+	if len(out.violations) == 0 || !first || out.endless {
 		return out.violations
 	}
 	v := &out.violations[0]
@@ -138,8 +140,40 @@ func (o Options) explain(out outcome, first bool) []Violation {
 	return out.violations
 }
 
-// runWorld runs one world to its end. A panic is a violation like any other.
-func runWorld(seed uint64, plan Plan, tell func(line string)) (out outcome) {
+// worldMax is how much of the real time the world of busyDefault may take, which needs a fraction of a second: one that takes longer
+// turns in circles within one event, where nothing that is simulated bounds it.
+const worldMax = 3 * time.Minute
+
+// runWorld runs one world to its end, or reports that it has none.
+func runWorld(seed uint64, plan Plan, tell func(line string)) outcome {
+	out, ended := within(worldMax*max(1, plan.busy()/busyDefault), func() outcome { return liveWorld(seed, plan, tell) })
+	if !ended {
+		return outcome{endless: true, violations: []Violation{endless(seed)}}
+	}
+	return out
+}
+
+// endless is the violation of a world that was given up.
+func endless(seed uint64) Violation {
+	return Violation{Seed: seed, Promise: PromiseLiveness, Detail: "the world never comes to rest: one event of it has no end"}
+}
+
+// within runs what must end within d of the real time; what does not is left to itself.
+func within[V any](d time.Duration, run func() V) (v V, ended bool) {
+	done := make(chan V, 1)
+	go func() { done <- run() }()
+	late := time.NewTimer(d)
+	defer late.Stop()
+	select {
+	case v = <-done:
+		return v, true
+	case <-late.C:
+		return v, false
+	}
+}
+
+// liveWorld runs one world to its end. A panic is a violation like any other.
+func liveWorld(seed uint64, plan Plan, tell func(line string)) (out outcome) {
 	w := &world{seed: seed}
 	defer func() {
 		if r := recover(); r != nil {
