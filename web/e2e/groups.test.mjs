@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { allRows, axe, eventually, openChat, openPage, send, signUp, startChat, texts, uniqueName } from './harness.mjs';
+import { allRows, axe, eventually, lines, openChat, openPage, send, signUp, startChat, texts, uniqueName } from './harness.mjs';
 import { contentOf, Person } from './person.mjs';
 import { setup } from './setup.mjs';
 
@@ -193,6 +193,57 @@ test('who owns a group names it, invites, gives roles and removes; who leaves re
   await b.page.locator(`[data-testid=member][data-peer="${b.name}"][data-role=owner]`).waitFor();
   assert.deepEqual([...a.page.faults, ...b.page.faults, ...c.page.faults], []);
   await Promise.all([a, b, c].map(({ page }) => page.context().close()));
+});
+
+test('what happens to a group stands between its messages, also after a reload', options, async () => {
+  const [a, b] = [await browser('teller'), await browser('hearer')];
+  const c = await Person.join(run.world, uniqueName('comer'), newYork);
+  const title = `Story ${uniqueName('g')}`;
+  await makeGroup(a.page, title, [b.name]);
+  await send(a.page, 'one');
+  await openChat(b.page, title);
+  await row(b.page, 'one').waitFor();
+  await a.page.getByTestId('group-open').click();
+  await a.page.getByTestId('group-member-input').fill(c.username);
+  await a.page.getByTestId('group-member-add').click();
+  const member = a.page.locator(`[data-testid=member][data-peer="${c.username}"]`);
+  await member.waitFor();
+  await a.page.getByTestId('group-rename').fill(`${title} two`);
+  await a.page.getByTestId('group-rename-save').click();
+  await b.page.getByRole('heading', { name: `${title} two`, exact: true }).waitFor();
+  await member.getByTestId('member-remove').click();
+  await member.waitFor({ state: 'detached' });
+  await a.page.keyboard.press('Escape');
+  await send(a.page, 'two');
+  await row(b.page, 'two').waitFor();
+  await b.page.getByTestId('group-open').click();
+  await b.page.getByTestId('group-leave').click();
+  await b.page.getByTestId('confirm').click();
+
+  const story = (me) => {
+    const is = (name, own = 'You') => (name === me ? own : name);
+    return [
+      `You and ${me === a.name ? b.name : a.name} joined`, 'one', `${c.username} joined`, `${is(a.name)} renamed the group to “${title} two”`,
+      `${c.username} was removed by ${is(a.name, 'you')}`, 'two', `${is(b.name)} left`,
+    ];
+  };
+  const shows = async ({ page }, want) =>
+    eventually(async () => (await lines(page)).join('|') === want.join('|'), 'the story').catch(async () => assert.deepEqual(await lines(page), want));
+  await shows(a, story(a.name));
+  await shows(b, story(b.name));
+  await a.page.reload();
+  await openChat(a.page, `${title} two`);
+  await shows(a, story(a.name));
+  // The keys stop at such a line, too, but nothing can be done with it.
+  await a.page.getByTestId('messages').focus();
+  await a.page.keyboard.press('ArrowUp');
+  await eventually(() => a.page.evaluate(() => document.activeElement?.getAttribute('data-testid') === 'note'), 'the line has the focus');
+  await a.page.keyboard.press('Enter');
+  assert.equal(await a.page.getByTestId('message-menu').count(), 0);
+  assert.deepEqual(await axe(a.page), []);
+  assert.deepEqual([...a.page.faults, ...b.page.faults], []);
+  c.close();
+  await Promise.all([a, b].map(({ page }) => page.context().close()));
 });
 
 test('readers show under the last message that they read; ticks are double once all have it', options, async () => {

@@ -128,10 +128,19 @@ export async function send(page, text) {
 
 /** texts gives the messages on the screen, from top to bottom. */
 export function texts(page) {
-  return page.getByTestId('message').evaluateAll((rows) =>
+  return inOrder(page.getByTestId('message'));
+}
+
+/** lines gives the messages, and what stands between them about the group. */
+export function lines(page) {
+  return inOrder(page.locator('[data-testid=message], [data-testid=note]'));
+}
+
+function inOrder(locator) {
+  return locator.evaluateAll((rows) =>
     rows
       .sort((a, b) => Number(a.getAttribute('aria-posinset')) - Number(b.getAttribute('aria-posinset')))
-      .map((row) => row.querySelector('[data-testid=message-text]').textContent),
+      .map((row) => (row.querySelector('[data-testid=message-text]') ?? row).textContent),
   );
 }
 

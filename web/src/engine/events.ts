@@ -13,6 +13,7 @@ import { acknowledge, changeOfEntry } from './outbox';
 import type { ChangeEntry, SendEntry } from './outbox';
 import { toRow } from './rows';
 import type { ChatState } from './state';
+import { stepOf, withSteps } from './steps';
 import { emptyTimeline, merge, rename, resolve, withAlias } from './timeline';
 
 /** applyEvent gives the effect of an event. Its batch carries the event's cursor, so both reach the disk together. */
@@ -118,6 +119,8 @@ function applyGroup(state: ChatState, frame: GroupFrame): Effect {
   if (aboutMe && frame.change === 'joined') effect.reread = frame.conversation_id;
   if (conversation?.kind !== 'group') return effect;
   const changed: GroupRow = { ...conversation };
+  const step = stepOf(frame);
+  if (step) changed.steps = withSteps(changed.steps, [step]);
   if (frame.change === 'renamed' && frame.name !== undefined) changed.name = frame.name;
   if (aboutMe && (frame.change === 'left' || frame.change === 'removed')) changed.role = 'none';
   else if (aboutMe && frame.role !== undefined) changed.role = frame.role;

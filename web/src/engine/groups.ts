@@ -7,6 +7,7 @@ import type { Writer } from '../store/storage';
 import type { Conversations } from './conversations';
 import { applyList } from './lists';
 import type { ChatStore } from './state';
+import { joinedOf, withSteps } from './steps';
 
 export const groupLimits = {
   name_length: 64,
@@ -72,7 +73,9 @@ export class Groups {
     }
     const row = store.getState().conversations[id];
     store.setState({ groups: { ...store.getState().groups, [id]: members } });
-    if (info && row?.kind === 'group') this.take({ ...row, name: info.name, role: info.role, member_count: info.member_count });
+    if (!info || row?.kind !== 'group') return;
+    const steps = withSteps(row.steps, joinedOf(members, store.getState().me?.user_id));
+    this.take({ ...row, name: info.name, role: info.role, member_count: info.member_count, steps });
   }
 
   private take(group: GroupRow): void {

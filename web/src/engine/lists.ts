@@ -24,7 +24,7 @@ function mergeConversation(state: ChatState, known: ConversationRow, row: Conver
   const merged: ConversationRow = { ...row };
   const read = laterId(known.read, row.read);
   if (read) merged.read = read;
-  mergeMarks(merged, known);
+  keepOwn(merged, known);
   // The list was asked before messages that came meanwhile: count those on top of it.
   const newer = (state.timelines[row.id]?.rows ?? []).filter(
     (message) => !row.last_message || compareIds(message.id, row.last_message.id) > 0,
@@ -43,9 +43,11 @@ function mergeConversation(state: ChatState, known: ConversationRow, row: Conver
   return merged;
 }
 
-function mergeMarks(merged: ConversationRow, known: ConversationRow): void {
+/** keepOwn keeps what this client knows from events: of a group the server's list does not say it at all. */
+function keepOwn(merged: ConversationRow, known: ConversationRow): void {
   if (merged.kind === 'group') {
     if (known.kind === 'group' && known.marks) merged.marks = known.marks;
+    if (known.kind === 'group' && known.steps) merged.steps ??= known.steps;
     return;
   }
   if (known.kind !== 'direct') return;

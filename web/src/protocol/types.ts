@@ -1,5 +1,7 @@
 // The words of docs/protocol.md as types. Fields that this client does not use are left out: it ignores them.
 
+import type { Step } from '../engine/steps';
+
 export interface UserRef {
   id: string;
   username: string;
@@ -109,6 +111,8 @@ export interface GroupRow extends AnyConversation {
   role: Role;
   /** User id → message id: how far the others are. Not in the server's list; this client keeps it from receipts. */
   marks?: { read: Readonly<Record<string, string>>; delivered: Readonly<Record<string, string>> };
+  /** What happened to the group, oldest first. This client keeps it from events, too. */
+  steps?: readonly Step[];
 }
 
 export type ConversationRow = DirectRow | GroupRow;

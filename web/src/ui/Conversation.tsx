@@ -139,9 +139,10 @@ function Messages({ conversation }: { conversation: ConversationRow }) {
   const rows = useMemo(() => shown(timeline), [timeline]);
   const names = useMemo(() => namesOf(conversation, members, rows, me), [conversation, members, rows, me]);
   const unreadFrom = useFirstUnread(conversation, rows, loaded);
+  const complete = timeline.floor === '';
   const items = useMemo(
-    () => (me ? buildItems({ rows, outbox, conversation, me, unreadFrom, aliases, names }) : []),
-    [rows, outbox, conversation, me, unreadFrom, aliases, names],
+    () => (me ? buildItems({ rows, outbox, conversation, me, unreadFrom, aliases, names, complete }) : []),
+    [rows, outbox, conversation, me, unreadFrom, aliases, names, complete],
   );
   return (
     <>
@@ -149,7 +150,7 @@ function Messages({ conversation }: { conversation: ConversationRow }) {
         conversation={conversation}
         items={items}
         ready={loaded}
-        complete={timeline.floor === ''}
+        complete={complete}
         onReply={(item) => setCompose({ kind: 'reply', item })}
         onEdit={(item) => setCompose({ kind: 'edit', item })}
       />

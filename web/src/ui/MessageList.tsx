@@ -61,7 +61,7 @@ export function MessageList({ conversation, items, ready, complete, onReply, onE
   }, [lastKey, lastMine, virtualizer]);
 
   function keys(event: KeyboardEvent) {
-    const onMessage = (event.target as HTMLElement).matches('article.message');
+    const onMessage = (event.target as HTMLElement).matches('article');
     // A message that was clicked has the focus, too, though no key led there.
     const here = active < 0 && onMessage ? Number((event.target as HTMLElement).id.slice('message-'.length)) : active;
     const opens = event.key === 'Enter' || event.key === 'ContextMenu' || (event.key === 'F10' && event.shiftKey);
@@ -122,7 +122,7 @@ export function MessageList({ conversation, items, ready, complete, onReply, onE
           ))}
         </div>
       </div>
-      {ready && items.length === 0 && <Beginning conversation={conversation} />}
+      {ready && items.every(({ note }) => note) && <Beginning conversation={conversation} />}
       {!atEnd && placed && (
         <button type="button" className="to-end" data-testid="to-end" onClick={() => virtualizer.scrollToEnd()}>
           <DownIcon />
@@ -223,7 +223,7 @@ function Announcer({ items }: { items: Item[] }) {
   const first = useRef(last?.key);
   return (
     <p className="visually-hidden" aria-live="polite">
-      {last && last.key !== first.current && `${last.author}: ${last.text}`}
+      {last && last.key !== first.current && (last.note ? last.text : `${last.author}: ${last.text}`)}
     </p>
   );
 }
@@ -231,6 +231,7 @@ function Announcer({ items }: { items: Item[] }) {
 /** estimate guesses a row's height until it is measured, so that the scroll bar does not jump much. */
 function estimate(item: Item | undefined): number {
   if (!item) return 44;
+  if (item.note) return 34 + (item.day === undefined ? 0 : 48);
   const lines = Math.ceil(item.text.length / 60);
   const extras = (item.reply ? 46 : 0) + (item.reactions.length > 0 ? 32 : 0) + (item.seenBy.length > 0 ? 22 : 0);
   return 18 + lines * 21 + extras + (item.first ? 10 : 2) + (item.day === undefined ? 0 : 48) + (item.unread ? 40 : 0);

@@ -27,13 +27,8 @@ interface Props {
   actions: RowActions;
 }
 
-/** MessageRow is one message, with the day or the line "new" above it where one begins. */
+/** MessageRow is one message, or a line about the group, with the day or the line "new" above it where one begins. */
 export const MessageRow = memo(function MessageRow({ item, index, total, group, found, actions }: Props) {
-  const classes = ['message', item.mine ? 'message-mine' : 'message-theirs'];
-  if (item.first) classes.push('message-first');
-  if (item.last) classes.push('message-last');
-  if (found) classes.push('message-found');
-  if (item.deleted) classes.push('message-deleted');
   return (
     <>
       {item.day !== undefined && (
@@ -46,56 +41,89 @@ export const MessageRow = memo(function MessageRow({ item, index, total, group, 
           <span>New</span>
         </p>
       )}
-      <article
-        id={`message-${index}`}
-        className={classes.join(' ')}
-        tabIndex={-1}
-        aria-posinset={index + 1}
-        aria-setsize={total}
-        aria-label={`${item.mine ? 'You' : item.author}, ${formatTime(item.at)}`}
-        data-testid="message"
-        data-state={item.state}
-        data-id={item.id ?? ''}
-        data-client-id={item.client_id}
-        data-mine={item.mine}
-        data-deleted={item.deleted}
-        data-edited={item.edited}
-        onContextMenu={(event) => {
-          // A long press; a mouse keeps the browser's own menu.
-          if (!item.may.answer || (event.nativeEvent as PointerEvent).pointerType !== 'touch') return;
-          event.preventDefault();
-          actions.openMenu(index);
-        }}
-      >
-        <div className="message-line">
-          {group && !item.mine && <span className="message-face">{item.last && <Avatar name={item.author} size="small" />}</span>}
-          <Bubble item={item} group={group} jump={actions.jump} />
-          {item.may.answer && (
-            <button
-              type="button"
-              className="message-more"
-              data-testid="message-more"
-              tabIndex={-1}
-              aria-label="React, reply and more"
-              title="React, reply and more"
-              onClick={() => actions.openMenu(index)}
-            >
-              <MoreIcon />
-            </button>
-          )}
-        </div>
-        {item.reactions.length > 0 && <Chips item={item} react={actions.react} />}
-        {item.refusals.map((text) => (
-          <p key={text} className="message-failure" data-testid="message-refusal">
-            {text}
-          </p>
-        ))}
-        {item.state === 'failed' && <Failed item={item} />}
-        {item.seenBy.length > 0 && <SeenBy names={item.seenBy} />}
-      </article>
+      {item.note ? (
+        <Note item={item} index={index} total={total} />
+      ) : (
+        <Message item={item} index={index} total={total} group={group} found={found} actions={actions} />
+      )}
     </>
   );
 });
+
+/** Note tells what happened to the group. The keys stop at it as at a message. */
+function Note({ item, index, total }: Pick<Props, 'item' | 'index' | 'total'>) {
+  return (
+    <article
+      id={`message-${index}`}
+      className="note"
+      tabIndex={-1}
+      aria-posinset={index + 1}
+      aria-setsize={total}
+      aria-label={item.text}
+      title={formatFull(item.at)}
+      data-testid="note"
+    >
+      <span dir="auto">{item.text}</span>
+    </article>
+  );
+}
+
+function Message({ item, index, total, group, found, actions }: Props) {
+  const classes = ['message', item.mine ? 'message-mine' : 'message-theirs'];
+  if (item.first) classes.push('message-first');
+  if (item.last) classes.push('message-last');
+  if (found) classes.push('message-found');
+  if (item.deleted) classes.push('message-deleted');
+  return (
+    <article
+      id={`message-${index}`}
+      className={classes.join(' ')}
+      tabIndex={-1}
+      aria-posinset={index + 1}
+      aria-setsize={total}
+      aria-label={`${item.mine ? 'You' : item.author}, ${formatTime(item.at)}`}
+      data-testid="message"
+      data-state={item.state}
+      data-id={item.id ?? ''}
+      data-client-id={item.client_id}
+      data-mine={item.mine}
+      data-deleted={item.deleted}
+      data-edited={item.edited}
+      onContextMenu={(event) => {
+        // A long press; a mouse keeps the browser's own menu.
+        if (!item.may.answer || (event.nativeEvent as PointerEvent).pointerType !== 'touch') return;
+        event.preventDefault();
+        actions.openMenu(index);
+      }}
+    >
+      <div className="message-line">
+        {group && !item.mine && <span className="message-face">{item.last && <Avatar name={item.author} size="small" />}</span>}
+        <Bubble item={item} group={group} jump={actions.jump} />
+        {item.may.answer && (
+          <button
+            type="button"
+            className="message-more"
+            data-testid="message-more"
+            tabIndex={-1}
+            aria-label="React, reply and more"
+            title="React, reply and more"
+            onClick={() => actions.openMenu(index)}
+          >
+            <MoreIcon />
+          </button>
+        )}
+      </div>
+      {item.reactions.length > 0 && <Chips item={item} react={actions.react} />}
+      {item.refusals.map((text) => (
+        <p key={text} className="message-failure" data-testid="message-refusal">
+          {text}
+        </p>
+      ))}
+      {item.state === 'failed' && <Failed item={item} />}
+      {item.seenBy.length > 0 && <SeenBy names={item.seenBy} />}
+    </article>
+  );
+}
 
 function Bubble({ item, group, jump }: { item: Item; group: boolean; jump: (id: string) => void }) {
   return (

@@ -5,6 +5,7 @@ import { changeOfEntry } from '../engine/outbox';
 import type { ChangeEntry, OutboxEntry, SendEntry } from '../engine/outbox';
 import { sendOf } from '../engine/rows';
 import type { Row } from '../engine/rows';
+import type { Step } from '../engine/steps';
 import { resolve } from '../engine/timeline';
 import type { Aliases } from '../engine/timeline';
 import { atOrBefore, orderKey } from '../protocol/ids';
@@ -12,6 +13,8 @@ import type { ConversationRow, GroupRow } from '../protocol/types';
 import { dayOf } from './format';
 import { isMember, mayManage, textOf } from './names';
 import type { Names } from './names';
+import { notesOf } from './notes';
+import type { Note } from './notes';
 
 export type SendState = 'pending' | 'sent' | 'safe' | 'delivered' | 'read' | 'failed';
 
@@ -59,7 +62,22 @@ export interface Item {
   day?: number;
   /** The first message not yet read when the conversation was opened. */
   unread: boolean;
+  /** Set in a line that is no message but tells what happened to the group: `text` says it. */
+  note?: true;
 }
+
+/** What an item has that no region knows. */
+const bare = {
+  edited: false,
+  deleted: false,
+  reactions: [],
+  refusals: [],
+  seenBy: [],
+  may: { answer: false, edit: false, delete: false },
+  first: true,
+  last: true,
+  unread: false,
+};
 
 /** Messages of one author closer than this stand together. */
 const group_ms = 5 * 60_000;
@@ -75,6 +93,8 @@ export interface ItemsInput {
   unreadFrom: string | undefined;
   aliases: Aliases;
   names: Names;
+  /** Whether the beginning of the conversation is among the rows: what happened before others shows with those. */
+  complete: boolean;
 }
 
 export function buildItems(input: ItemsInput): Item[] {
@@ -91,10 +111,45 @@ export function buildItems(input: ItemsInput): Item[] {
     return rowItem(row, entry, input, quoteOf(row.reply_to, byId, input));
   });
   if (conversation.kind === 'group') noteReaders(items, rows, conversation, input);
+  const all = withNotes(items, input);
   for (const entry of sends) {
-    if (bySend.has(`${me.user_id}/${entry.client_id}`)) items.push(outboxItem(entry, me, quoteOf(entry.reply_to, byId, input)));
+    if (bySend.has(`${me.user_id}/${entry.client_id}`)) all.push(outboxItem(entry, me, quoteOf(entry.reply_to, byId, input)));
   }
-  return group(items);
+  return group(all);
+}
+
+/** withNotes puts what happened to the group between the messages, at its time. */
+function withNotes(messages: Item[], { conversation, complete, me }: ItemsInput): Item[] {
+  const steps = conversation.kind === 'group' ? (conversation.steps ?? []) : [];
+  const from = complete ? -Infinity : (messages[0]?.at ?? Infinity);
+  const items: Item[] = [];
+  let next = 0;
+  const tell = (until: number): void => {
+    const due: Step[] = [];
+    for (; next < steps.length && Date.parse(steps[next]!.at) < until; next++) if (Date.parse(steps[next]!.at) >= from) due.push(steps[next]!);
+    items.push(...notesOf(due, me.user_id).map(noteItem));
+  };
+  for (const message of messages) {
+    tell(message.at);
+    items.push(message);
+  }
+  tell(Infinity);
+  return items;
+}
+
+function noteItem({ key, at, text }: Note): Item {
+  return {
+    ...bare,
+    key,
+    id: undefined,
+    client_id: key,
+    author: '',
+    mine: false,
+    text,
+    at,
+    state: 'received',
+    note: true,
+  };
 }
 
 /** inAdvance shows what the person asked for before a region has taken it. */
@@ -182,6 +237,7 @@ function noteReaders(items: Item[], rows: readonly Row[], { marks }: GroupRow, {
 
 function outboxItem(entry: SendEntry, me: { user_id: string; username: string }, reply: Quote | undefined): Item {
   return {
+    ...bare,
     key: `${me.user_id}/${entry.client_id}`,
     id: undefined,
     client_id: entry.client_id,
@@ -191,16 +247,7 @@ function outboxItem(entry: SendEntry, me: { user_id: string; username: string },
     at: entry.written_at,
     state: entry.failed ? 'failed' : 'pending',
     ...(entry.failed ? { failure: entry.failed.message } : {}),
-    edited: false,
-    deleted: false,
-    reactions: [],
     ...(reply ? { reply } : {}),
-    refusals: [],
-    seenBy: [],
-    may: { answer: false, edit: false, delete: false },
-    first: true,
-    last: true,
-    unread: false,
   };
 }
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { ChangeEntry, OutboxEntry, SendEntry, Wish } from '../engine/outbox';
 import { toRow } from '../engine/rows';
 import type { Row } from '../engine/rows';
+import type { Step } from '../engine/steps';
 import type { DirectRow, GroupRow } from '../protocol/types';
 import { initialsOf } from './Avatar';
 import { dayOf, formatWhen } from './format';
@@ -26,7 +27,7 @@ const entry = (n: number, more: Partial<SendEntry> = {}): SendEntry => ({
 });
 
 const build = (rows: Row[], outbox: OutboxEntry[] = [], more: Partial<DirectRow> = {}, unreadFrom?: string) =>
-  buildItems({ rows, outbox, conversation: { ...conversation, ...more }, me, unreadFrom, aliases: {}, names: (user) => user });
+  buildItems({ rows, outbox, conversation: { ...conversation, ...more }, me, unreadFrom, aliases: {}, names: (user) => user, complete: true });
 
 describe('items', () => {
   test('an own message goes from pending to read, under one key', () => {
@@ -64,7 +65,7 @@ describe('items of a group', () => {
     kind: 'change', client_id: `x${n}`, seq: n, conversation_id: 'conv', message_id, wish, written_at: noon, level: 'none',
   });
   const make = (rows: Row[], outbox: OutboxEntry[] = [], more: Partial<GroupRow> = {}, aliases = {}) =>
-    buildItems({ rows, outbox, conversation: { ...group, ...more }, me, unreadFrom: undefined, aliases, names: (user) => user });
+    buildItems({ rows, outbox, conversation: { ...group, ...more }, me, unreadFrom: undefined, aliases, names: (user) => user, complete: true });
 
   test('show a change before any region took it, under whatever id it names', () => {
     const rows = [row(1, 'me', 0)];
@@ -94,6 +95,23 @@ describe('items of a group', () => {
     expect(quote(id(1))).toEqual({ id: id(1), author: 'bo', text: 'text 1' });
     expect(quote(id(8), { [id(8)]: id(1) })).toMatchObject({ id: id(1), text: 'text 1' });
     expect(quote(id(9))).toEqual({ id: id(9) });
+  });
+
+  test('tell between the messages what happened to the group, and of what lies before the loaded ones nothing', () => {
+    const user = (name: string) => ({ id: name, username: name });
+    const at = (minutes: number) => new Date(noon + minutes * 60_000).toISOString();
+    const steps: Step[] = [
+      { change: 'joined', at: at(-1), user: user('me') }, { change: 'joined', at: at(-1), user: user('ana') },
+      { change: 'left', at: at(1), user: user('ana') },
+      { change: 'removed', at: at(3), user: user('cy'), by: user('me') }, { change: 'removed', at: at(3), user: user('me'), by: user('bo') },
+      { change: 'renamed', at: at(4), by: user('bo'), name: 'tour' },
+    ];
+    const told = (complete: boolean) =>
+      buildItems({ rows: [row(1, 'bo', 0), row(2, 'bo', 2)], outbox: [entry(5)], conversation: { ...group, steps }, me, unreadFrom: undefined, aliases: {}, names: (id) => id, complete })
+        .map(({ text, note }) => (note ? `(${text})` : text));
+    const rest = ['text 1', '(ana left)', 'text 2', '(cy was removed by you)', '(You were removed by bo)', '(bo renamed the group to “tour”)', 'text 5'];
+    expect(told(true)).toEqual(['(You and ana joined)', ...rest]);
+    expect(told(false)).toEqual(rest);
   });
 
   test('order reactions alike for everybody', () => {
