@@ -92,11 +92,7 @@ func (w *world) build() {
 	}
 	w.after(w.mood.faultEvery, w.fault)
 	w.planExile()
-	if w.mood.loseRegion {
-		w.roll("loss", "", 0)
-		s := w.sites[w.rng.IntN(len(w.sites))]
-		w.after(w.between(w.busy/5, w.busy*4/5), func() { w.lose(s) })
-	}
+	w.planLoss()
 }
 
 // Where nodes do not judge their clocks these are far from each other: those of regions by more than the way between them takes.

@@ -11,13 +11,15 @@ import (
 
 // harsh lets one of them happen to n.
 func (w *world) harsh(n *node) {
-	switch w.rng.IntN(6) {
+	switch w.rng.IntN(8) {
 	case 0, 1:
 		w.freeze(n, w.between(time.Second, 9*time.Second))
 	case 2, 3:
 		w.isolate(n, w.otherSite(n), w.between(2*time.Second, 12*time.Second))
 	case 4:
 		w.reborn(n)
+	case 5, 6:
+		w.aimAtApply(n)
 	default:
 		w.delayFor(w.links[w.rng.IntN(len(w.links))], w.between(3*time.Second, 10*time.Second))
 	}

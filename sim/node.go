@@ -36,6 +36,7 @@ type node struct {
 	tokens   map[uint64]func(replication.Submitted)
 	zoned    map[uint64]func()
 	token    uint64
+	aimed    bool // a fault waits for what it writes
 	// lastWrite is the latest write of this life.
 	lastWrite uint64
 }
@@ -249,6 +250,7 @@ func (n *node) commit(out replication.Write) {
 	n.proveNew(out)
 	n.countParked(out)
 	n.unsynced = append(n.unsynced, c)
+	n.pointed(out.Batch)
 	took := w.between(time.Millisecond, 6*time.Millisecond)
 	if w.chance(w.mood.slowWrites) {
 		took = w.between(50*time.Millisecond, w.mood.slowest)
