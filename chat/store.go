@@ -168,6 +168,8 @@ type Accounts interface {
 type Directory interface {
 	// Claim gives the entry of a name.
 	Claim(ctx context.Context, key ClaimKey) (c Claim, ok bool, err error)
+	// Claims gives the entries of the names after the given one (zero: from the first), in the order of their keys, at most limit.
+	Claims(ctx context.Context, after ClaimKey, limit int) ([]Claim, error)
 	// Reserve inserts c as Pending unless the key has an entry of another attempt; it gives the entry that stands. Linearizable, durable on return.
 	Reserve(ctx context.Context, c Claim) (stands Claim, err error)
 	// Release removes a Pending entry of that attempt; nothing else.

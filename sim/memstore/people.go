@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -25,6 +26,20 @@ func (s *Store) Sessions(ctx context.Context, user chat.UserID) ([]chat.Session,
 // Claim is as of chat.Directory.
 func (s *Store) Claim(ctx context.Context, key chat.ClaimKey) (chat.Claim, bool, error) {
 	return get(ctx, s, func(t *Tables) (chat.Claim, bool) { c, ok := t.claims[key]; return c, ok })
+}
+
+// Claims is as of chat.Directory.
+func (s *Store) Claims(ctx context.Context, after chat.ClaimKey, limit int) ([]chat.Claim, error) {
+	return read(ctx, s, func(t *Tables) []chat.Claim {
+		var list []chat.Claim
+		for key, c := range t.claims {
+			if bytes.Compare(key[:], after[:]) > 0 {
+				list = append(list, c)
+			}
+		}
+		slices.SortFunc(list, func(a, b chat.Claim) int { return bytes.Compare(a.Key[:], b.Key[:]) })
+		return list[:min(limit, len(list))]
+	})
 }
 
 // Reserve is as of chat.Directory.

@@ -50,6 +50,28 @@ func (s *Store) Claim(ctx context.Context, k chat.ClaimKey) (c chat.Claim, ok bo
 	return c, ok, err
 }
 
+// Claims implements chat.Directory.
+func (s *Store) Claims(ctx context.Context, from chat.ClaimKey, limit int) ([]chat.Claim, error) {
+	const op = "embedded.Claims"
+	if err := checkLimit(op, limit, maxRows); err != nil {
+		return nil, err
+	}
+	prefix := key(tagClaim)
+	lower := prefix
+	if from != (chat.ClaimKey{}) {
+		lower = after(key(tagClaim, from[:]))
+	}
+	var found []chat.Claim
+	err := s.read(ctx, op, func(r pebble.Reader) error {
+		return scan(r, lower, after(prefix), func(k, v []byte) (bool, error) {
+			c, err := unpackClaim(chat.ClaimKey(k[len(prefix):]), v)
+			found = append(found, c)
+			return len(found) == limit, err
+		})
+	})
+	return some(found, err)
+}
+
 // claim gives the entry of a name as the group sees it.
 func (g *group) claim(k chat.ClaimKey) (chat.Claim, bool, error) {
 	v, ok, err := g.get(key(tagClaim, k[:]))

@@ -51,6 +51,7 @@ const (
 	callKey            call = 38
 	callInsertKey      call = 39
 	callRefusals       call = 40
+	callClaims         call = 41
 )
 
 // writes says that a call changes the store: when its answer is lost, its outcome is unknown.
@@ -88,7 +89,7 @@ func serve(ctx context.Context, s chat.Store, codec chat.OpCodec, q *request, a 
 		}
 	case callStreams:
 		a.Streams, err = s.Streams(ctx)
-	case callClaim, callReserve, callRelease, callZonesOfBucket, callKey, callInsertKey, callAccount, callSession, callSessions:
+	case callClaim, callClaims, callReserve, callRelease, callZonesOfBucket, callKey, callInsertKey, callAccount, callSession, callSessions:
 		return servePeople(ctx, s, q, a)
 	case callIdentity, callNewIncarnation, callSweep, callCheckpoint, callRenew, callNodes, callAdopt:
 		return serveNode(ctx, s, q, a)
@@ -140,6 +141,8 @@ func servePeople(ctx context.Context, s chat.Store, q *request, a *response) (er
 		var c chat.Claim
 		c, a.OK, err = s.Claim(ctx, q.Name)
 		a.Claim = &c
+	case callClaims:
+		a.Claims, err = s.Claims(ctx, q.Name, q.Limit)
 	case callReserve:
 		if q.Claim == nil {
 			return unknownCall(q.Call)

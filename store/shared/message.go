@@ -54,6 +54,7 @@ type response struct {
 	Zones     []chat.Zone
 	Identity  *chat.Identity
 	Claim     *chat.Claim
+	Claims    []chat.Claim
 	Key       *chat.KeyRow
 	Number    uint64
 }
@@ -168,7 +169,7 @@ func (b *batch) size() int {
 }
 
 func (a *response) size() int {
-	rest := len(a.Inbox) + len(a.Applied) + len(a.Dead) + len(a.Refusals) + len(a.Streams) + len(a.Owners) + len(a.Nodes) + len(a.Positions)
+	rest := len(a.Inbox) + len(a.Applied) + len(a.Claims) + len(a.Dead) + len(a.Refusals) + len(a.Streams) + len(a.Owners) + len(a.Nodes) + len(a.Positions)
 	return rowsSize(&a.Rows) + opsSize(a.Ops) + rest*rowBytes
 }
 

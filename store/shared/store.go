@@ -279,6 +279,12 @@ func (c *Client) Claim(ctx context.Context, key chat.ClaimKey) (chat.Claim, bool
 	return *a.Claim, true, nil
 }
 
+// Claims implements chat.Directory.
+func (c *Client) Claims(ctx context.Context, after chat.ClaimKey, limit int) ([]chat.Claim, error) {
+	a, err := whole(c.ask(ctx, "shared.Claims", &request{Call: callClaims, Name: after, Limit: limit}))
+	return a.Claims, err
+}
+
 // Reserve implements chat.Directory.
 func (c *Client) Reserve(ctx context.Context, claim chat.Claim) (chat.Claim, error) {
 	const op = "shared.Reserve"

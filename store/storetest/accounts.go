@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"sync"
@@ -102,6 +103,36 @@ func testDirectory(t *testing.T, f Factory) {
 	same(t, "the zones of another", got[[]chat.Zone](t)(s.ZonesOfBucket(ctx, 0)), []chat.Zone{"aa"})
 	same(t, "the zones of an empty one", got[[]chat.Zone](t)(s.ZonesOfBucket(ctx, 2)), []chat.Zone{})
 	wantCode(t, Commit(s, &chat.Batch{Claims: []chat.Claim{claim(9, 9, "eu", true)}}), chat.CodeInvalid)
+}
+
+// The directory is read page by page in the order of its keys: each entry once, reserved or confirmed.
+func testClaims(t *testing.T, f Factory) {
+	s := fresh(t, f)
+	read := got[[]chat.Claim](t)
+	same(t, "an empty directory", read(s.Claims(ctx, chat.ClaimKey{}, 10)), []chat.Claim{})
+	var want []chat.Claim
+	for n := range 30 {
+		c := claim(n, n, "eu", n%3 == 0)
+		if c.Pending {
+			_, err := s.Reserve(ctx, c)
+			must(t, err)
+		} else {
+			must(t, Commit(s, &chat.Batch{Claims: []chat.Claim{c}}))
+		}
+		want = append(want, c)
+	}
+	slices.SortFunc(want, func(a, b chat.Claim) int { return bytes.Compare(a.Key[:], b.Key[:]) })
+	same(t, "the whole directory", read(s.Claims(ctx, chat.ClaimKey{}, 100)), want)
+	var paged []chat.Claim
+	for from := (chat.ClaimKey{}); ; {
+		page := read(s.Claims(ctx, from, 7))
+		if len(page) == 0 {
+			break
+		}
+		paged = append(paged, page...)
+		from = page[len(page)-1].Key
+	}
+	same(t, "the pages together", paged, want)
 }
 
 // Of 32 that claim one name at once exactly one wins, and all are told the same; so with keys.

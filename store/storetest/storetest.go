@@ -73,6 +73,7 @@ func Run(t *testing.T, f Factory) {
 		{"Refusals", testRefusals},
 		{"Identity", testIdentity},
 		{"Directory", testDirectory},
+		{"Claims", testClaims},
 		{"ManyClaimants", testManyClaimants},
 		{"Keys", testKeys},
 		{"Malformed", testMalformed},
