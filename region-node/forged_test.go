@@ -285,6 +285,8 @@ func TestForgedCallsOfARogueRegion(t *testing.T) {
 		"its days, by a zone of one's own":     {verify.MethodDays, question("world", emmy.ID, nil), "", `{}`},
 		"a group without people of that zone":  {verify.MethodBring, question("world", chat.UserID(emmysGroup), all), "", `{}`},
 		"a question that is none":              {verify.MethodDays, []byte("{"), chat.CodeInvalid, ""},
+		"names that are none":                  {verify.MethodNamesList, []byte(`{"names":{"00":"` + none + `"}}`), chat.CodeInvalid, ""},
+		"a reserved name to confirm":           {verify.MethodMend, []byte(`{"differ":["` + none + `"]}`), "", `{"differ":["` + none + `"],"up_to":"` + none + `"}`},
 		"a name for a zone that it serves not": {auth.MethodReserve, claim("eu"), chat.CodeDenied, ""},
 		"a name given up for such a zone":      {auth.MethodRelease, claim("eu"), chat.CodeDenied, ""},
 		"a name confirmed for such a zone":     {auth.MethodConfirm, claim("eu"), chat.CodeDenied, ""},

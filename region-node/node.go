@@ -122,7 +122,8 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 	}
 	n.buildPeople()
 	n.verify = verify.New(verify.Options{
-		Self: opt.Region, Topology: n.topology, Store: opt.Store, Remote: n.backbone, Submitter: n.messages, Now: n.clock.Now, Log: opt.Log,
+		Self: opt.Region, Topology: n.topology, Store: opt.Store, Remote: n.backbone, Submitter: n.messages, Directory: n.auth,
+		Now: n.clock.Now, Log: opt.Log,
 	})
 	n.buildEdge(n.identity)
 	return n, nil

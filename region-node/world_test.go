@@ -42,6 +42,7 @@ type world struct {
 	metrics map[chat.Region]*observe.Metrics
 	keys    *auth.Keyring
 	wrong   map[chat.Region]*atomic.Int64 // how far a region's clock is ahead, in ns
+	wrap    func(chat.Region, chat.Store) chat.Store
 }
 
 func newWorld(t *testing.T) *world { return newWorldOf(t, func(*config.Config) {}) }
@@ -50,6 +51,13 @@ func newWorld(t *testing.T) *world { return newWorldOf(t, func(*config.Config) {
 func newWorldOf(t *testing.T, tweak func(*config.Config)) *world {
 	t.Helper()
 	w, listeners := prepare(t, tweak)
+	w.run(listeners)
+	return w
+}
+
+// run starts all regions, and waits until they have found each other.
+func (w *world) run(listeners map[chat.Region][3]net.Listener) {
+	w.t.Helper()
 	for r, ls := range listeners {
 		w.start(r, ls, 1<<20)
 	}
@@ -63,7 +71,6 @@ func newWorldOf(t *testing.T, tweak func(*config.Config)) *world {
 			return true
 		})
 	}
-	return w
 }
 
 // prepare makes what three regions need to start.
@@ -75,7 +82,7 @@ func prepare(t *testing.T, tweak func(*config.Config)) (*world, map[chat.Region]
 	cfg.Limits.StoreReserveBytes = 1 << 20
 	tweak(cfg)
 	w := &world{
-		t: t, cfg: cfg, net: simnet.New(func(_, _ chat.Region) time.Duration { return 2 * time.Millisecond }),
+		t: t, cfg: cfg, wrap: func(_ chat.Region, s chat.Store) chat.Store { return s }, net: simnet.New(func(_, _ chat.Region) time.Duration { return 2 * time.Millisecond }),
 		nodes: make(map[chat.Region]*regionnode.Node), stores: make(map[chat.Region]chat.Store), metrics: make(map[chat.Region]*observe.Metrics), wrong: make(map[chat.Region]*atomic.Int64),
 	}
 	t.Cleanup(w.net.Close)
@@ -131,7 +138,7 @@ func (w *world) start(r chat.Region, ls [3]net.Listener, reserve int64) {
 	}
 	w.stores[r], w.metrics[r] = store, observe.NewMetrics(r)
 	node, err := regionnode.New(w.t.Context(), regionnode.Options{
-		Config: w.cfg, Region: r, Store: store, Keys: w.keys, AdminToken: "test-admin",
+		Config: w.cfg, Region: r, Store: w.wrap(r, store), Keys: w.keys, AdminToken: "test-admin",
 		HTTP: ls[0], Admin: ls[1], Backbone: ls[2], Peers: peers, Identity: identity, Network: w.net,
 		Route: func(*regionnode.Node) http.Handler { return http.NotFoundHandler() }, Web: http.NotFoundHandler(),
 		Endpoints: func(_ *regionnode.Node, zone chat.Zone, _ netip.Addr) []chat.Endpoint {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,9 +19,10 @@ import (
 	"meridian/config"
 	regionnode "meridian/region-node"
 	"meridian/region-node/verify"
+	"meridian/region-node/wire"
 )
 
-// verifyReport is what `verify --json` prints.
+// verifyReport is what `verify --json` prints: of mailboxes, and of usernames.
 type verifyReport struct {
 	Compared []verify.Report `json:"compared"`
 	// Skipped are the zones that could not be compared, and why.
@@ -28,6 +30,15 @@ type verifyReport struct {
 	Owners  int                  `json:"owners"`
 	Differ  int                  `json:"differ"`
 	Brought int                  `json:"brought"`
+	Names   namesReport          `json:"names"`
+}
+
+type namesReport struct {
+	Compared []verify.NamesReport `json:"compared"`
+	Names    int                  `json:"names"`
+	Differ   int                  `json:"differ"`
+	Brought  int                  `json:"brought"`
+	Left     int                  `json:"left"`
 }
 
 type verifyFlags struct {
@@ -38,9 +49,11 @@ type verifyFlags struct {
 func verifyCommand() *cobra.Command {
 	var f verifyFlags
 	cmd := &cobra.Command{
-		Use: "verify", Short: "Compare what the regions of each zone hold, and repair it",
-		Long: `Compare, by digests of each mailbox and day, what the regions of each zone hold. With --repair each region brings its own rows of
-what differs to all regions of the zone; nothing is deleted. A region whose store was restored from a backup is healed so.
+		Use: "verify", Short: "Compare what the regions hold, and repair it",
+		Long: `Compare, by digests of each mailbox and day, what the regions of each zone hold, and what all regions know of usernames. With
+--repair each region brings its own rows of what differs to all regions of the zone, and confirmed usernames to every region
+that lacks them; nothing is deleted. A region whose store was restored from a backup is healed so. A username that regions
+have for different sign-ups is left as it is, unless a majority has it alike and no other entry is older.
 Exit code 0 when nothing differs (any more), 3 when something differs or a zone could not be compared.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
@@ -62,7 +75,7 @@ func (f verifyFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return failed(err)
 	}
-	report := verifyReport{Compared: []verify.Report{}, Skipped: map[chat.Zone]string{}}
+	report := verifyReport{Compared: []verify.Report{}, Skipped: map[chat.Zone]string{}, Names: namesReport{Compared: []verify.NamesReport{}}}
 	for _, zone := range sortedZones(zones) {
 		if f.zone != "" && string(zone) != f.zone {
 			continue
@@ -71,6 +84,9 @@ func (f verifyFlags) run(cmd *cobra.Command) error {
 			return failed(err)
 		}
 	}
+	if err := f.compareNames(cmd, a, regionsOf(zones), &report.Names); err != nil {
+		return failed(err)
+	}
 	if f.json {
 		if err := printJSON(cmd.OutOrStdout(), report); err != nil {
 			return err
@@ -78,8 +94,13 @@ func (f verifyFlags) run(cmd *cobra.Command) error {
 	} else {
 		report.print(cmd.OutOrStdout(), f.repair)
 	}
-	if report.Differ > 0 && !f.repair || len(report.Skipped) > 0 {
-		return &exitError{code: exitDegraded, what: fmt.Sprintf("%d mailboxes differ, %d zones were not compared", report.Differ, len(report.Skipped)), next: "meridian verify --repair"}
+	mailboxes := report.Differ
+	if f.repair {
+		mailboxes = 0
+	}
+	if mailboxes > 0 || report.Names.Left > 0 || len(report.Skipped) > 0 {
+		what := fmt.Sprintf("%d mailboxes differ, %d usernames differ, %d zones were not compared", mailboxes, report.Names.Left, len(report.Skipped))
+		return &exitError{code: exitDegraded, what: what, next: "meridian verify --repair"}
 	}
 	return nil
 }
@@ -92,19 +113,15 @@ func (f verifyFlags) compareZone(cmd *cobra.Command, a *admins, zone chat.Zone, 
 		}
 		return nil // one region has nobody to be compared with
 	}
+	show, end := f.progress(cmd)
 	for _, peer := range regions[1:] {
-		progress := func(r verify.Report) {
-			if !f.json && term.IsTerminal(int(os.Stderr.Fd())) {
-				fmt.Fprintf(cmd.ErrOrStderr(), "\r%s: %s and %s, %d mailboxes, %d differ", zone, r.Region, r.Peer, r.Owners, r.Differ)
-			}
-		}
-		r, err := a.verify(cmd.Context(), regions[0], peer, zone, f.repair, progress)
+		r, err := verifyPair(cmd.Context(), a, "/v1/admin/verify", regions[0], f.query(zone, peer), func(r verify.Report) {
+			show("%s: %s and %s, %d mailboxes, %d differ", zone, r.Region, r.Peer, r.Owners, r.Differ)
+		})
 		if err != nil {
 			return fmt.Errorf("zone %s, %s and %s: %w", zone, regions[0], peer, err)
 		}
-		if !f.json && term.IsTerminal(int(os.Stderr.Fd())) {
-			fmt.Fprintln(cmd.ErrOrStderr())
-		}
+		end()
 		report.Compared = append(report.Compared, r)
 		report.Owners += r.Owners
 		report.Differ += r.Differ
@@ -113,11 +130,50 @@ func (f verifyFlags) compareZone(cmd *cobra.Command, a *admins, zone chat.Zone, 
 	return nil
 }
 
+// compareNames compares the usernames known to the first region with those of each of the others.
+func (f verifyFlags) compareNames(cmd *cobra.Command, a *admins, regions []chat.Region, report *namesReport) error {
+	if len(regions) < 2 {
+		return nil
+	}
+	show, end := f.progress(cmd)
+	for _, peer := range regions[1:] {
+		r, err := verifyPair(cmd.Context(), a, "/v1/admin/verify/names", regions[0], f.query(chat.Zone(f.zone), peer), func(r verify.NamesReport) {
+			show("usernames: %s and %s, %d names, %d differ", r.Region, r.Peer, r.Names, r.Differ)
+		})
+		if err != nil {
+			return fmt.Errorf("usernames, %s and %s: %w", regions[0], peer, err)
+		}
+		end()
+		report.Compared = append(report.Compared, r)
+		report.Names += r.Names
+		report.Differ += r.Differ
+		report.Brought += r.Brought
+		report.Left += r.Left
+	}
+	return nil
+}
+
+// progress gives what shows how far a comparison is, and what ends that line: nothing where nobody looks.
+func (f verifyFlags) progress(cmd *cobra.Command) (show func(format string, args ...any), end func()) {
+	if f.json || !term.IsTerminal(int(os.Stderr.Fd())) {
+		return func(string, ...any) {}, func() {}
+	}
+	w := cmd.ErrOrStderr()
+	return func(format string, args ...any) { fmt.Fprintf(w, "\r"+format, args...) }, func() { fmt.Fprintln(w) }
+}
+
 func (r verifyReport) print(w io.Writer, repaired bool) {
 	for _, c := range r.Compared {
 		fmt.Fprintf(w, "%-10s %s and %s: %d mailboxes, %d differ (%d days)", c.Zone, c.Region, c.Peer, c.Owners, c.Differ, c.Days)
 		if repaired {
 			fmt.Fprintf(w, ", %d rows brought", c.Brought)
+		}
+		fmt.Fprintf(w, ", %d ms\n", c.TookMs)
+	}
+	for _, c := range r.Names.Compared {
+		fmt.Fprintf(w, "%-10s %s and %s: %d names, %d differ", "usernames", c.Region, c.Peer, c.Names, c.Differ)
+		if repaired {
+			fmt.Fprintf(w, ", %d entries brought, %d left", c.Brought, c.Left)
 		}
 		fmt.Fprintf(w, ", %d ms\n", c.TookMs)
 	}
@@ -200,29 +256,46 @@ func sortedZones(zones map[chat.Zone][]chat.Region) []chat.Zone {
 	return list
 }
 
-// verify has one region compare itself with another.
-func (a *admins) verify(ctx context.Context, region, peer chat.Region, zone chat.Zone, repair bool, progress func(verify.Report)) (verify.Report, error) {
-	q := url.Values{"zone": {string(zone)}, "peer": {string(peer)}, "repair": {fmt.Sprint(repair)}}
-	var last regionnode.VerifyLine
-	err := a.call(ctx, http.MethodPost, a.urls[region]+"/v1/admin/verify?"+q.Encode(), func(body io.Reader) error {
+// regionsOf gives all regions that serve one of the zones, sorted.
+func regionsOf(zones map[chat.Zone][]chat.Region) []chat.Region {
+	var all []chat.Region
+	for _, regions := range zones {
+		all = append(all, regions...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// query says what one region is to compare.
+func (f verifyFlags) query(zone chat.Zone, peer chat.Region) string {
+	return url.Values{"zone": {string(zone)}, "peer": {string(peer)}, "repair": {fmt.Sprint(f.repair)}}.Encode()
+}
+
+// verifyPair has one region compare itself with another, and gives what that showed.
+func verifyPair[R any](ctx context.Context, a *admins, path string, region chat.Region, query string, progress func(R)) (report R, err error) {
+	var end struct {
+		Done  bool        `json:"done"`
+		Error *wire.Error `json:"error"`
+	}
+	err = a.call(ctx, http.MethodPost, a.urls[region]+path+"?"+query, func(body io.Reader) error {
 		lines := bufio.NewScanner(body)
 		for lines.Scan() {
-			if err := json.Unmarshal(lines.Bytes(), &last); err != nil {
+			if err := errors.Join(json.Unmarshal(lines.Bytes(), &report), json.Unmarshal(lines.Bytes(), &end)); err != nil {
 				return err
 			}
-			progress(last.Report)
+			progress(report)
 		}
 		return lines.Err()
 	})
 	switch {
 	case err != nil:
-		return last.Report, err
-	case last.Error != nil:
-		return last.Report, fmt.Errorf("%s: %s", last.Error.Code, last.Error.Message)
-	case !last.Done:
-		return last.Report, fmt.Errorf("region %s ended the comparison", region)
+		return report, err
+	case end.Error != nil:
+		return report, fmt.Errorf("%s: %s", end.Error.Code, end.Error.Message)
+	case !end.Done:
+		return report, fmt.Errorf("region %s ended the comparison", region)
 	}
-	return last.Report, nil
+	return report, nil
 }
 
 func (a *admins) call(ctx context.Context, method, url string, read func(io.Reader) error) error {

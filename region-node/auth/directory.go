@@ -117,6 +117,14 @@ func (d *Directory) find(ctx context.Context, normalised string) (c chat.Claim, 
 	return r.Claim, r.Found, err
 }
 
+// mend gives what is confirmed here of a name to the regions that lack it. Found is false when nothing is. Errors: CodeDenied for
+// a zone that this region does not serve, CodeVersionConflict when others have it for another sign-up, and of who did not take it.
+func (d *Directory) mend(ctx context.Context, key chat.ClaimKey) (claim.Result, error) {
+	token, answer := d.expect()
+	d.step(claim.Mend{Token: token, Key: key})
+	return d.result(ctx, token, answer)
+}
+
 // request answers another region.
 func (d *Directory) request(ctx context.Context, from chat.Region, a claim.Ask) (claim.Result, error) {
 	id, answer := d.expect()

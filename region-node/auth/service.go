@@ -83,6 +83,14 @@ func (s *Service) HandleRequest(ctx context.Context, from chat.Region, method st
 	return s.directory.handle(ctx, from, method, payload)
 }
 
+// Mend gives the regions that lack it what is confirmed here of a name: to brought of them; found is false when nothing is.
+// Errors: CodeDenied for a zone that this region does not serve, CodeVersionConflict when others have it for another sign-up,
+// and of who did not take it.
+func (s *Service) Mend(ctx context.Context, key chat.ClaimKey) (found bool, brought int, err error) {
+	r, err := s.directory.mend(ctx, key)
+	return r.Found, r.Brought, err
+}
+
 // Resolve gives the user of that name. Name is as the person wrote it where the account is kept here, else as the caller did.
 // It takes at most a second. Errors: CodeUnknownUser, and the store's.
 func (s *Service) Resolve(ctx context.Context, username string) (chat.Owner, error) {

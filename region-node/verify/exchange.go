@@ -160,34 +160,50 @@ func (s *Service) askToBring(ctx context.Context, zone chat.Zone, peer chat.Regi
 
 func (s *Service) ask(ctx context.Context, peer chat.Region, method string, q question) (answer, error) {
 	var a answer
+	err := s.exchange(ctx, peer, method, q, &a)
+	return a, err
+}
+
+// exchange asks a region, and reads what it answers into a.
+func (s *Service) exchange(ctx context.Context, peer chat.Region, method string, q, a any) error {
 	payload, err := json.Marshal(q)
 	if err != nil {
-		return a, &chat.Error{Code: chat.CodeInternal, Op: "verify.ask", Message: "a question cannot be encoded", Cause: err}
+		return &chat.Error{Code: chat.CodeInternal, Op: "verify.ask", Message: "a question cannot be encoded", Cause: err}
 	}
 	reply, err := s.opt.Remote.Call(ctx, peer, method, payload)
 	if err != nil {
-		return a, err
+		return err
 	}
-	if err := json.Unmarshal(reply, &a); err != nil {
-		return a, &chat.Error{Code: chat.CodeInvalid, Op: "verify.ask", Message: "not an answer", Cause: err}
+	if err := json.Unmarshal(reply, a); err != nil {
+		return &chat.Error{Code: chat.CodeInvalid, Op: "verify.ask", Message: "not an answer", Cause: err}
 	}
-	return a, nil
+	return nil
 }
 
 // Handle answers a call of region from; ok is false for a method that is not this package's. Errors: CodeInvalid for what
 // cannot be read, CodeDenied for a zone that not both regions serve, and the store's.
 func (s *Service) Handle(ctx context.Context, from chat.Region, method string, payload []byte) (reply []byte, ok bool, err error) {
-	if method != MethodOwners && method != MethodDays && method != MethodBring {
+	switch method {
+	case MethodOwners, MethodDays, MethodBring:
+		reply, err = s.handleOwners(ctx, from, method, payload)
+	case MethodNames, MethodNamesList, MethodNamesAgain, MethodMend:
+		reply, err = s.handleNames(ctx, method, payload)
+	default:
 		return nil, false, nil
 	}
+	return reply, true, err
+}
+
+func (s *Service) handleOwners(ctx context.Context, from chat.Region, method string, payload []byte) ([]byte, error) {
 	var q question
 	if err := json.Unmarshal(payload, &q); err != nil || len(q.Owners) > ownersPage {
-		return nil, true, &chat.Error{Code: chat.CodeInvalid, Op: "verify.Handle", Message: "not a question", Cause: err}
+		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "verify.Handle", Message: "not a question", Cause: err}
 	}
 	if t := s.opt.Topology; !t.InZone(from, q.Zone) || !t.InZone(s.opt.Self, q.Zone) {
-		return nil, true, &chat.Error{Code: chat.CodeDenied, Op: "verify.Handle", Message: "zone " + string(q.Zone) + " is not served by both regions"}
+		return nil, &chat.Error{Code: chat.CodeDenied, Op: "verify.Handle", Message: "zone " + string(q.Zone) + " is not served by both regions"}
 	}
 	var a answer
+	var err error
 	switch method {
 	case MethodOwners:
 		a, err = s.compareOwners(ctx, &q)
@@ -197,10 +213,9 @@ func (s *Service) Handle(ctx context.Context, from chat.Region, method string, p
 		a.Brought, err = s.bring(ctx, q.Zone, q.Owner, sortedDays(q.Days))
 	}
 	if err != nil {
-		return nil, true, err
+		return nil, err
 	}
-	reply, err = json.Marshal(a)
-	return reply, true, err
+	return json.Marshal(a)
 }
 
 func (s *Service) compareOwners(ctx context.Context, q *question) (answer, error) {

@@ -1,6 +1,9 @@
 // Package verify compares what the regions of a zone hold of its people, and repairs what differs. Two regions exchange
 // digests, by owner and day, never what they stand for. Where digests differ each region brings its own rows to all regions
 // of the zone, by an op that every one of them checks as it checks any other: nobody can ask for somebody's mailbox.
+//
+// The directory of usernames is in every region, whatever its zones: there the confirmed entries are compared, which say no more
+// to one region than to another.
 package verify
 
 import (
@@ -21,6 +24,11 @@ type Submitter interface {
 	Submit(ctx context.Context, op chat.Op) (chat.Op, error)
 }
 
+// Directory gives what is confirmed here of a username to the regions that lack it. Errors are as of auth.Service.Mend.
+type Directory interface {
+	Mend(ctx context.Context, key chat.ClaimKey) (found bool, brought int, err error)
+}
+
 // Options make a Service.
 type Options struct {
 	Self      chat.Region
@@ -28,6 +36,7 @@ type Options struct {
 	Store     chat.Store
 	Remote    Remote
 	Submitter Submitter
+	Directory Directory
 	Now       func() time.Time
 	Log       *slog.Logger
 }

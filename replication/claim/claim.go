@@ -60,9 +60,10 @@ type Ask struct {
 
 // Result is what came of store work, a call or a request: an entry, no entry, or an error of type *chat.Error.
 type Result struct {
-	Claim chat.Claim
-	Found bool
-	Err   error
+	Claim   chat.Claim
+	Found   bool
+	Brought int // of Mend: the regions that have the entry now, and had not
+	Err     error
 }
 
 func (r Result) confirmed() bool { return r.Err == nil && r.Found && !r.Claim.Pending }
@@ -92,6 +93,12 @@ type (
 		Token uint64
 		Key   chat.ClaimKey
 	}
+	// Mend: give the entry that is confirmed here to the regions that lack it. An Answer follows: without an entry, when none is
+	// confirmed here; CodeDenied, when this region may not speak for its zone; CodeVersionConflict, when others have another.
+	Mend struct {
+		Token uint64
+		Key   chat.ClaimKey
+	}
 	// Done: store work or a call has ended; each does, once.
 	Done struct {
 		ID     uint64
@@ -111,6 +118,7 @@ func (Claim) input()   {}
 func (Settle) input()  {}
 func (Cancel) input()  {}
 func (Lookup) input()  {}
+func (Mend) input()    {}
 func (Done) input()    {}
 func (Request) input() {}
 func (Tick) input()    {}

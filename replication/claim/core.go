@@ -45,6 +45,8 @@ func (c *Core) Step(now time.Time, in Input) []Output {
 		c.cancel(now, in)
 	case Lookup:
 		c.lookup(in)
+	case Mend:
+		c.mend(in)
 	case Done:
 		if then, ok := c.waiting[in.ID]; ok {
 			delete(c.waiting, in.ID)
