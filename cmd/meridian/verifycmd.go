@@ -27,10 +27,13 @@ type verifyReport struct {
 	Compared []verify.Report `json:"compared"`
 	// Skipped are the zones that could not be compared, and why.
 	Skipped map[chat.Zone]string `json:"skipped,omitempty"`
-	Owners  int                  `json:"owners"`
-	Differ  int                  `json:"differ"`
-	Brought int                  `json:"brought"`
-	Names   namesReport          `json:"names"`
+	// Missing are the regions that do not answer: what they hold was compared with nothing.
+	Missing []chat.Region `json:"missing,omitempty"`
+
+	Owners  int         `json:"owners"`
+	Differ  int         `json:"differ"`
+	Brought int         `json:"brought"`
+	Names   namesReport `json:"names"`
 }
 
 type namesReport struct {
@@ -54,7 +57,7 @@ func verifyCommand() *cobra.Command {
 --repair each region brings its own rows of what differs to all regions of the zone, and confirmed usernames to every region
 that lacks them; nothing is deleted. A region whose store was restored from a backup is healed so. A username that regions
 have for different sign-ups is left as it is, unless a majority has it alike and no other entry is older.
-Exit code 0 when nothing differs (any more), 3 when something differs or a zone could not be compared.`,
+Exit code 0 when nothing differs (any more), 3 when something differs, or a region or zone could not be compared.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -71,11 +74,11 @@ func (f verifyFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	zones, err := a.zones(cmd.Context())
+	zones, missing, err := a.zones(cmd.Context())
 	if err != nil {
 		return failed(err)
 	}
-	report := verifyReport{Compared: []verify.Report{}, Skipped: map[chat.Zone]string{}, Names: namesReport{Compared: []verify.NamesReport{}}}
+	report := verifyReport{Missing: missing, Compared: []verify.Report{}, Skipped: map[chat.Zone]string{}, Names: namesReport{Compared: []verify.NamesReport{}}}
 	for _, zone := range sortedZones(zones) {
 		if f.zone != "" && string(zone) != f.zone {
 			continue
@@ -98,9 +101,12 @@ func (f verifyFlags) run(cmd *cobra.Command) error {
 	if f.repair {
 		mailboxes = 0
 	}
-	if mailboxes > 0 || report.Names.Left > 0 || len(report.Skipped) > 0 {
-		what := fmt.Sprintf("%d mailboxes differ, %d usernames differ, %d zones were not compared", mailboxes, report.Names.Left, len(report.Skipped))
+	what := fmt.Sprintf("%d mailboxes differ, %d usernames differ, %d zones were not compared", mailboxes, report.Names.Left, len(report.Skipped))
+	switch {
+	case mailboxes > 0 || report.Names.Left > 0 || len(report.Skipped) > 0:
 		return &exitError{code: exitDegraded, what: what, next: "meridian verify --repair"}
+	case len(missing) > 0:
+		return &exitError{code: exitDegraded, what: fmt.Sprintf("%d regions do not answer", len(missing)), next: "meridian status"}
 	}
 	return nil
 }
@@ -177,6 +183,9 @@ func (r verifyReport) print(w io.Writer, repaired bool) {
 		}
 		fmt.Fprintf(w, ", %d ms\n", c.TookMs)
 	}
+	for _, region := range r.Missing {
+		fmt.Fprintf(w, "%-10s does not answer: compared without it\n", region)
+	}
 	for zone, why := range r.Skipped {
 		fmt.Fprintf(w, "%-10s not compared: %s\n", zone, why)
 	}
@@ -224,27 +233,27 @@ func (f verifyFlags) admins() (*admins, error) {
 // served gives how many regions serve the zone.
 func (a *admins) served(zone chat.Zone) int { return a.all[zone] }
 
-// zones gives the regions that answer, by zone, sorted.
-func (a *admins) zones(ctx context.Context) (map[chat.Zone][]chat.Region, error) {
-	zones := map[chat.Zone][]chat.Region{}
-	answered := 0
+// zones gives the regions that answer, by zone, sorted, and those that do not.
+func (a *admins) zones(ctx context.Context) (zones map[chat.Zone][]chat.Region, missing []chat.Region, err error) {
+	zones = map[chat.Zone][]chat.Region{}
 	for region, base := range a.urls {
 		var status regionnode.Status
 		if err := a.call(ctx, http.MethodGet, base+"/v1/admin/status", func(body io.Reader) error { return json.NewDecoder(body).Decode(&status) }); err != nil {
-			continue // a region that is down: its zones are compared without it
+			missing = append(missing, region) // its zones are compared without it
+			continue
 		}
-		answered++
 		for zone := range status.Zones {
 			zones[zone] = append(zones[zone], region)
 		}
 	}
-	if answered == 0 {
-		return nil, &exitError{code: exitUnreachable, what: "no region answers", next: "meridian status"}
+	if len(missing) == len(a.urls) {
+		return nil, nil, &exitError{code: exitUnreachable, what: "no region answers", next: "meridian status"}
 	}
 	for _, regions := range zones {
 		slices.Sort(regions)
 	}
-	return zones, nil
+	slices.Sort(missing)
+	return zones, missing, nil
 }
 
 func sortedZones(zones map[chat.Zone][]chat.Region) []chat.Zone {
