@@ -251,11 +251,7 @@ func (n *node) commit(out replication.Write) {
 	n.countParked(out)
 	n.unsynced = append(n.unsynced, c)
 	n.pointed(out.Batch)
-	took := w.between(time.Millisecond, 6*time.Millisecond)
-	if w.chance(w.mood.slowWrites) {
-		took = w.between(50*time.Millisecond, w.mood.slowest)
-	}
-	took += max(0, n.site.stalled-w.now)
+	took := n.writeTime()
 	apply := func() {
 		if !c.gone {
 			c.gone = true
@@ -316,6 +312,15 @@ func (n *node) commit(out replication.Write) {
 		n.later(0, func() { n.step(replication.Written{Write: out.ID}) })
 	}
 	w.after(took, done)
+}
+
+// writeTime draws how long a write takes.
+func (n *node) writeTime() time.Duration {
+	took := n.w.between(time.Millisecond, 6*time.Millisecond)
+	if n.w.chance(n.w.mood.slowWrites) {
+		took = n.w.between(50*time.Millisecond, n.w.mood.slowest)
+	}
+	return took + max(0, n.site.stalled-n.w.now)
 }
 
 // apply makes a batch durable.
