@@ -46,6 +46,28 @@ func TestHandOn(t *testing.T) {
 	}
 }
 
+// What was received of a group is handed on also by a node that starts after a crash before its position was durable: the origin may
+// be lost, and then nobody else brings it, or names its stream.
+func TestHandOnAfterACutOffLook(t *testing.T) {
+	r := newRig(t, "eu", Restored{})
+	op := groupMessage(chat.HLCFromTime(testStart), "world")
+	op.To = []chat.Region{"eu", "in"}
+	w := only[Write](r.step(from("us", Frame{Kind: FrameBatch, Stream: op.Stream, UpTo: 1, Watermark: op.Logged, Ops: []chat.Op{op}})))
+	if len(w) != 1 || len(w[0].Batch.Log) != 1 {
+		t.Fatalf("kept %+v", w)
+	}
+	applied := w[0].Batch.Applied
+	if len(applied) != 1 || applied[0].Seq != 0 || applied[0].Watermark != 0 {
+		t.Fatalf("stored as applied before the group was looked at: %+v", applied)
+	}
+	r = newRig(t, "eu", Restored{Applied: applied})
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}, Protocol: ProtocolNodes})
+	reads := only[ReadLog](r.step(from("in", Frame{Kind: FrameHave, Stream: chat.StreamID{Region: "us"}})))
+	if len(reads) != 1 || reads[0].Stream != op.Stream || reads[0].To != "in" || reads[0].After != 0 {
+		t.Fatalf("read %+v", reads)
+	}
+}
+
 // A region that does not hear another tells the rest how far it has its streams, again and again, and only then.
 func TestTellHave(t *testing.T) {
 	r := newRig(t, "eu", Restored{Applied: []chat.AppliedRow{{Stream: chat.StreamID{Region: "us", Node: "n1", Incarnation: 1}, Seq: 7}}})

@@ -251,8 +251,10 @@ func (c *Core) drain(now time.Time, p *peer, s *inStream) {
 }
 
 // thenLook has the write w of s followed by a look at the groups in it, and by the telling of whom words of refusals concern;
-// the position becomes durable with what is logged anew for the groups.
+// the position becomes durable with what is logged anew for the groups. That the stream counts becomes durable at once: what is
+// kept of it must be handed on also by a node that starts after a crash in between, when the origin is lost.
 func (c *Core) thenLook(w *write, p *peer, s *inStream, applied []chat.AppliedRow, d *draft) {
+	d.batch.Applied = p.unstored(nil)
 	w.settle = func(now time.Time, err error) {
 		c.stored(now, s, d, err)
 		if err != nil {
@@ -368,7 +370,7 @@ func (c *Core) settleEmpty(s *inStream, d *draft) {
 	}
 }
 
-// unstored gives rows for the streams of the region, besides s, that the store does not know.
+// unstored gives rows for the streams of the region, besides s (nil: all), that the store does not know.
 func (p *peer) unstored(s *inStream) []chat.AppliedRow {
 	var rows []chat.AppliedRow
 	for _, other := range p.known() {
