@@ -164,6 +164,7 @@ func (c *client) welcome(s *session, fresh bool, cursor string) {
 	c.from = s.node
 	c.w.note(c.name, "welcome in %s, anew %v, %d to send again", s.node.region, fresh, len(c.outbox))
 	if fresh {
+		c.forgetAll()
 		s.pull(func() {
 			h := history{}
 			for _, conv := range s.node.tables.Conversations(c.user.id, chat.NoMessage, everything) {
@@ -180,6 +181,11 @@ func (c *client) welcome(s *session, fresh bool, cursor string) {
 	}
 	c.readStale()
 	c.resend()
+}
+
+// forgetAll drops what the device shows, and the cursor that goes with it: the region's log does not tell what happened since.
+func (c *client) forgetAll() {
+	c.cursor, c.view, c.aliases = "", map[chat.MessageID]*shown{}, map[chat.MessageID]chat.MessageID{}
 }
 
 // history takes the mailboxes; from now on the cursor counts.
