@@ -120,6 +120,9 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	if w.chance(0.2) {
 		w.mood.unjudged, w.mood.leaps, w.mood.astray = true, 0, 0.4
 	}
+	if w.roll("groups of the lost", "", 0); w.mood.loseRegion && w.chance(0.5) {
+		w.mood.groups = pick(w.rng, 1, 2, 3)
+	}
 	plan.calm(&w.mood)
 	w.build()
 }
