@@ -125,6 +125,7 @@ func (w *world) leap(n *node) {
 // setClocks corrects all clocks, to a part of what they may differ.
 func (w *world) setClocks() {
 	for _, n := range w.nodes {
+		n.site.skew = 0
 		n.skew = min(max(n.skew, -maxDrift/3), maxDrift/3)
 	}
 }

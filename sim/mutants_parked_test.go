@@ -19,4 +19,10 @@ var parkedMutants = []mutant{
 	{"what was parked is applied without looking for its send", 3, "replication/parked_read.go", []string{
 		"		it.known = in.Known[i]\n", "",
 	}},
+	{"what was parked leaves its table before it is shown", 22, "replication/parking.go", []string{
+		"		return &draft{}\n	}\n	return d\n", "		return d\n	}\n	return d\n",
+	}},
+	{"what another node parked does not hold the end of a stream", 17, "replication/parked_read.go", []string{
+		"	if k := &s.parking; s.heard != endOfStream && k.endAfter == 0 && !k.ends {\n		k.endAfter = k.asks + 1\n	}\n", "	s.end()\n",
+	}},
 }

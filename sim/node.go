@@ -56,7 +56,7 @@ func (n *node) name() string {
 }
 
 // clock is the node's own reading of the time.
-func (n *node) clock() time.Time { return n.w.mood.tick(start.Add(n.w.now + n.skew)) }
+func (n *node) clock() time.Time { return n.w.mood.tick(start.Add(n.w.now + n.skew + n.site.skew)) }
 
 // runs says that the process is there, and not frozen.
 func (n *node) runs() bool { return n.up && n.w.now >= n.paused }
@@ -248,7 +248,7 @@ func (n *node) commit(out replication.Write) {
 	w := n.w
 	c := &commit{batch: out.Batch}
 	n.proveNew(out)
-	n.countParked(out)
+	n.seeParked(out.Batch)
 	n.unsynced = append(n.unsynced, c)
 	n.pointed(out.Batch)
 	took := n.writeTime()

@@ -15,8 +15,12 @@ import (
 // astray sets a node's clock wrong, until somebody corrects it; often a node where ops are parked starts anew meanwhile.
 func (w *world) astray(n *node) {
 	off := pick(w.rng, -time.Hour, -w.between(600*time.Millisecond, 6*time.Second), w.between(time.Second, 5*time.Second), w.between(time.Second, 5*time.Second))
+	set := &n.skew
 	if n.site.shared() {
-		off = -w.between(maxDrift, 900*time.Millisecond)
+		off = -w.between(maxDrift, sharedAstray)
+		if w.chance(0.4) { // all of them alike, so that their leases agree
+			off, set = -off, &n.site.skew
+		}
 	}
 	victim := n
 	if off < 0 {
@@ -27,7 +31,7 @@ func (w *world) astray(n *node) {
 	}
 	lasts := w.between(time.Second, 8*time.Second)
 	w.note("world", "clock of %s is off by %s for %s", n.name(), off, lasts)
-	n.skew = off
+	*set = off
 	if w.chance(0.6) {
 		w.after(w.between(0, lasts), func() {
 			if !w.healed {
@@ -37,9 +41,80 @@ func (w *world) astray(n *node) {
 	}
 	w.after(lasts, func() {
 		if !w.healed {
+			n.site.skew = 0
 			n.skew = n.newSkew()
 		}
 	})
+}
+
+// sharedAstray is how far off the clock of a node is at most that shares its store.
+const sharedAstray = 900 * time.Millisecond
+
+// troubleParked lets things go wrong around a write where it hurts most: who brought what is parked leaves and ends its life while the op
+// waits here; or it goes down, and this process sleeps through its lease, with what was parked about to be written.
+func (n *node) troubleParked(b *chat.Batch) {
+	w := n.w
+	if w.mood.astray == 0 || w.healed || !n.site.shared() {
+		return
+	}
+	for i := range b.Parked {
+		if origin := w.nodeOf(b.Parked[i].Op.Stream); origin != nil && origin.site.shared() {
+			w.after(0, func() {
+				if w.chance(0.5) {
+					w.leaveFor(origin, w.between(20*time.Millisecond, 200*time.Millisecond))
+				}
+			})
+			return
+		}
+	}
+	if stream, ok := n.appliesParked(b); ok {
+		w.after(0, func() {
+			if w.chance(0.5) {
+				n.sleepOver(w.nodeOf(stream))
+			}
+		})
+	}
+}
+
+// sleepOver freezes a process until its life is adopted, or about so, with all its writes held; origin is away meanwhile.
+func (n *node) sleepOver(origin *node) {
+	w := n.w
+	if !n.up || w.healed {
+		return
+	}
+	w.freeze(n, w.between(leaseFor+adoptWait, leaseFor+adoptWait+3*time.Second))
+	for _, c := range n.unsynced {
+		c.held = true
+	}
+	for _, l := range n.links() {
+		l.lose()
+	}
+	if origin != nil {
+		w.crashFor(origin, w.between(6*time.Second, 10*time.Second))
+	}
+}
+
+// appliesParked says whether a write shows something that the store has parked, and of which stream.
+func (n *node) appliesParked(b *chat.Batch) (chat.StreamID, bool) {
+	if len(b.Messages) == 0 {
+		return chat.StreamID{}, false
+	}
+	for _, row := range n.tables.Parked() {
+		if slices.ContainsFunc(b.Messages, func(m chat.MessageRow) bool { return m.ID == row.Op.ID }) {
+			return row.Op.Stream, true
+		}
+	}
+	return chat.StreamID{}, false
+}
+
+// nodeOf gives the node whose life a stream is; nil if there is none.
+func (w *world) nodeOf(stream chat.StreamID) *node {
+	for _, n := range w.nodesOf(stream.Region) {
+		if n.ref.Node == stream.Node {
+			return n
+		}
+	}
+	return nil
 }
 
 // place is an op's in a stream.
@@ -156,11 +231,12 @@ func (n *node) buried(op *chat.Op) bool {
 	})
 }
 
-// countParked counts what a write parks.
-func (n *node) countParked(out replication.Write) {
-	if k := len(out.Batch.Parked); k > 0 {
+// seeParked counts what a write parks, and makes trouble around it.
+func (n *node) seeParked(b *chat.Batch) {
+	if k := len(b.Parked); k > 0 {
 		n.w.faults["op parked"] += k
 	}
+	n.troubleParked(b)
 }
 
 // parked gives what is parked of a stream.

@@ -23,6 +23,7 @@ type site struct {
 	nodes   []*node
 	lost    bool          // for good, with its disk; tables are what it had
 	stalled time.Duration // until then the disk syncs nothing
+	skew    time.Duration // of all its clocks, besides their own
 	// Marks and watermarks ever given out, by whatever node in whatever life: nothing may be stamped at or below them.
 	givenLocal    chat.HLC
 	toldWatermark map[chat.StreamID]chat.HLC
