@@ -132,8 +132,10 @@ type ParkedRead struct {
 	Err    error
 }
 
-// Renewed answers Renew with what Store.Nodes gave right after it. Err with CodeVersionConflict: the life is over.
+// Renewed answers Renew, whose Until it repeats, with what Store.Nodes gave right after it. Err with CodeVersionConflict: the
+// life is over.
 type Renewed struct {
+	Until chat.HLC
 	Nodes []chat.NodeRow
 	Err   error
 }

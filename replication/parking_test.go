@@ -37,7 +37,7 @@ func (l *lot) run(outs []Output) []Output {
 		case ReadParked:
 			outs = append(outs, l.step(ParkedRead{Stream: out.Stream, Rows: l.tables.Parked()})...)
 		case Renew:
-			outs = append(outs, l.step(Renewed{})...)
+			outs = append(outs, l.step(Renewed{Until: out.Until})...)
 		}
 	}
 	return outs

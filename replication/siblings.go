@@ -16,6 +16,7 @@ type lease struct {
 	renewedAt time.Time
 	askedAt   time.Time
 	asking    bool
+	askedFor  chat.HLC // what the last question asked for
 	// joinAt: a fresh life stamps nothing before it. By then each node that still works has read that this one is there.
 	joinAt time.Time
 	// leaving: this node stamps nothing more; givenUp: the store has been asked to end its lease.
@@ -75,8 +76,14 @@ func (c *Core) renew(now time.Time) {
 	if l.asking && now.Sub(l.askedAt) < c.cfg.Lease || now.Sub(l.askedAt) < c.cfg.Lease/4 {
 		return
 	}
-	l.asking, l.askedAt = true, now
-	c.emit(Renew{Until: chat.HLCFromTime(now.Add(c.cfg.Lease)), Low: min(c.low(now), c.unlooked())})
+	l.askedAt = now
+	c.askLease(now, chat.HLCFromTime(now.Add(c.cfg.Lease)))
+}
+
+// askLease asks the store for the lease until a time.
+func (c *Core) askLease(now time.Time, until chat.HLC) {
+	c.lease.asking, c.lease.askedFor = true, until
+	c.emit(Renew{Until: until, Low: min(c.low(now), c.unlooked())})
 }
 
 // leave ends the stamping.
@@ -95,19 +102,22 @@ func (c *Core) giveUp(now time.Time) {
 	if l.asking || l.givenUp || len(c.writes) > 0 || len(c.reviews) > 0 {
 		return
 	}
-	l.asking, l.givenUp = true, true
-	c.emit(Renew{Until: chat.LeaseGivenUp, Low: min(c.low(now), c.unlooked())})
+	l.givenUp = true
+	c.askLease(now, chat.LeaseGivenUp)
 }
 
 // renewed takes the answer, and the word on the other nodes that came with it.
 func (c *Core) renewed(now time.Time, in Renewed) {
 	l := &c.lease
-	l.asking = false
 	if chat.CodeOf(in.Err) == chat.CodeVersionConflict {
 		c.over = true
 		c.emit(LifeOver{Reason: in.Err.Error()})
 		return
 	}
+	if in.Until != l.askedFor {
+		return // to an earlier question: what it asked for has ended meanwhile, and nobody knows of the later one yet
+	}
+	l.asking = false
 	if in.Err != nil {
 		l.givenUp = false
 		return // the next tick asks again

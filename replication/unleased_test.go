@@ -7,6 +7,36 @@ import (
 	"meridian/chat"
 )
 
+// renewed answers the last question for the lease.
+func (r *rig) renewed(rows ...chat.NodeRow) Renewed {
+	return Renewed{Until: r.core.lease.askedFor, Nodes: rows}
+}
+
+// The answer to a question that had waited at a slow store gives the lease that it asked for, which has ended, and not the one of
+// a later question: others may adopt this life by what the store knows.
+func TestALateAnswerGivesNoLease(t *testing.T) {
+	r := newShared(t, Restored{})
+	lease := r.core.cfg.Lease
+	r.now = r.now.Add(lease)
+	early := only[Renew](r.step(Tick{}))
+	r.now = r.now.Add(lease)
+	late := only[Renew](r.step(Tick{}))
+	if len(early) != 1 || len(late) != 1 {
+		t.Fatalf("asked %+v, then %+v", early, late)
+	}
+	r.step(Renewed{Until: early[0].Until})
+	if r.core.mayStamp(r.now) {
+		t.Error("stamps by a lease that has ended")
+	}
+	if again := only[Renew](r.step(Tick{})); len(again) != 0 {
+		t.Errorf("asks again while the later question waits: %+v", again)
+	}
+	r.step(Renewed{Until: late[0].Until})
+	if !r.core.mayStamp(r.now) {
+		t.Error("has no lease by the answer to its last question")
+	}
+}
+
 // A submit waits for the lease as long as a start takes, or a moment beyond a lease that ran out; then it is refused so that it
 // may be tried elsewhere, and what comes after the lease is back is taken.
 func TestSubmitsWithoutALeaseAreRefused(t *testing.T) {
@@ -41,7 +71,7 @@ func TestSubmitsWithoutALeaseAreRefused(t *testing.T) {
 	if late := tick(cfg.MaxDrift + leaseWait); !refused(late) {
 		t.Fatalf("a lease that never came: %+v", late)
 	}
-	answers(Renewed{})
+	answers(r.renewed())
 	if refusals := submit(); len(refusals) != 0 || logged != 1 {
 		t.Fatalf("with a lease %d ops were logged: %+v", logged, refusals)
 	}
@@ -55,7 +85,7 @@ func TestSubmitsWithoutALeaseAreRefused(t *testing.T) {
 	if early := append(submit(), tick(leaseWait/2)...); len(early) != 0 {
 		t.Fatalf("answered without a moment's wait: %+v", early)
 	}
-	answers(Renewed{})
+	answers(r.renewed())
 	if refusals := tick(10 * time.Millisecond); len(refusals) != 0 || logged != 2 {
 		t.Fatalf("the lease is back, and %d ops are logged: %+v", logged, refusals)
 	}
@@ -73,7 +103,7 @@ func TestALifeWithoutALeaseHoldsNothingBack(t *testing.T) {
 		for range 2 { // what is shown now is reserved by the next write
 			r.now = r.now.Add(600 * time.Millisecond)
 			r.settle(r.step(Tick{}))
-			r.settle(r.step(Renewed{Nodes: rows}))
+			r.settle(r.step(r.renewed(rows...)))
 			r.settle(r.step(Tick{}))
 		}
 		return r.core.Marks(r.now).Local

@@ -47,7 +47,7 @@ func (n *node) store(do func()) {
 func (n *node) renew(out replication.Renew) {
 	n.store(func() {
 		err := n.tables.Renew(n.ref.Node, out.Until, out.Low)
-		n.step(replication.Renewed{Nodes: n.tables.Nodes(), Err: err})
+		n.step(replication.Renewed{Until: out.Until, Nodes: n.tables.Nodes(), Err: err})
 	})
 }
 

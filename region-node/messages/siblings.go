@@ -29,10 +29,10 @@ func (s *Service) renew(ctx context.Context, out replication.Renew) {
 		defer cancel()
 		err := s.opt.Store.Renew(ctx, out.Until, out.Low)
 		if err != nil {
-			return replication.Renewed{Err: err}
+			return replication.Renewed{Until: out.Until, Err: err}
 		}
 		rows, err := s.opt.Store.Nodes(ctx)
-		return replication.Renewed{Nodes: rows, Err: err}
+		return replication.Renewed{Until: out.Until, Nodes: rows, Err: err}
 	})
 }
 
