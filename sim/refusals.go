@@ -128,7 +128,7 @@ func (w *world) forged(from, to *node, f replication.Frame) replication.Frame {
 	}
 	w.faults["forged refusal"]++
 	w.note(from.name(), "lies that it refused %s", op.ID)
-	now := chat.HLCFromTime(from.clock())
+	now := chat.HLCFromTime(from.now())
 	client := chat.ClientID(w.uuid(0x30))
 	f.Ops = slices.Insert(slices.Clone(f.Ops), at, chat.Op{
 		Kind: chat.OpRefused, ID: chat.NewMessageID(now, chat.NoUser, client), Time: now, Logged: now, Client: client,
