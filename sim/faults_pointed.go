@@ -17,6 +17,23 @@ func (w *world) aimAtApply(n *node) {
 	}
 }
 
+// provoke lets the faults happen that wait for such a write.
+func (n *node) provoke(b *chat.Batch) {
+	n.troubleParked(b)
+	n.pointed(b)
+}
+
+// sleep freezes a process with its writes in flight; the others miss its heartbeats.
+func (n *node) sleep(d time.Duration) {
+	n.paused = max(n.paused, n.w.now+d)
+	for _, c := range n.unsynced {
+		c.held = true
+	}
+	for _, l := range n.links() {
+		l.lose()
+	}
+}
+
 // pointed lets the fault that waits for this write happen.
 func (n *node) pointed(b *chat.Batch) {
 	if !n.aimed || n.w.healed || len(b.Applied) == 0 || len(b.Inbox) == 0 {
@@ -38,18 +55,12 @@ func (n *node) sleepsOver(from *site) {
 	w.faults["sleep over a write"]++
 	d := w.between(leaseFor+adoptWait+500*time.Millisecond, leaseFor+adoptWait+4*time.Second)
 	w.note("world", "%s sleeps for %s, about to write what %s brought", n.name(), d, from.region)
-	n.paused = max(n.paused, w.now+d)
-	for _, c := range n.unsynced {
-		c.held = true
-	}
+	n.sleep(d)
 	for _, l := range w.links {
 		if l.joins(n.site, from) {
 			w.cutFor(l, true, d+w.between(500*time.Millisecond, 4*time.Second))
 			l.lose()
 		}
-	}
-	for _, l := range n.links() {
-		l.lose()
 	}
 }
 

@@ -22,7 +22,4 @@ var parkedMutants = []mutant{
 	{"what was parked leaves its table before it is shown", 22, "replication/parking.go", []string{
 		"		return &draft{}\n	}\n	return d\n", "		return d\n	}\n	return d\n",
 	}},
-	{"what another node parked does not hold the end of a stream", 17, "replication/parked_read.go", []string{
-		"	if k := &s.parking; s.heard != endOfStream && k.endAfter == 0 && !k.ends {\n		k.endAfter = k.asks + 1\n	}\n", "	s.end()\n",
-	}},
 }

@@ -248,9 +248,8 @@ func (n *node) commit(out replication.Write) {
 	w := n.w
 	c := &commit{batch: out.Batch}
 	n.proveNew(out)
-	n.seeParked(out.Batch)
 	n.unsynced = append(n.unsynced, c)
-	n.pointed(out.Batch)
+	n.provoke(out.Batch)
 	took := n.writeTime()
 	apply := func() {
 		if !c.gone {
@@ -327,6 +326,7 @@ func (n *node) writeTime() time.Duration {
 func (n *node) apply(b *chat.Batch) {
 	n.tables.ApplyOf(n.ref.Node, b)
 	n.site.shown.stored(b)
+	n.countParked(b)
 }
 
 // proveNew checks that nothing new is stamped at or below what was given out as complete, before or after a restart.

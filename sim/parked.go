@@ -82,13 +82,10 @@ func (n *node) sleepOver(origin *node) {
 	if !n.up || w.healed {
 		return
 	}
-	w.freeze(n, w.between(leaseFor+adoptWait, leaseFor+adoptWait+3*time.Second))
-	for _, c := range n.unsynced {
-		c.held = true
-	}
-	for _, l := range n.links() {
-		l.lose()
-	}
+	w.faults["sleep over what was parked"]++
+	d := w.between(leaseFor+adoptWait, leaseFor+adoptWait+3*time.Second)
+	w.note("world", "%s sleeps for %s, about to show what was parked", n.name(), d)
+	n.sleep(d)
 	if origin != nil {
 		w.crashFor(origin, w.between(6*time.Second, 10*time.Second))
 	}
@@ -231,12 +228,11 @@ func (n *node) buried(op *chat.Op) bool {
 	})
 }
 
-// seeParked counts what a write parks, and makes trouble around it.
-func (n *node) seeParked(b *chat.Batch) {
+// countParked counts what a write parks.
+func (n *node) countParked(b *chat.Batch) {
 	if k := len(b.Parked); k > 0 {
 		n.w.faults["op parked"] += k
 	}
-	n.troubleParked(b)
 }
 
 // parked gives what is parked of a stream.
