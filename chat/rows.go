@@ -131,6 +131,13 @@ type ConversationRow struct {
 	Group bool
 }
 
+// ActivityRow is a conversation with what it is listed by. Newest is Last; but of somebody's group it is the newest message in
+// the group's own mailbox here, if that is later, and for who has left the leaving. It is read from the rows, not stored.
+type ActivityRow struct {
+	ConversationRow
+	Newest MessageID
+}
+
 // ContactRow is one side's wish: table contacts, keyed (Owner, Other, Theirs). The larger Version wins.
 type ContactRow struct {
 	Owner   UserID

@@ -130,6 +130,8 @@ type Mailboxes interface {
 	Marks(ctx context.Context, owner UserID, conversation ConversationID) ([]MarkRow, error)
 	// Conversations gives owner's conversations, latest Last first, those with Last < before, at most limit.
 	Conversations(ctx context.Context, owner UserID, before MessageID, limit int) ([]ConversationRow, error)
+	// Activities gives owner's conversations with Newest < before (NoMessage: from the latest), latest first, at most limit.
+	Activities(ctx context.Context, owner UserID, before MessageID, limit int) ([]ActivityRow, error)
 	// Conversation gives one.
 	Conversation(ctx context.Context, owner UserID, id ConversationID) (row ConversationRow, ok bool, err error)
 	// Changes gives the changes of the messages with from <= Target <= to, ascending by (Target, Kind, User, Emoji), at most limit.

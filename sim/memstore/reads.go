@@ -140,6 +140,35 @@ func (t *Tables) Conversations(owner chat.UserID, before chat.MessageID, limit i
 	return rows[:min(limit, len(rows))]
 }
 
+// Activities is as of chat.Mailboxes.
+func (t *Tables) Activities(owner chat.UserID, before chat.MessageID, limit int) []chat.ActivityRow {
+	var rows []chat.ActivityRow
+	for id, row := range t.conversations[owner] {
+		a := chat.ActivityRow{ConversationRow: row, Newest: row.Last}
+		if row.Group && chat.UserID(id) != owner {
+			a.Newest = t.groupActivity(&row)
+		}
+		if before == chat.NoMessage || a.Newest.Compare(before) < 0 {
+			rows = append(rows, a)
+		}
+	}
+	slices.SortFunc(rows, func(a, b chat.ActivityRow) int {
+		return cmp.Or(b.Newest.Compare(a.Newest), bytes.Compare(a.ID[:], b.ID[:]))
+	})
+	return rows[:min(limit, len(rows))]
+}
+
+func (t *Tables) groupActivity(row *chat.ConversationRow) chat.MessageID {
+	steps := t.Members(chat.UserID(row.ID), row.ID, row.Owner)
+	if n := len(steps); n > 0 && steps[n-1].Role == chat.RoleNone {
+		return steps[n-1].Op
+	}
+	if group, ok := t.Conversation(chat.UserID(row.ID), row.ID); ok && group.Last.Compare(row.Last) > 0 {
+		return group.Last
+	}
+	return row.Last
+}
+
 // Conversation is as of chat.Mailboxes.
 func (t *Tables) Conversation(owner chat.UserID, id chat.ConversationID) (chat.ConversationRow, bool) {
 	row, ok := t.conversations[owner][id]

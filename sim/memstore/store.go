@@ -261,6 +261,11 @@ func (s *Store) Conversations(ctx context.Context, owner chat.UserID, before cha
 	return read(ctx, s, func(t *Tables) []chat.ConversationRow { return t.Conversations(owner, before, limit) })
 }
 
+// Activities is as of chat.Mailboxes.
+func (s *Store) Activities(ctx context.Context, owner chat.UserID, before chat.MessageID, limit int) ([]chat.ActivityRow, error) {
+	return read(ctx, s, func(t *Tables) []chat.ActivityRow { return t.Activities(owner, before, limit) })
+}
+
 // Conversation is as of chat.Mailboxes.
 func (s *Store) Conversation(ctx context.Context, owner chat.UserID, id chat.ConversationID) (chat.ConversationRow, bool, error) {
 	return get(ctx, s, func(t *Tables) (chat.ConversationRow, bool) { return t.Conversation(owner, id) })

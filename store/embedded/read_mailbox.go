@@ -160,26 +160,6 @@ func (s *Store) Marks(ctx context.Context, owner chat.UserID, conv chat.Conversa
 	})
 }
 
-// Conversations implements chat.Mailboxes. It reads all of owner's conversations and sorts them: an index by Last would
-// cost every send a read and a second write.
-func (s *Store) Conversations(ctx context.Context, owner chat.UserID, before chat.MessageID, limit int) ([]chat.ConversationRow, error) {
-	const op = "embedded.Conversations"
-	if err := checkLimit(op, limit, maxRows); err != nil {
-		return nil, err
-	}
-	all, err := rows(ctx, s, op, key(tagConversation, owner[:]), func(k, v []byte) (chat.ConversationRow, error) {
-		return unpackConversation(owner, chat.ConversationID(k[1+16:]), v)
-	})
-	if err != nil {
-		return nil, err
-	}
-	if before != chat.NoMessage {
-		all = slices.DeleteFunc(all, func(c chat.ConversationRow) bool { return c.Last.Compare(before) >= 0 })
-	}
-	slices.SortStableFunc(all, func(a, b chat.ConversationRow) int { return b.Last.Compare(a.Last) })
-	return all[:min(limit, len(all))], nil
-}
-
 // Conversation implements chat.Mailboxes.
 func (s *Store) Conversation(ctx context.Context, owner chat.UserID, id chat.ConversationID) (row chat.ConversationRow, ok bool, err error) {
 	ok, err = s.one(ctx, "embedded.Conversation", key(tagConversation, owner[:], id[:]), func(v []byte) (err error) {

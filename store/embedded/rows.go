@@ -125,6 +125,19 @@ func unpackConversation(owner chat.UserID, id chat.ConversationID, v []byte) (ch
 	return c, r.end("conversations")
 }
 
+// conversationHead gives what a list of conversations goes by, without the rest.
+func conversationHead(v []byte) (last chat.MessageID, group bool, err error) {
+	r, err := open("conversations", v)
+	if err != nil {
+		return chat.NoMessage, false, err
+	}
+	last, group = r.id(), r.u8()&conversationGroup != 0
+	if r.bad {
+		err = r.end("conversations")
+	}
+	return last, group, err
+}
+
 func packContact(c *chat.ContactRow) []byte {
 	w := newValue(8 + 1 + len(c.Other.Zone) + len(c.Other.Name) + 4)
 	w.u64(uint64(c.Version))

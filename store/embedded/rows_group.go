@@ -84,6 +84,20 @@ func unpackMember(k, v []byte) (chat.MemberRow, error) {
 	return m, r.end("members")
 }
 
+// memberHead gives which step it was and to what role, without the rest.
+func memberHead(k, v []byte) (op chat.MessageID, role chat.Role, err error) {
+	r, err := open("members", v)
+	if err != nil {
+		return op, role, err
+	}
+	kr := reader{b: k[1+3*16:]}
+	op, role = chat.MessageIDFromOrd(kr.id()), chat.Role(r.u8())
+	if r.bad || kr.bad {
+		err = (&reader{bad: true}).end("members")
+	}
+	return op, role, err
+}
+
 // packGroupZone stores the complement, since the smaller time stays.
 func packGroupZone(z *chat.GroupZoneRow) []byte { return packNumber(^uint64(z.Since)) }
 

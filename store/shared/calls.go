@@ -52,6 +52,7 @@ const (
 	callInsertKey      call = 39
 	callRefusals       call = 40
 	callClaims         call = 41
+	callActivities     call = 42
 )
 
 // writes says that a call changes the store: when its answer is lost, its outcome is unknown.
@@ -187,6 +188,8 @@ func serveMailbox(ctx context.Context, s chat.Store, q *request, a *response) (e
 		a.Rows.Marks, err = s.Marks(ctx, q.Owner, q.Conversation)
 	case callConversations:
 		a.Rows.Conversations, err = s.Conversations(ctx, q.Owner, q.Message, q.Limit)
+	case callActivities:
+		a.Activities, err = s.Activities(ctx, q.Owner, q.Message, q.Limit)
 	case callConversation:
 		a.Rows.Conversations, a.OK, err = list(s.Conversation(ctx, q.Owner, q.Conversation))
 	case callChanges:

@@ -73,7 +73,7 @@ func TestGarbageFrames(t *testing.T) {
 	}
 	defer c.Close()
 	for of := range 256 { // calls that there are not, and those that lack their arguments
-		if name := call(of); name == callReserve || name == callInsertKey || name > callClaims {
+		if name := call(of); name == callReserve || name == callInsertKey || name > callActivities {
 			if _, err := c.ask(context.Background(), "test", &request{Call: name}); chat.CodeOf(err) != chat.CodeInvalid {
 				t.Fatalf("call %d: error %v", of, err)
 			}

@@ -57,6 +57,8 @@ type response struct {
 	Claims    []chat.Claim
 	Key       *chat.KeyRow
 	Number    uint64
+
+	Activities []chat.ActivityRow
 }
 
 // batch is chat.Batch with its ops encoded.
@@ -169,7 +171,7 @@ func (b *batch) size() int {
 }
 
 func (a *response) size() int {
-	rest := len(a.Inbox) + len(a.Applied) + len(a.Claims) + len(a.Dead) + len(a.Refusals) + len(a.Streams) + len(a.Owners) + len(a.Nodes) + len(a.Positions)
+	rest := len(a.Inbox) + len(a.Applied) + len(a.Claims) + len(a.Activities) + len(a.Dead) + len(a.Refusals) + len(a.Streams) + len(a.Owners) + len(a.Nodes) + len(a.Positions)
 	return rowsSize(&a.Rows) + opsSize(a.Ops) + rest*rowBytes
 }
 

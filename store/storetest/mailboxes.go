@@ -148,6 +148,57 @@ func testMarks(t *testing.T, f Factory) {
 	same(t, "another owner's marks", got[[]chat.MarkRow](t)(s.Marks(ctx, user(2), conversation(1))), []chat.MarkRow{})
 }
 
+// A group is listed by the newest message in its own mailbox and, for who has left, by the leaving, whatever came after; a
+// direct conversation by its own newest message. Pages of any size give each once.
+func testActivities(t *testing.T, f Factory) {
+	s := fresh(t, f)
+	var want []chat.ActivityRow
+	add := func(row chat.ConversationRow, newest int, rows chat.Rows) {
+		rows.Conversations = append(rows.Conversations, row)
+		must(t, Commit(s, &chat.Batch{Rows: rows}))
+		want = append(want, chat.ActivityRow{ConversationRow: row, Newest: message(newest)})
+	}
+	group := func(n, entered int) chat.ConversationRow {
+		return chat.ConversationRow{Owner: user(1), ID: conversation(n), Last: message(entered), Group: true}
+	}
+	own := func(n, last int) chat.ConversationRow {
+		return chat.ConversationRow{Owner: groupOwner(n), ID: conversation(n), Last: message(last), Group: true}
+	}
+	step := func(n, who, op int, role chat.Role) chat.MemberRow {
+		return chat.MemberRow{Owner: groupOwner(n), Conversation: conversation(n), User: peer(who), Op: message(op), Role: role, By: peer(who).ID, ByZone: "eu"}
+	}
+	add(group(1, 10), 10, chat.Rows{})                                                                            // nothing of it is here
+	add(group(2, 20), 95, chat.Rows{Conversations: []chat.ConversationRow{own(2, 95)}})                           // written to
+	add(group(3, 30), 30, chat.Rows{Conversations: []chat.ConversationRow{own(3, 5)}})                            // not since one is there
+	add(group(4, 40), 50, chat.Rows{Conversations: []chat.ConversationRow{own(4, 96)}, Members: []chat.MemberRow{ // left
+		step(4, 1, 40, chat.RoleMember), step(4, 1, 50, chat.RoleNone), step(4, 2, 97, chat.RoleMember),
+	}})
+	add(group(5, 60), 94, chat.Rows{Conversations: []chat.ConversationRow{own(5, 94)}, Members: []chat.MemberRow{ // came back
+		step(5, 1, 41, chat.RoleMember), step(5, 1, 51, chat.RoleNone), step(5, 1, 60, chat.RoleAdmin),
+	}})
+	for n := 6; n < 40; n++ {
+		last := 100 + (n*7)%34
+		add(chat.ConversationRow{Owner: user(1), ID: conversation(n), Peer: peer(n), Last: message(last), Answered: n%2 == 0}, last, chat.Rows{})
+	}
+	slices.SortFunc(want, func(a, b chat.ActivityRow) int { return b.Newest.Compare(a.Newest) })
+	read := got[[]chat.ActivityRow](t)
+	same(t, "the list", read(s.Activities(ctx, user(1), chat.NoMessage, 100)), want)
+	for _, limit := range []int{1, 2, 7} {
+		var paged []chat.ActivityRow
+		for before := chat.NoMessage; ; {
+			page := read(s.Activities(ctx, user(1), before, limit))
+			if len(page) == 0 {
+				break
+			}
+			paged = append(paged, page...)
+			before = page[len(page)-1].Newest
+		}
+		same(t, fmt.Sprintf("the pages of %d together", limit), paged, want)
+	}
+	same(t, "a group's own mailbox", read(s.Activities(ctx, groupOwner(4), chat.NoMessage, 10)), []chat.ActivityRow{{ConversationRow: own(4, 96), Newest: message(96)}})
+	same(t, "another's", read(s.Activities(ctx, user(2), chat.NoMessage, 10)), []chat.ActivityRow{})
+}
+
 // Conversations come latest first; Last, Answered and Group only grow, the peer stays.
 func testConversations(t *testing.T, f Factory) {
 	s := fresh(t, f)

@@ -54,6 +54,7 @@ func Run(t *testing.T, f Factory) {
 		{"Retries", testRetries},
 		{"Marks", testMarks},
 		{"Conversations", testConversations},
+		{"Activities", testActivities},
 		{"Contacts", testContacts},
 		{"Blocks", testBlocks},
 		{"Changes", testChanges},
