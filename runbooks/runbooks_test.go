@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,28 +84,58 @@ func TestProcessRunbooks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := startUp(t, binary)
-	run := func(command string) string {
+	data, _ := startUp(t, binary)
+	run := runner(t, binary, data)
+	run("region kill eu-west")
+	waitFor(t, "routing to leave the region", 15*time.Second, func() bool {
+		return !strings.Contains(run("explain ip 81.2.69.142"), "answer         eu-west")
+	})
+	follow(t, "region-failover.md", run)
+	follow(t, "region-return.md", run, "region kill eu-west")
+}
+
+// Every command of the runbook about a full outbox does what the runbook says, where a region was cut off while somebody wrote
+// until that was refused; and what was refused is taken when all is done.
+func TestProcessOutboxRunbook(t *testing.T) {
+	binary, err := filepath.Abs("../bin/meridian")
+	if err != nil {
+		t.Fatal(err)
+	}
+	small := filepath.Join(t.TempDir(), "small.yaml")
+	if err := os.WriteFile(small, []byte("limits: {outbox_bytes: 65536, sends_per_second: 1000}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data, regions := startUp(t, binary, "--config", small)
+	run := runner(t, binary, data)
+	w := newWriter(t, regions["us-east"].HTTP)
+	run("region cut eu-west")
+	w.untilRefused(t)
+	waitFor(t, "the alarm", 15*time.Second, func() bool { return strings.Contains(run("status"), "who writes to its people is refused") })
+	follow(t, "outbox-full.md", run, "region cut eu-west")
+	w.untilAcked(t)
+}
+
+// runner gives what runs a command against the deployment and gives its output.
+func runner(t *testing.T, binary, data string) func(command string) string {
+	return func(command string) string {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, binary, append(strings.Fields(command), "--data", data)...)
 		out, _ := cmd.CombinedOutput() // status exits with 3 while there are problems: the output is what counts
 		return string(out)
 	}
-	run("region kill eu-west")
-	waitFor(t, "routing to leave the region", 15*time.Second, func() bool {
-		return !strings.Contains(run("explain ip 81.2.69.142"), "answer         eu-west")
-	})
-	for _, file := range []string{"region-failover.md", "region-return.md"} {
-		started := time.Now()
-		for _, s := range readSteps(t, file) {
-			if s.command == "region kill eu-west" {
-				continue // the undo of a rehearsal
-			}
+}
+
+// follow runs the commands of a runbook but for the undo of a rehearsal.
+func follow(t *testing.T, file string, run func(string) string, undo ...string) {
+	t.Helper()
+	started := time.Now()
+	for _, s := range readSteps(t, file) {
+		if !slices.Contains(undo, s.command) {
 			check(t, file, s, run)
 		}
-		t.Logf("%s: %s", file, time.Since(started).Round(100*time.Millisecond))
 	}
+	t.Logf("%s: %s", file, time.Since(started).Round(100*time.Millisecond))
 }
 
 func check(t *testing.T, file string, s step, run func(string) string) {
@@ -141,11 +172,16 @@ func waitFor(t *testing.T, what string, within time.Duration, ok func() bool) {
 	}
 }
 
+// region is where a region of a deployment is.
+type region struct {
+	HTTP string `json:"http"`
+}
+
 // startUp starts a deployment of its own and waits until it serves.
-func startUp(t *testing.T, binary string) (data string) {
+func startUp(t *testing.T, binary string, more ...string) (data string, regions map[string]region) {
 	t.Helper()
 	data = t.TempDir()
-	cmd := exec.Command(binary, "up", "--ready-json", "--data", data)
+	cmd := exec.Command(binary, append([]string{"up", "--ready-json", "--data", data}, more...)...)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -160,11 +196,14 @@ func startUp(t *testing.T, binary string) (data string) {
 			t.Errorf("up did not end cleanly: %v", err)
 		}
 	})
+	var answer struct {
+		Regions map[string]region `json:"regions"`
+	}
 	ready := make(chan error, 1)
 	go func() {
 		line, err := bufio.NewReader(stdout).ReadBytes('\n')
 		if err == nil {
-			err = json.Unmarshal(line, &struct{}{})
+			err = json.Unmarshal(line, &answer)
 		}
 		ready <- err
 	}()
@@ -176,5 +215,5 @@ func startUp(t *testing.T, binary string) (data string) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("up is not ready in 30 s")
 	}
-	return data
+	return data, answer.Regions
 }

@@ -143,11 +143,11 @@ func outboxProblems(region, peer chat.Region, s messages.RelayStatus) []problem 
 		if s.OutboxRatio >= outboxRefuse {
 			rank, what = 85, "who writes to its people is refused"
 		}
-		found = append(found, problem{rank, fmt.Sprintf("%s owes %s %d bytes, %.0f %% of limits.outbox_bytes: %s", region, peer, s.OutboxBytes, 100*s.OutboxRatio, what), "runbooks/region-return.md"})
+		found = append(found, problem{rank, fmt.Sprintf("%s owes %s %d bytes, %.0f %% of limits.outbox_bytes: %s", region, peer, s.OutboxBytes, 100*s.OutboxRatio, what), "runbooks/outbox-full.md"})
 	}
 	if s.Expiring {
 		age := time.Duration(s.OldestSeconds * float64(time.Second)).Round(time.Minute)
-		found = append(found, problem{80, fmt.Sprintf("%s owes %s ops that are %s old; retention.op_log is nearly over", region, peer, age), "runbooks/region-return.md"})
+		found = append(found, problem{80, fmt.Sprintf("%s owes %s ops that are %s old; retention.op_log is nearly over", region, peer, age), "runbooks/outbox-full.md"})
 	}
 	return found
 }
