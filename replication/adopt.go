@@ -31,7 +31,7 @@ func (c *Core) adoptEnded(now time.Time) {
 	for _, s := range c.kin() {
 		if !s.adopting && c.logs[s.row.Stream] == nil && c.orphaned(now, s) {
 			s.adopting = true
-			c.emit(Adopt{Life: s.row.Stream})
+			c.emit(Adopt{Life: s.row.Stream, Before: c.overBefore(now)})
 		}
 		c.recover(now, s)
 		c.lookForLate(now, s)
@@ -56,8 +56,11 @@ func (c *Core) orphaned(now time.Time, s *sibling) bool {
 }
 
 func (c *Core) leaseOver(now time.Time, row *chat.NodeRow) bool {
-	return row.Until.Add(c.cfg.AdoptWait) < chat.HLCFromTime(now)
+	return row.Until < c.overBefore(now)
 }
+
+// overBefore is the time before which a lease must have ended for the life to be left to others.
+func (c *Core) overBefore(now time.Time) chat.HLC { return chat.HLCFromTime(now.Add(-c.cfg.AdoptWait)) }
 
 // adopted makes this node answerable for a life that has ended: its op log is closed at the last row there is and relayed
 // from here. What the life may have left half done is applied anew first; until then its low mark holds the region's down.

@@ -244,8 +244,13 @@ type ReadParked struct{ Stream chat.StreamID }
 // Renew asks for Store.Renew and, whatever it answers, Store.Nodes. Answer with Renewed.
 type Renew struct{ Until, Low chat.HLC }
 
-// Adopt asks for Store.Adopt, then for what Adopted tells. Answer with Adopted.
-type Adopt struct{ Life chat.StreamID }
+// Adopt asks for Store.Adopt with Before, then for what Adopted tells. Answer with Adopted.
+type Adopt struct {
+	Life chat.StreamID
+	// Before: only if the life's lease ended before it, AdoptWait ago. It may have been renewed since the core read of it, late and
+	// with little left; by its own clock it then still runs.
+	Before chat.HLC
+}
 
 // LifeOver says that this node's life has ended: another node has adopted it, or may have. The core does nothing any more; the
 // store gives a new incarnation (Store.NewIncarnation), and a core is made anew.

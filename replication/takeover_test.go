@@ -174,3 +174,22 @@ func (r *rig) loggedAnew(outs []Output, id chat.MessageID) (n int) {
 	}
 	return n
 }
+
+// A life is adopted only if its lease ended as long ago as its node's clock may be behind: it may have been renewed since it was read.
+func TestAdoptsByTheWait(t *testing.T) {
+	r := newShared(t, Restored{})
+	life := chat.StreamID{Region: "eu", Node: "n2", Incarnation: 1}
+	for by, want := range map[time.Duration]int{-time.Millisecond: 1, time.Millisecond: 0} {
+		until := chat.HLCFromTime(r.now.Add(by - r.core.cfg.AdoptWait))
+		adopts := only[Adopt](r.step(r.renewed(chat.NodeRow{Stream: r.core.stream}, chat.NodeRow{Stream: life, Until: until})))
+		if len(adopts) != want {
+			t.Fatalf("%d adoptions, want %d", len(adopts), want)
+		}
+		for _, a := range adopts {
+			if a.Life != life || a.Before != chat.HLCFromTime(r.now.Add(-r.core.cfg.AdoptWait)) {
+				t.Fatalf("%+v", a)
+			}
+		}
+		r.core.siblings[life].adopting = false
+	}
+}

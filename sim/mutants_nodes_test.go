@@ -7,9 +7,10 @@ var nodeMutants = []mutant{
 		"leased && !s.finished {\n			low = min(low, s.low)", "leased && !s.finished && c.cfg.Lease == 0 {\n			low = min(low, s.low)",
 	}},
 	{"the adopter does not wait for the lease", 22, "replication/adopt.go", []string{
-		"	return row.Until.Add(c.cfg.AdoptWait) < chat.HLCFromTime(now)\n", "	return row.Until.Add(-c.cfg.Lease) < chat.HLCFromTime(now)\n",
+		"chat.HLCFromTime(now.Add(-c.cfg.AdoptWait))", "chat.HLCFromTime(now.Add(c.cfg.Lease))",
 	}},
 	{"a late answer renews the lease", 22, "replication/siblings.go", []string{"	if in.Until != l.askedFor {\n", "	if false {\n"}},
+	{"a lease that was renewed meanwhile is adopted by the clock", 22, "replication/adopt.go", []string{"Before: c.overBefore(now)}", "Before: chat.HLCFromTime(now)}"}},
 	{"an ended op log is not relayed", 22, "replication/adopt.go", []string{"	c.relay(log, in.Positions, in.Tail)\n", ""}},
 	{"two nodes' writes are not reviewed", 43, "replication/review.go", []string{"	if c.cfg.Lease == 0 || len(items) == 0 {", "	if true {"}},
 	{"what was written before a death is not reviewed again", 43, "replication/review.go", []string{"	if len(c.recentWrites) > 0 {", "	if false {"}},

@@ -54,18 +54,18 @@ func (n *node) renew(out replication.Renew) {
 // adopt makes the node answerable for a life that has ended.
 func (n *node) adopt(out replication.Adopt) {
 	n.store(func() {
-		row, err := n.tables.Adopt(n.ref.Node, out.Life, chat.HLCFromTime(n.now()))
+		row, err := n.tables.Adopt(n.ref.Node, out.Life, out.Before)
 		in := replication.Adopted{Life: out.Life, Row: row, Err: err}
 		if err == nil {
 			n.w.faults["op log adopted"]++
 			n.w.note(n.name(), "adopts %v up to %d", out.Life, row.LastSeq)
 			in.Positions = n.tables.Positions(out.Life)
-			for _, op := range n.tables.ReadLog(out.Life, 0, row.LastSeq, "", everything) {
+			for _, op := range n.seen(n.tables.ReadLog(out.Life, 0, row.LastSeq, "", everything)) {
 				if op.Logged > row.Low {
 					in.Tail = append(in.Tail, op)
 				}
 			}
-			in.Parked = n.tables.Parked()
+			in.Parked = n.seenParked(n.tables.Parked())
 		}
 		n.step(in)
 	})

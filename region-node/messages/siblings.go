@@ -40,7 +40,7 @@ func (s *Service) renew(ctx context.Context, out replication.Renew) {
 func (s *Service) adopt(ctx context.Context, out replication.Adopt) {
 	s.beside(func() replication.Input {
 		in := replication.Adopted{Life: out.Life}
-		if in.Row, in.Err = s.opt.Store.Adopt(ctx, out.Life, chat.HLCFromTime(s.opt.Now())); in.Err != nil {
+		if in.Row, in.Err = s.opt.Store.Adopt(ctx, out.Life, out.Before); in.Err != nil {
 			return in
 		}
 		if in.Positions, in.Err = s.opt.Store.Positions(ctx, out.Life); in.Err == nil {
