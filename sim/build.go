@@ -83,7 +83,9 @@ func (w *world) build() {
 			w.addClient(u)
 		}
 	}
+	w.planLoss()
 	w.versions()
+	w.widen()
 	for _, nd := range w.nodes {
 		nd.boot()
 	}
@@ -92,7 +94,6 @@ func (w *world) build() {
 	}
 	w.after(w.mood.faultEvery, w.fault)
 	w.planExile()
-	w.planLoss()
 }
 
 // Where nodes do not judge their clocks these are far from each other: those of regions by more than the way between them takes.

@@ -82,12 +82,31 @@ func (w *world) planLoss() {
 	}
 	w.roll("loss", "", 0)
 	s := w.sites[w.rng.IntN(len(w.sites))]
+	w.doomed = s
 	at := w.between(w.busy/5, w.busy*4/5)
 	w.after(at, func() { w.lose(s) })
 	if s.shared() && w.chance(0.7) {
 		moves := at - w.between(500*time.Millisecond, 2500*time.Millisecond)
 		cut := w.between(2*time.Second, 5*time.Second)
 		w.after(moves-cut, func() { w.sever(s, cut) })
+	}
+	if w.chance(0.5) {
+		from, d := w.otherSite(s.nodes[0]), w.between(2*time.Second, 6*time.Second)
+		w.after(at-d, func() { w.part(s, from, d) })
+	}
+}
+
+// part cuts a region off from another one before it is lost: what it still gives to the rest, these must hand on.
+func (w *world) part(s, from *site, d time.Duration) {
+	if w.healed || s.lost {
+		return
+	}
+	w.faults["region cut off before its loss"]++
+	w.note("world", "%s is cut off from %s", s.region, from.region)
+	for _, l := range w.links {
+		if l.joins(s, from) {
+			w.cutFor(l, true, d+time.Second)
+		}
 	}
 }
 

@@ -268,6 +268,9 @@ func (w *world) mayWrite(from, to chat.Zone) bool {
 
 // other submits an op that is not a message; nobody waits for it, and it may fail.
 func (s *session) other(op chat.Op, with *user) {
+	if !s.node.knows(op.Kind) {
+		return
+	}
 	op.Author = s.client.user.owner()
 	op.Owners = []chat.Owner{op.Author}
 	if s.node.w.mayWrite(op.Author.Zone, with.zone) {

@@ -16,6 +16,16 @@ var parkedMutants = []mutant{
 	{"what follows a parked op overtakes it", 17, "replication/receiver.go", []string{
 		"	if _, waits := s.parking.first(d); waits || c.busy(&it.op) {", "	if c.busy(&it.op) {",
 	}},
+	{"what another node parked does not hold the end of a stream", 17, "replication/parked_read.go", []string{
+		"	if k := &s.parking; s.heard != endOfStream && k.endAfter == 0 && !k.ends {\n		k.endAfter = k.asks + 1\n	}\n", "	s.end()\n",
+	}},
+	{"a parked op is not kept for others", 40, "replication/parking.go", []string{"	c.keep(&it.op, d)\n	return true\n", "	return true\n"}},
+	{"an op of an unknown kind becomes a dead letter", 27, "replication/receiver.go", []string{
+		"	if op.Kind != 0 && !knownKind(op.Kind) {\n", "	if op.Kind != 0 && !knownKind(op.Kind) && false {\n",
+	}},
+	{"an op of an unknown kind does not hold the watermark", 10, "replication/parking.go", []string{
+		"{s.parking.waiting, s.parking.unknown, s.parking.leaving}", "{s.parking.waiting, s.parking.leaving}",
+	}},
 	{"what was parked is applied without looking for its send", 3, "replication/parked_read.go", []string{
 		"		it.known = in.Known[i]\n", "",
 	}},

@@ -23,6 +23,7 @@ type node struct {
 	up       bool
 	life     int  // counts boots
 	old      bool // it runs the build before
+	narrow   bool // it runs one that does not know new kinds
 	ticks    int
 	skew     time.Duration
 	guard    *drift.Guard
@@ -90,7 +91,7 @@ func (n *node) boot() {
 	n.core = replication.New(cfg, replication.Restored{
 		Identity: id, Applied: n.tables.Applied(), Lives: n.tables.Nodes(), HandedOn: n.handedOn(),
 		Positions: n.tables.Positions(chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation}),
-		Last:      n.lastOps(id), Parked: n.tables.Parked(),
+		Last:      n.lastOps(id), Parked: n.seenParked(n.tables.Parked()),
 	})
 	n.w.note(n.name(), "boot, last seq %d", id.LastSeq)
 	n.later(0, n.ticking)
@@ -171,7 +172,7 @@ func (n *node) step(in replication.Input) {
 func (n *node) carryOut(outs []replication.Output) {
 	n.proveOrder(outs)
 	for _, out := range outs {
-		switch out := out.(type) {
+		switch out := n.outward(out).(type) {
 		case replication.Write:
 			n.commit(out)
 		case replication.Send:
@@ -235,6 +236,8 @@ func (n *node) unexpected(a replication.Alarm) bool {
 	switch a.Code {
 	case chat.CodeBusy, chat.CodeClockSkew, chat.CodeRegionDegraded, chat.CodeUnknownOutcome:
 		return false
+	case chat.CodeUpgradePending:
+		return !n.narrow
 	case chat.CodeInvalid:
 		return n.w.mood.poison == 0
 	case chat.CodeDenied:
@@ -366,7 +369,7 @@ func (n *node) sweepUnsynced() {
 
 func (n *node) readLog(out replication.ReadLog) {
 	n.later(n.slowRead(time.Millisecond, 8*time.Millisecond), func() {
-		ops := n.tables.ReadLog(out.Stream, out.After, out.UpTo, out.To, out.Limit)
+		ops := n.seen(n.tables.ReadLog(out.Stream, out.After, out.UpTo, out.To, out.Limit))
 		upTo := out.UpTo
 		if len(ops) == out.Limit {
 			upTo = ops[len(ops)-1].Seq
@@ -380,6 +383,7 @@ func (n *node) received(peer chat.NodeRef, f replication.Frame) {
 	if n.old {
 		f = receivedByOld(f)
 	}
+	f.Ops = n.seen(f.Ops)
 	known := map[int][]chat.RetryRow{}
 	for i := range f.Ops {
 		if rows := n.retries(&f.Ops[i]); len(rows) > 0 {

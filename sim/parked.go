@@ -197,7 +197,7 @@ func (n *node) proveStreamOrder(out replication.Visible) {
 		op := &out.Ops[i]
 		shown.ids[op.ID] = true
 		at := placeOf(op)
-		if op.Stream.Region == n.region || shown.ops[at] {
+		if op.Stream.Region == n.region || shown.ops[at] || n.w.mood.narrow && isNew(op.Kind) { // who does not know a kind goes on without it
 			continue
 		}
 		n.w.checked(PromiseOrder)
@@ -215,7 +215,8 @@ func (n *node) proveStreamOrder(out replication.Visible) {
 func (n *node) proveParked(m replication.Marks) {
 	for _, row := range n.tables.Parked() {
 		op := &row.Op
-		if op.Kind == chat.OpMessage && m.Global >= op.Logged && !n.site.shown.ids[op.ID] && !n.buried(op) {
+		provable := op.Kind == chat.OpMessage || isNew(op.Kind) && n.site.narrow()
+		if provable && m.Global >= op.Logged && !n.site.shown.ids[op.ID] && !n.buried(op) {
 			n.w.violate(PromiseNoGap, "%s gives a global time %s after op %d of %v, which is parked", n.name(), m.Global.Time().Sub(op.Logged.Time()), op.Seq, op.Stream)
 		}
 	}
@@ -237,5 +238,5 @@ func (n *node) countParked(b *chat.Batch) {
 
 // parked gives what is parked of a stream.
 func (n *node) parked(stream chat.StreamID) []chat.ParkedRow {
-	return slices.DeleteFunc(n.tables.Parked(), func(row chat.ParkedRow) bool { return row.Op.Stream != stream })
+	return slices.DeleteFunc(n.seenParked(n.tables.Parked()), func(row chat.ParkedRow) bool { return row.Op.Stream != stream })
 }

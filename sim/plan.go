@@ -92,6 +92,7 @@ var calms = map[string]func(*mood){
 	"loss of a region":   func(m *mood) { m.loseRegion = false },
 	"harsh faults":       func(m *mood) { m.harsh = 0 },
 	"two builds":         func(m *mood) { m.oldBuild = false },
+	"unknown kinds":      func(m *mood) { m.narrow = false },
 	"coarse clocks":      func(m *mood) { m.coarse = 0 },
 	"poison ops":         func(m *mood) { m.poison = 0 },
 	"forged refusals":    func(m *mood) { m.forged = 0 },

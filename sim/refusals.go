@@ -23,7 +23,7 @@ func (n *node) prove(out replication.Prove) {
 			r := &out.Of[i]
 			var op chat.Op
 			if ops := n.tables.ReadLog(r.Stream, r.Seq-min(r.Seq, 1), r.Seq, "", 1); len(ops) == 1 {
-				op = ops[0]
+				op = n.seen(ops)[0]
 			}
 			in.Ops = append(in.Ops, op)
 			in.Told = append(in.Told, n.tables.Refusals([]chat.MessageID{r.Op}))

@@ -24,7 +24,9 @@ func (l *link) protocol() int {
 }
 
 // knows says whether the node's build knows ops of a kind.
-func (n *node) knows(kind chat.OpKind) bool { return !n.old || kind <= chat.OpClaim }
+func (n *node) knows(kind chat.OpKind) bool {
+	return (!n.old || kind <= chat.OpClaim) && (!n.narrow || !isNew(kind))
+}
 
 // versions plans when regions change over.
 func (w *world) versions() {
@@ -67,9 +69,9 @@ func (s *site) beyondOld() bool {
 // upgradeAll ends the worlds of two builds.
 func (w *world) upgradeAll() {
 	for _, n := range w.nodes {
-		if n.old {
+		if n.old || n.narrow {
 			w.faults["upgraded"]++
-			n.old = false
+			n.old, n.narrow = false, false
 			if n.up {
 				w.crashFor(n, 50*time.Millisecond)
 			}

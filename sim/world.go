@@ -40,6 +40,7 @@ type world struct {
 
 	mood       mood
 	healed     bool
+	doomed     *site // to be lost for good; nil: none
 	ops        map[string]int // acknowledged, by kind
 	faults     map[string]int // by kind
 	checks     map[string]int // by promise
@@ -66,6 +67,7 @@ type mood struct {
 	coarse      time.Duration // step of the machines' clocks
 	slowReads   float64       // share of reads that take 50 to 800 ms
 	oldBuild    bool          // regions begin with the build before, and are upgraded
+	narrow      bool          // some nodes do not know a kind of op that others write
 	leaps       float64       // share of faults that set a clock further off than nodes allow
 	exile       time.Duration // a region is cut off from all others for so long; 0: none
 	opLog       time.Duration // how long op logs keep what nobody is owed; 0: for ever
@@ -115,6 +117,9 @@ func (w *world) create(plan Plan, tell func(line string)) {
 		w.mood.poison = 0 // the build before cannot be told
 	} else if w.mood.poison > 0 {
 		w.mood.opLog = 0 // a word may come later than what it speaks of is kept here
+	}
+	if !w.mood.oldBuild && w.chance(0.2) {
+		w.mood.narrow = true
 	}
 	w.mood.forged = pick(w.rng, 0, 0, 0.01)
 	if w.chance(0.2) {
