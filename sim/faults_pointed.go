@@ -57,10 +57,15 @@ func (n *node) sleepsOver(from *site) {
 	w.note("world", "%s sleeps for %s, about to write what %s brought", n.name(), d, from.region)
 	n.sleep(d)
 	for _, l := range w.links {
-		if l.joins(n.site, from) {
-			w.cutFor(l, true, d+w.between(500*time.Millisecond, 4*time.Second))
-			l.lose()
+		if !l.joins(n.site, from) {
+			continue
 		}
+		cut := d + w.between(0, 2*time.Second)
+		if l.ends[0] != n && l.ends[1] != n {
+			cut += 4 * time.Second // the next life hears it first
+		}
+		w.cutFor(l, true, cut)
+		l.lose()
 	}
 }
 
