@@ -34,8 +34,14 @@ const (
 // huntMax bounds a search of one mutant.
 const huntMax = 10 * time.Minute
 
-// buildMutants builds the test with the mutants in place of the sources.
+// buildMutants builds this test with the mutants in place of the sources.
 func buildMutants(t *testing.T, list []mutant) mutantBinary {
+	t.Helper()
+	return buildTest(t, "sim", list)
+}
+
+// buildTest builds the test of a folder.
+func buildTest(t *testing.T, folder string, list []mutant) mutantBinary {
 	t.Helper()
 	root, err := filepath.Abs("..")
 	if err != nil {
@@ -77,7 +83,7 @@ func buildMutants(t *testing.T, list []mutant) mutantBinary {
 	if err := os.WriteFile(overlay, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, "meridian/"+folder).CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return mutantBinary(binary)

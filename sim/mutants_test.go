@@ -50,7 +50,7 @@ type huntOptions struct {
 // The text that each mutant takes out stands in the source.
 func TestMutantsFit(t *testing.T) {
 	byFile := map[string][]mutant{}
-	for _, m := range slices.Concat(mutants, hintMutants, claimMutants) {
+	for _, m := range slices.Concat(mutants, hintMutants, claimMutants, testedMutants()) {
 		byFile[m.file] = append(byFile[m.file], m)
 	}
 	for file, list := range byFile {

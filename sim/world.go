@@ -40,7 +40,7 @@ type world struct {
 
 	mood       mood
 	healed     bool
-	doomed     *site // to be lost for good; nil: none
+	doomed     *site          // to be lost for good; nil: none
 	ops        map[string]int // acknowledged, by kind
 	faults     map[string]int // by kind
 	checks     map[string]int // by promise

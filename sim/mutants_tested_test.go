@@ -1,0 +1,61 @@
+package sim
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// tested is a mutant that a test of its folder catches: of what no world has.
+type tested struct {
+	mutant
+	test string
+}
+
+// testedByTests are of memories of a month, and of where people are sent whose zone is away.
+var testedByTests = []tested{
+	{mutant{"what is older than stores remember is applied", 5, "replication/refusal.go", []string{
+		"	return op.Time < chat.HLCFromTime(now.Add(-c.cfg.Remember))\n", "	return false\n",
+	}}, "TestTooOldIsRefused"},
+	{mutant{"sends are remembered for less than they may wait", 5, "config/validate_limits.go", []string{
+		"	if r.ClientOutbox+r.OpLog >= r.Retries {", "	if false {",
+	}}, "TestBadConfigurations"},
+	{mutant{"people of a zone that is away are sent to the nearest region", 39, "router/decide/decide.go", []string{
+		"		if in.Zone.Transit == chat.TransitDeny {\n", "		if false {\n",
+	}}, "TestOrderOfReasons"},
+}
+
+func testedMutants() (list []mutant) {
+	for _, m := range testedByTests {
+		list = append(list, m.mutant)
+	}
+	return list
+}
+
+// Each of these mechanisms is needed: without it the test that is named fails, and with it it passes.
+func TestTestedMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the tests with the mutants in them")
+	}
+	for _, m := range testedByTests {
+		t.Run(m.name, func(t *testing.T) {
+			folder := filepath.Dir(m.file)
+			binary := buildTest(t, folder, []mutant{m.mutant})
+			run := func(name string) error {
+				cmd := exec.Command(string(binary), "-test.run=^"+m.test+"$")
+				cmd.Dir = filepath.Join("..", folder)
+				cmd.Env = append(os.Environ(), mutantVariable+"="+name)
+				out, err := cmd.CombinedOutput()
+				t.Logf("%q: %s", name, out)
+				return err
+			}
+			if err := run(""); err != nil {
+				t.Errorf("%s without the mutant: %v", m.test, err)
+			}
+			if run(m.name) == nil {
+				t.Errorf("hole %d: %s does not catch it", m.hole, m.test)
+			}
+		})
+	}
+}
