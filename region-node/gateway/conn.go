@@ -129,7 +129,7 @@ func (s *socket) Write(frames [][]byte) error {
 	s.net.collect()
 	for _, f := range frames {
 		if err := s.ws.WriteMessage(websocket.TextMessage, f); err != nil {
-			s.net.drop()
+			_ = s.net.flush() // the close frame, because of which nothing may follow, may be among what is collected
 			return err
 		}
 	}
@@ -185,31 +185,47 @@ func (h *smallHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(bufio.NewReaderSize(h.conn, readBufferBytes), bufio.NewWriterSize(h.conn, 16)), nil
 }
 
-// collector is a net.Conn that can gather writes and send them as one.
+// collector is a net.Conn that can gather writes and send them as one. One goroutine collects and flushes; beside it the one
+// that reads may write: gorilla answers a breach of the protocol by itself.
 type collector struct {
 	net.Conn
+	mu  sync.Mutex
 	buf *bytes.Buffer // nil: write through
 }
 
-func (c *collector) collect() { c.buf = collectBuffers.Get().(*bytes.Buffer) }
+func (c *collector) collect() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.buf = collectBuffers.Get().(*bytes.Buffer)
+}
 
 func (c *collector) Write(p []byte) (int, error) {
-	if c.buf != nil {
-		return c.buf.Write(p)
+	if c.gather(p) {
+		return len(p), nil
 	}
 	return c.Conn.Write(p)
 }
 
-func (c *collector) flush() error {
-	_, err := c.Conn.Write(c.buf.Bytes())
-	c.drop()
-	return err
+func (c *collector) gather(p []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.buf == nil {
+		return false
+	}
+	c.buf.Write(p)
+	return true
 }
 
-func (c *collector) drop() {
-	if c.buf.Cap() <= collectMaxBytes {
-		c.buf.Reset()
-		collectBuffers.Put(c.buf)
-	}
+// flush sends what was gathered, and writes through from then on.
+func (c *collector) flush() error {
+	c.mu.Lock()
+	buf := c.buf
 	c.buf = nil
+	c.mu.Unlock()
+	_, err := c.Conn.Write(buf.Bytes())
+	if buf.Cap() <= collectMaxBytes {
+		buf.Reset()
+		collectBuffers.Put(buf)
+	}
+	return err
 }
