@@ -66,10 +66,10 @@ func (c *Core) tellHave(now time.Time) {
 // haveTold takes a region's word on how far it has the streams of another, which it does not hear.
 func (c *Core) haveTold(p *peer, f *Frame) {
 	of, ok := c.peers[f.Stream.Region]
-	if f.Stream.Region == c.cfg.Self {
-		return // it will hear of us again; our streams are relayed
+	if f.Stream.Region == c.cfg.Self || !ok {
+		return // it will hear of us again; our streams are relayed. Or the region is taken out of the configuration, here and not there yet
 	}
-	if !ok || of == p || len(f.Applied) > maxTold {
+	if of == p || len(f.Applied) > maxTold {
 		c.alarm(Alarm{Code: chat.CodeBadFrame, Peer: p.region, Stream: f.Stream, Detail: "not what a region has of the streams of a third one"})
 		return
 	}

@@ -172,3 +172,13 @@ func TestMailboxSide(t *testing.T) {
 		t.Fatalf("completed %+v", w)
 	}
 }
+
+// While a lost region is taken out of the configuration, node by node, those that count it no more are told of it by the others: that
+// is nothing to be alarmed about.
+func TestToldOfARegionThatIsTakenOut(t *testing.T) {
+	r := newRig(t, "eu", Restored{})
+	f := Frame{Kind: FrameHave, Stream: chat.StreamID{Region: "gone"}, Applied: []chat.AppliedRow{{Stream: chat.StreamID{Region: "gone", Node: "n1", Incarnation: 1}, Seq: 3}}}
+	if outs := r.step(from("us", f)); len(only[Alarm](outs)) != 0 || len(only[ReadLog](outs)) != 0 {
+		t.Errorf("%+v", outs)
+	}
+}

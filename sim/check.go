@@ -41,6 +41,9 @@ func (w *world) unrest() string {
 	if what := w.notHandedOn(); what != "" {
 		return what
 	}
+	if w.doomed != nil && w.mood.outbox > 0 && !w.takenOut {
+		return "the lost region is not taken out"
+	}
 	for _, c := range w.clients {
 		switch {
 		case !w.served(c.user.zone): // its people wait for their region

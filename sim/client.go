@@ -336,7 +336,7 @@ func (c *client) acked(m *send, id chat.MessageID, level chat.AckLevel) {
 	} else {
 		m.zone = true
 	}
-	spec := c.w.topology.Zones[c.user.zone]
+	spec := c.from.topology().Zones[c.user.zone]
 	if m.zone || spec.MaxLevel() == chat.AckRegion {
 		c.forget(m)
 	}

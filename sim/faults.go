@@ -157,6 +157,7 @@ func (w *world) heal() {
 		l.block(1, false)
 		l.slow = [2]time.Duration{}
 	}
+	w.after(time.Second, w.takeOut)
 }
 
 // lose destroys a region: its nodes stop, and never come back; its disk is gone.

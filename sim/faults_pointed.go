@@ -87,7 +87,9 @@ func (w *world) planLoss() {
 	}
 	w.roll("loss", "", 0)
 	s := w.sites[w.rng.IntN(len(w.sites))]
-	w.doomed = s
+	if w.doomed = s; w.isSole(s) {
+		w.mood.outbox = 0 // nobody would take it out
+	}
 	at := w.between(w.busy/5, w.busy*4/5)
 	w.after(at, func() { w.lose(s) })
 	if s.shared() && w.chance(0.7) {

@@ -37,7 +37,8 @@ type node struct {
 	tokens   map[uint64]func(replication.Submitted)
 	zoned    map[uint64]func()
 	token    uint64
-	aimed    bool // a fault waits for what it writes
+	without  chat.Region // taken out of the configuration; "": none
+	aimed    bool        // a fault waits for what it writes
 	// lastWrite is the latest write of this life.
 	lastWrite uint64
 }
@@ -78,7 +79,7 @@ func (n *node) boot() {
 	}
 	n.guardClock(id)
 	cfg := replication.Config{
-		Self: n.region, Node: n.ref.Node, Topology: n.w.topology, MaxDrift: maxDrift, Guarded: !n.w.mood.unjudged, Watermark: 250 * time.Millisecond,
+		Self: n.region, Node: n.ref.Node, Topology: n.topology(), MaxDrift: maxDrift, Guarded: !n.w.mood.unjudged, Watermark: 250 * time.Millisecond,
 		Resend: 3 * time.Second, WindowOps: 24, WindowBytes: 64 << 10, TailOps: 30, BatchOps: 6, BatchBytes: 4 << 10, InFlight: 200,
 		ForwardAfter: forwardAfter, OutboxBytes: n.w.mood.outbox, OpLogKeep: n.w.mood.opLog,
 	}

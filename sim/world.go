@@ -41,6 +41,7 @@ type world struct {
 	mood       mood
 	healed     bool
 	doomed     *site          // to be lost for good; nil: none
+	takenOut   bool           // no node counts the lost region any more
 	ops        map[string]int // acknowledged, by kind
 	faults     map[string]int // by kind
 	checks     map[string]int // by promise
@@ -107,9 +108,7 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	w.mood.leaps = pick(w.rng, 0, 0.05, 0.3)
 	w.mood.exile = pick(w.rng, 0, 0, 12*time.Second, 18*time.Second)
 	w.mood.opLog = pick(w.rng, 0, 5*time.Second, 8*time.Second)
-	if w.mood.outbox = pick[int64](w.rng, 0, 8<<10, 16<<10); w.mood.loseRegion {
-		w.mood.outbox = 0 // people would wait for an operator to give the lost region up
-	}
+	w.mood.outbox = pick[int64](w.rng, 0, 8<<10, 16<<10)
 	if !w.mood.loseRegion && w.chance(0.15) {
 		w.mood.oldBuild, w.mood.nodesMax, w.mood.crowd = true, 1, 0
 	}
