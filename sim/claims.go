@@ -14,6 +14,8 @@ type ClaimsResult struct {
 	// SignUps counts the attempts by how they were answered: "success", an error code, or "silence".
 	SignUps map[string]int `json:"sign_ups"`
 	Lookups int            `json:"lookups"`
+	// Mended counts the entries that were brought to regions that lacked them.
+	Mended int `json:"mended"`
 }
 
 // The promises about usernames.
@@ -49,6 +51,7 @@ func runClaims(seeds int, first uint64, stop bool) ClaimsResult {
 			res.SignUps[s.outcome()]++
 		}
 		res.Lookups += len(w.lookUps)
+		res.Mended += w.mended
 		hash.add(uint64(w.trace))
 		if len(w.violations) > 0 {
 			w.violations[0].Trace = liveClaims(seed, true).story()

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -58,7 +59,8 @@ func (w *claimsWorld) checkGivenBack() {
 	}
 }
 
-// checkEntries: all regions end with the same confirmed entry, which one sign-up confirmed; it gives the entry.
+// checkEntries: all regions end with the same confirmed entry, which one sign-up confirmed; it gives the entry. One whose op went
+// down with its region is brought by whoever has it and may speak for its zone.
 func (w *claimsWorld) checkEntries(name int) (holder chat.Claim) {
 	for _, op := range w.ops {
 		if op.claim.Key != w.names[name] || !w.known(op) {
@@ -69,20 +71,25 @@ func (w *claimsWorld) checkEntries(name int) (holder chat.Claim) {
 		}
 		holder = op.claim
 	}
-	byOp := holder.Attempt != (chat.UUID{})
+	alike := holder.Attempt != (chat.UUID{})
 	for _, r := range w.regions {
-		if r.lost {
-			continue
+		if have, found, _ := r.store.Claim(context.Background(), w.names[name]); !r.lost && found && !have.Pending && !alike {
+			holder, alike = have, w.served(have.Zone)
+			break
 		}
+	}
+	for _, r := range w.regions {
 		have, found, _ := r.store.Claim(context.Background(), w.names[name])
-		switch {
-		case found && !have.Pending && holder.Attempt == (chat.UUID{}): // its op went down with its region
-			holder = have
-		case found && !have.Pending && have != holder, byOp && have != holder:
+		if !r.lost && have != holder && (alike || found && !have.Pending) {
 			w.violate(name, PromiseConverge, "%s has %+v, others %+v", r.name, have, holder)
 		}
 	}
 	return holder
+}
+
+// served says whether any region of the zone is left.
+func (w *claimsWorld) served(zone chat.Zone) bool {
+	return slices.ContainsFunc(w.regions, func(r *claimsRegion) bool { return !r.lost && w.topology.InZone(r.name, zone) })
 }
 
 // known says whether an op is durable in a region that is not lost.

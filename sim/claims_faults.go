@@ -6,6 +6,7 @@ import (
 
 	"meridian/chat"
 	"meridian/replication/claim"
+	"meridian/sim/memstore"
 )
 
 // trouble lets one thing go wrong.
@@ -195,4 +196,22 @@ func (w *claimsWorld) lastWishes() {
 			w.after(claimsEnd-10*time.Second, func() { w.ask(n, name) })
 		}
 	}
+}
+
+// restoreLater has a region come back, in a world at rest, with the copy of its store that is made now: it has forgotten the names
+// that were confirmed since, which no op brings again.
+func (w *claimsWorld) restoreLater() {
+	r := w.regions[w.rng.IntN(len(w.regions))]
+	old := r.tables.Clone()
+	w.after(claimsRest-2*claimsEnd-w.now, func() {
+		w.faults["restored from a copy"]++
+		w.note(everybody, "world", "%s is restored from a copy", r.name)
+		r.tables, r.store = old, memstore.Open(old, memstore.Retention{})
+		for _, n := range w.nodes {
+			if n.region == r {
+				n.crash()
+				n.boot()
+			}
+		}
+	})
 }

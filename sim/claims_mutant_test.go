@@ -34,6 +34,9 @@ var claimMutants = []mutant{
 	{"nobody's as soon as one region has none", 37, "replication/claim/lookup.go", []string{"none >= c.cfg.Topology.Majority()", "none >= 1"}},
 	{"silence counts as nobody's", 37, "replication/claim/lookup.go", []string{"open == 0 && failed == nil:", "open == 0:"}},
 	{"a pending name is given out", 37, "replication/claim/claim.go", []string{"r.Found && !r.Claim.Pending", "r.Found"}},
+	{"nothing is brought to regions that lack a name", 37, "replication/claim/mend.go", []string{"	m.lacking = append(m.lacking, region)\n", ""}},
+	{"a reservation is brought to others as a name", 37, "replication/claim/mend.go", []string{"		case here.confirmed():", "		case here.Found:"}},
+	{"a region that lost a name takes it from nobody", 37, "replication/claim/mend.go", []string{"			c.adopt(now, in)", "			c.emit(Answer{Token: in.Token})"}},
 	{"a look-up asks the others though the name is here", 37, "replication/claim/lookup.go", []string{"here.Err != nil || here.confirmed()", "here.Err != nil"}},
 }
 

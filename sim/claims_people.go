@@ -64,6 +64,9 @@ func (w *claimsWorld) busy(from time.Duration) {
 	curious = func() {
 		if w.now < until {
 			w.ask(w.nodes[w.rng.IntN(len(w.nodes))], w.rng.IntN(len(w.names)))
+			if w.chance(0.2) {
+				w.mendName(w.nodes[w.rng.IntN(len(w.nodes))], w.rng.IntN(len(w.names)))
+			}
 			w.after(w.between(50*time.Millisecond, 600*time.Millisecond), curious)
 		}
 	}
@@ -270,4 +273,30 @@ func (w *claimsWorld) ask(n *claimsNode, name int) {
 		})
 		n.step(claim.Lookup{Token: token, Key: w.names[name]})
 	})
+}
+
+// mendName has a region bring what it has of a name to those that lack it, as an operator's comparison of directories does.
+func (w *claimsWorld) mendName(n *claimsNode, name int) {
+	if !n.up {
+		return
+	}
+	n.later(0, func() {
+		token := n.expect(func(r claim.Result) {
+			w.note(name, n.name, "mended %s: %d, %q", r.Claim.Attempt, r.Brought, chat.CodeOf(r.Err))
+			w.mended += r.Brought
+			if chat.CodeOf(r.Err) == chat.CodeVersionConflict {
+				w.violate(name, PromiseUnique, "%s finds it confirmed for two: %v", n.name, r.Err)
+			}
+		})
+		n.step(claim.Mend{Token: token, Key: w.names[name]})
+	})
+}
+
+// mendAll has every region bring what it has of all names: from then on all regions hold them alike.
+func (w *claimsWorld) mendAll() {
+	for name := range w.names {
+		for _, n := range w.living() {
+			w.mendName(n, name)
+		}
+	}
 }

@@ -14,8 +14,11 @@ func TestClaims(t *testing.T) {
 	}
 	begin := time.Now()
 	res := RunClaims(seeds, 1)
-	t.Logf("%d worlds, sign-ups %v, %d look-ups, trace %s, faults %v, %s",
-		res.Seeds, res.SignUps, res.Lookups, res.TraceHash, res.Faults, time.Since(begin).Round(time.Millisecond))
+	t.Logf("%d worlds, sign-ups %v, %d look-ups, %d entries mended, trace %s, faults %v, %s",
+		res.Seeds, res.SignUps, res.Lookups, res.Mended, res.TraceHash, res.Faults, time.Since(begin).Round(time.Millisecond))
+	if res.Mended == 0 {
+		t.Error("no world had a name mended")
+	}
 	for i, v := range res.Violations {
 		if i < 3 {
 			t.Error(v)
@@ -23,7 +26,7 @@ func TestClaims(t *testing.T) {
 	}
 	for _, kind := range []string{
 		"account refused", "clock jump", "clock jump by a day", "crash", "cut both ways", "cut off for a day", "cut one way",
-		"down for a day", "message doubled", "message late", "message lost", "pause", "region lost", "slow op", "write fails",
+		"down for a day", "message doubled", "message late", "message lost", "pause", "region lost", "restored from a copy", "slow op", "write fails",
 		"write of unknown outcome",
 	} {
 		if res.Faults[kind] == 0 {

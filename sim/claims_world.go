@@ -30,6 +30,7 @@ type claimsWorld struct {
 	badTurn  bool          // that moment: a name of its slots is held; else one is confirmed there
 	signUps  []*signUp
 	lookUps  []*lookUp
+	mended   int // entries that were brought to regions without them
 	ops      []*confirmation
 
 	mood       claimsMood
@@ -127,9 +128,13 @@ func (w *claimsWorld) build() {
 	w.after(claimsBusy, w.dusk)
 	w.after(claimsNight, func() { w.busy(claimsNight) })
 	w.after(claimsNight+claimsBusy, w.heal)
+	w.after(claimsRest-claimsEnd, w.mendAll)
 	w.after(claimsRest, w.lastWishes)
-	if w.mood.loses {
+	switch {
+	case w.mood.loses:
 		w.after(w.between(claimsBusy/5, claimsBusy), w.doom)
+	case n > 2: // with two regions no majority is left of the one that forgets
+		w.after(w.between(claimsBusy/5, claimsBusy), w.restoreLater)
 	}
 }
 

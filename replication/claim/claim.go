@@ -93,8 +93,8 @@ type (
 		Token uint64
 		Key   chat.ClaimKey
 	}
-	// Mend: give the entry that is confirmed here to the regions that lack it. An Answer follows: without an entry, when none is
-	// confirmed here; CodeDenied, when this region may not speak for its zone; CodeVersionConflict, when others have another.
+	// Mend: give the entry that is confirmed here, or by a majority, to the regions that lack it. An Answer follows: without an
+	// entry, when there is none such; CodeDenied, when this region may not speak for its zone; CodeVersionConflict, when others have another.
 	Mend struct {
 		Token uint64
 		Key   chat.ClaimKey

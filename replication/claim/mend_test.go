@@ -60,18 +60,57 @@ func TestMend(t *testing.T) {
 	}
 }
 
-// What is not confirmed here, or is of a zone that this region does not serve, it brings to nobody; a region that does not take
-// the entry is told of.
+// What is not confirmed here is taken when a majority has it alike and this region serves its zone, and only then.
+func TestMendAdopts(t *testing.T) {
+	theirs := claimOf("a", 7)
+	theirs.Pending = false
+	rival, foreign, pending := theirs, theirs, theirs
+	rival.Attempt, foreign.Zone, pending.Pending = chat.UUID{8}, "solo", true
+	has := func(c chat.Claim) Result { return Result{Claim: c, Found: true} }
+	for name, c := range map[string]struct {
+		here   chat.Claim
+		others [2]Result
+		taken  bool
+	}{
+		"a majority has it":                  {chat.Claim{}, [2]Result{has(theirs), has(theirs)}, true},
+		"it is held here for another":        {pending, [2]Result{has(theirs), has(theirs)}, true},
+		"one has it":                         {chat.Claim{}, [2]Result{has(theirs), {}}, false},
+		"one has it, one does not answer":    {chat.Claim{}, [2]Result{has(theirs), {Err: &chat.Error{Code: chat.CodeUnknownOutcome}}}, false},
+		"they have it for different ones":    {chat.Claim{}, [2]Result{has(theirs), has(rival)}, false},
+		"they only hold it":                  {chat.Claim{}, [2]Result{has(pending), has(pending)}, false},
+		"it is of a zone not served here":    {chat.Claim{}, [2]Result{has(foreign), has(foreign)}, false},
+		"nobody has it, and it is held here": {pending, [2]Result{}, false},
+	} {
+		r := newRig(t)
+		if c.here != (chat.Claim{}) {
+			r.store[theirs.Key] = c.here
+		}
+		outs := r.step(Mend{1, theirs.Key})
+		for range 2 { // adopt asks, and then spread does
+			var next []Output
+			for i, out := range outs {
+				if call, ok := out.(Call); ok {
+					next = append(next, r.step(Done{call.ID, c.others[i]})...)
+				} else {
+					next = append(next, out)
+				}
+			}
+			outs = next
+		}
+		answer := only[Answer](t, outs).Result
+		if answer.Found != c.taken || answer.Err != nil || c.taken && (answer.Brought != 1 || r.store[theirs.Key] != theirs) || !c.taken && r.store[theirs.Key] != c.here {
+			t.Errorf("%s: answered %+v, stored %+v", name, answer, r.store)
+		}
+		if r.core.Busy() != 0 {
+			t.Errorf("%s: busy", name)
+		}
+	}
+}
+
+// What is of a zone that this region does not serve it brings to nobody; a region that does not take an entry is told of.
 func TestMendNothing(t *testing.T) {
 	r := newRig(t)
 	c := claimOf("a", 7)
-	if a := only[Answer](t, r.step(Mend{1, c.Key})); a.Result.Found || a.Result.Err != nil {
-		t.Errorf("of nothing: %+v", a)
-	}
-	r.store[c.Key] = c
-	if a := only[Answer](t, r.step(Mend{1, c.Key})); a.Result.Found || a.Result.Err != nil {
-		t.Errorf("of a reservation: %+v", a)
-	}
 	c.Pending, c.Zone = false, "solo"
 	r.store[c.Key] = c
 	if a := only[Answer](t, r.step(Mend{1, c.Key})); chat.CodeOf(a.Result.Err) != chat.CodeDenied {
