@@ -47,7 +47,7 @@ func (c *Core) tellHave(now time.Time) {
 		if now.Sub(p.heardAt) < c.cfg.ForwardAfter {
 			f.UpTo, every = haveHeard, c.cfg.ForwardAfter*haveIdle
 		}
-		if c.cfg.ForwardAfter == 0 || now.Sub(p.toldAt) < every {
+		if c.cfg.ForwardAfter == 0 || now.Sub(p.toldAt) < every || !c.knowsStreams {
 			continue
 		}
 		p.toldAt = now

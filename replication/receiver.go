@@ -71,8 +71,11 @@ const maxLives = 128
 // tickReceiver asks when it is due, or when nothing was heard for so long that the last question may be lost.
 func (c *Core) tickReceiver(now time.Time, p *peer) {
 	for _, s := range p.known() {
-		if !p.linked(s.link.Node, 0) {
+		if !p.linked(s.link.Node, 0) || !c.certain(now) {
 			continue
+		}
+		if s.ackDue {
+			c.ack(now, s)
 		}
 		if s.opening {
 			c.takeOver(now, s)
@@ -121,7 +124,7 @@ func (c *Core) batch(now time.Time, p *peer, in Received) {
 	s.accepted = fr.upTo
 	s.enqueue(fr)
 	if f.UpTo > f.After && f.UpTo <= s.durable {
-		c.ack(s) // its ack may be lost
+		c.ack(now, s) // its ack may be lost
 	}
 	c.drain(now, p, s)
 }
@@ -177,7 +180,12 @@ func (c *Core) inspect(now time.Time, p *peer, f *Frame, op *chat.Op, last uint6
 	return nil
 }
 
-func (c *Core) ack(s *inStream) {
+// ack tells the sender what is durable, once it is certain that it will be shown here: after the end of its lease a node may have
+// written what comes too late for the cursors that others have given out since, and it must be brought once more.
+func (c *Core) ack(now time.Time, s *inStream) {
+	if s.ackDue = !c.certain(now); s.ackDue {
+		return
+	}
 	c.emit(Send{Peer: s.link, Frame: Frame{Kind: FrameAck, Stream: s.id, UpTo: s.durable}})
 }
 
@@ -218,7 +226,7 @@ func (c *Core) drain(now time.Time, p *peer, s *inStream) {
 	for c.takeDue(now, p, s, d) && len(s.queue) > 0 && c.take(now, p, s, d) {
 	}
 	if d.taken == 0 {
-		c.settleEmpty(s, d)
+		c.settleEmpty(now, s, d)
 		return
 	}
 	mark := s.capped(max(s.heard, d.watermark), c.takesOut(d))
@@ -360,13 +368,13 @@ func (c *Core) applyOne(now time.Time, p *peer, it *inOp, d *draft) {
 
 // settleEmpty deals with frames that brought no op: nothing has to be written for them. Losing such a position costs the
 // sender nothing but saying so again.
-func (c *Core) settleEmpty(s *inStream, d *draft) {
+func (c *Core) settleEmpty(now time.Time, s *inStream, d *draft) {
 	moved := d.upTo > s.durable
 	s.durable = max(s.durable, d.upTo)
 	s.hear(d.watermark)
 	s.settleMark()
 	if moved {
-		c.ack(s)
+		c.ack(now, s)
 	}
 }
 
@@ -421,6 +429,6 @@ func (c *Core) applied(now time.Time, p *peer, s *inStream, rows []chat.AppliedR
 		p.inbound(row.Stream).stored = true
 	}
 	if moved {
-		c.ack(s)
+		c.ack(now, s)
 	}
 }

@@ -267,7 +267,7 @@ func (c *Core) tellSiblings(now time.Time) {
 	for _, r := range c.order {
 		p := c.peers[r]
 		for _, s := range p.known() {
-			if c.knowsStreams {
+			if c.knowsStreams && c.certain(now) { // else another node may have adopted this life, and what it shows is too late
 				f.Applied = append(f.Applied, s.tells(f.Low))
 			}
 		}

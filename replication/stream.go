@@ -28,6 +28,7 @@ type inStream struct {
 	queued                 int // ops in queue
 	applying               bool
 	opening                bool // a position is due
+	ackDue                 bool // an ack waits for the lease
 	unpassed               int  // apply writes that have not passed
 	parking                parking
 	suspect                suspect

@@ -62,8 +62,8 @@ func (c *Core) opened(now time.Time, p *peer, in *Received) {
 // takeOver states the position of a stream that was opened here, as soon as this node's low mark covers what another node has
 // shown of it: a watermark that comes next speaks of that too. What that one has parked of it is asked of the store before.
 func (c *Core) takeOver(now time.Time, s *inStream) {
-	if !c.settledStreams(now) {
-		return
+	if !c.settledStreams(now) || !c.certain(now) {
+		return // the next tick tries again
 	}
 	if s.told > s.durable {
 		if !s.knowsParked() {
@@ -88,8 +88,11 @@ func (s *inStream) tells(low chat.HLC) chat.AppliedRow {
 	return row
 }
 
-// reached is how far the region has the stream, as far as this node knows.
-func (s *inStream) reached() uint64 { return max(s.durable, s.told, s.claim.Seq) }
+// reached is how far the region shows the stream, as far as this node knows. What else stands in the store does not count: who
+// believes that it is here hands it on no more.
+func (s *inStream) reached() uint64 {
+	return max(s.durable, s.told)
+}
 
 // hearsOf takes another node's word on a stream: applied up to row, and visible by low.
 func (s *inStream) hearsOf(low chat.HLC, row chat.AppliedRow) (news bool) {

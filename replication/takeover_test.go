@@ -100,6 +100,31 @@ func TestBelievesTheOthers(t *testing.T) {
 	}
 }
 
+// A node that starts tells other regions how far a lost one's stream is shown here, not how far it stands in the store: what a
+// frozen node has written late must be handed on, and shown, once more. Before it knows it tells nothing.
+func TestTellsWhatIsShown(t *testing.T) {
+	r := newShared(t, Restored{Applied: []chat.AppliedRow{{Stream: usStream, Seq: 9}}})
+	r.core.cfg.ForwardAfter = 10 * time.Second
+	r.core.lease.joinAt = r.now.Add(time.Second)
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}, Protocol: ProtocolNodes})
+	r.tell(7, chat.HLCFromTime(r.now), 0)
+	told := func() (list []uint64) {
+		for _, s := range only[Send](r.settle(r.step(Tick{}))) {
+			if f := s.Frame; f.Kind == FrameHave && f.Stream.Region == "us" && len(f.Applied) == 1 {
+				list = append(list, f.Applied[0].Seq)
+			}
+		}
+		return list
+	}
+	if early := told(); len(early) != 0 {
+		t.Errorf("told %v before the node takes part", early)
+	}
+	r.now = r.now.Add(time.Second)
+	if got := told(); len(got) != 1 || got[0] != 7 {
+		t.Errorf("told %v, want 7", got)
+	}
+}
+
 // The other regions are told of a new life of this region when the store names it, also where that life told its marks before.
 func TestTellsOfANewLife(t *testing.T) {
 	r := newShared(t, Restored{})

@@ -37,6 +37,44 @@ func TestALateAnswerGivesNoLease(t *testing.T) {
 	}
 }
 
+// What a node has written of a foreign stream when its lease had ended it neither acknowledges nor tells the others of its region as
+// shown: another may have adopted its life, and given out cursors beyond. When it has the lease again it does both.
+func TestWhatIsWrittenAfterALeaseIsNotShown(t *testing.T) {
+	r := newShared(t, Restored{})
+	r.step(PeerUp{Peer: usNode, Protocol: ProtocolNodes})
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "eu", Node: "n2"}, Protocol: ProtocolNodes})
+	r.settle(r.step(Tick{}))
+	op := testMessage("us", 1, chat.HLCFromTime(testStart), 1, "x")
+	op.To = []chat.Region{"eu"}
+	w := only[Write](r.step(from("us", Frame{Kind: FrameBatch, Stream: usStream, UpTo: 1, Ops: []chat.Op{op}})))
+	if len(w) != 1 {
+		t.Fatalf("writes %+v", w)
+	}
+	told := func(outs []Output) (acked, shown uint64) {
+		for _, s := range only[Send](outs) {
+			switch f := s.Frame; {
+			case f.Kind == FrameAck, f.Kind == FramePosition:
+				acked = max(acked, f.UpTo)
+			case f.Kind == FrameMarks && len(f.Applied) > 0:
+				shown = max(shown, f.Applied[0].Seq)
+			}
+		}
+		return acked, shown
+	}
+	r.now = r.now.Add(2 * r.core.cfg.Resend)
+	outs := r.step(Written{Write: w[0].ID})
+	for range 2 {
+		outs = append(outs, r.settle(r.step(Tick{}))...)
+	}
+	if acked, shown := told(outs); acked != 0 || shown != 0 {
+		t.Errorf("without a lease: acknowledged up to %d, told as shown up to %d", acked, shown)
+	}
+	r.step(r.renewed())
+	if acked, shown := told(r.settle(r.step(Tick{}))); acked != 1 || shown != 1 {
+		t.Errorf("with a lease: acknowledged up to %d, told as shown up to %d, want 1", acked, shown)
+	}
+}
+
 // A submit waits for the lease as long as a start takes, or a moment beyond a lease that ran out; then it is refused so that it
 // may be tried elsewhere, and what comes after the lease is back is taken.
 func TestSubmitsWithoutALeaseAreRefused(t *testing.T) {
