@@ -166,7 +166,7 @@ func (c *client) waits() *send {
 			if !w.topology.InZone(s.region, c.user.zone) {
 				continue
 			}
-			if left++; !m.region || !m.remembered(s.tables) {
+			if left++; !m.region || !w.taken(m, s) {
 				return m
 			}
 		}
@@ -175,6 +175,13 @@ func (c *client) waits() *send {
 		}
 	}
 	return nil
+}
+
+// taken says whether a region of the author's zone has a send as the author's side brought it.
+func (w *world) taken(m *send, s *site) bool {
+	return slices.ContainsFunc(s.tables.Retries(m.from.user.id, m.client), func(row chat.RetryRow) bool {
+		return m.is(&row) && w.topology.InZone(row.Stream.Region, m.from.user.zone)
+	})
 }
 
 // phantom says that only a region had the message which is lost: nobody else will ever tell of that id.

@@ -121,7 +121,7 @@ func (w *world) checkGroups() {
 		var first *site
 		for _, n := range w.living() {
 			if w.topology.InZone(n.region, g.maker.zone) && first == nil {
-				first, steps = n, n.tables.Members(chat.UserID(g.id), g.id, chat.NoUser)
+				first, steps = n, n.steps(g)
 			}
 		}
 		h := rolesOf(steps)
@@ -134,11 +134,23 @@ func (w *world) checkGroups() {
 	}
 }
 
-// whole says that no step of the group is by people of a zone whose regions are all lost: nobody else may bring those.
+// whole says that each step of the group that a region knows has been known in a region of its maker's zone that is not lost: nobody
+// else may bring it.
 func (w *world) whole(g *group) bool {
-	return !slices.ContainsFunc(w.living(), func(n *site) bool {
-		return slices.ContainsFunc(n.tables.Members(chat.UserID(g.id), g.id, chat.NoUser), func(s chat.MemberRow) bool { return !w.served(s.ByZone) })
-	})
+	stray := func(s chat.MemberRow) bool {
+		return !slices.ContainsFunc(w.living(), func(n *site) bool { return w.topology.InZone(n.region, s.ByZone) && slices.Contains(n.steps(g), s) })
+	}
+	return !w.mood.loseRegion || !slices.ContainsFunc(w.living(), func(n *site) bool { return slices.ContainsFunc(n.steps(g), stray) })
+}
+
+// steps gives the steps of a group that the region knows, or knew when it was lost.
+func (s *site) steps(g *group) []chat.MemberRow {
+	return s.tables.Members(chat.UserID(g.id), g.id, chat.NoUser)
+}
+
+// serves says whether the region serves somebody who was ever named in the group, as far as any region, also a lost one, knew.
+func (w *world) serves(n *site, g *group) bool {
+	return slices.ContainsFunc(w.sites, func(s *site) bool { return w.keeps(n, s.steps(g), nil, 0, true) })
 }
 
 // checkGroupCopies: the regions that keep the group agree.
@@ -146,8 +158,8 @@ func (w *world) checkGroupCopies(g *group, first *site, steps []chat.MemberRow, 
 	owner := chat.UserID(g.id)
 	names := first.tables.GroupNames(owner, g.id)
 	for _, n := range w.living() {
-		have := n.tables.Members(owner, g.id, chat.NoUser)
-		if !w.keeps(n, steps, h, ^chat.HLC(0), true) {
+		have := n.steps(g)
+		if !w.serves(n, g) {
 			if len(have) > 0 || len(n.tables.Messages(owner, g.id, chat.NoMessage, 1)) > 0 {
 				w.violate(PromiseResidency, "%s holds group %s, and serves nobody who is in it", n.region, g.id)
 			}

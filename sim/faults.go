@@ -60,6 +60,10 @@ const clockBack = 1500 * time.Millisecond
 
 // stall stops a disk; sometimes the machine then goes down, and comes back at once with its clock behind.
 func (w *world) stall(n *node, d time.Duration) {
+	if n.site.shared() && w.chance(0.5) {
+		w.strand(n, 2*d)
+		return
+	}
 	w.faults["disk stall"]++
 	w.note("world", "disk of %s stalls for %s", n.region, d)
 	n.site.stalled = w.now + d
@@ -73,6 +77,13 @@ func (w *world) stall(n *node, d time.Duration) {
 			}
 		})
 	}
+}
+
+// strand makes the way from a node to the store that it shares slow: what it asks there is done late, and not in order.
+func (w *world) strand(n *node, d time.Duration) {
+	w.faults["store slow for one node"]++
+	w.note("world", "the store is slow for %s for %s", n.name(), d)
+	n.stranded = w.now + d
 }
 
 // leaveFor ends a process in good order, for a while.

@@ -6,7 +6,7 @@ var coreMutants = []mutant{
 		"	c.enter(now, op, nil, func(now time.Time, entered chat.Op, err error) {\n		if err", "	c.answer(now, h, Submitted{Op: op})\n	c.enter(now, op, nil, func(now time.Time, entered chat.Op, err error) {\n		if true {\n			return\n		}\n		if err",
 	}},
 	{"ack to the peer on receipt", 25, "replication/receiver.go", []string{
-		"	if f.UpTo > f.After && f.UpTo <= s.durable {\n		c.ack(s) // its ack may be lost\n	}\n", "	c.ack(s)\n",
+		"	if f.UpTo > f.After && f.UpTo <= s.durable {\n		c.ack(now, s) // its ack may be lost\n	}\n", "	c.ack(now, s)\n",
 		"UpTo: s.durable}})\n}\n\n// drainPeer", "UpTo: s.accepted}})\n}\n\n// drainPeer",
 	}},
 	{"watermark on receipt, not after the durable apply", 10, "replication/receiver.go", []string{

@@ -13,7 +13,8 @@ type tested struct {
 	test string
 }
 
-// testedByTests are of memories of a month, and of where people are sent whose zone is away.
+// testedByTests are of memories of a month, of where people are sent whose zone is away, and of moments so short that no world of a
+// thousand has them.
 var testedByTests = []tested{
 	{mutant{"what is older than stores remember is applied", 5, "replication/refusal.go", []string{
 		"	return op.Time < chat.HLCFromTime(now.Add(-c.cfg.Remember))\n", "	return false\n",
@@ -24,6 +25,15 @@ var testedByTests = []tested{
 	{mutant{"people of a zone that is away are sent to the nearest region", 39, "router/decide/decide.go", []string{
 		"		if in.Zone.Transit == chat.TransitDeny {\n", "		if false {\n",
 	}}, "TestOrderOfReasons"},
+	{mutant{"what another node parked does not hold the end of a stream", 17, "replication/parked_read.go", []string{
+		"	if k := &s.parking; s.heard != endOfStream && k.endAfter == 0 && !k.ends {\n		k.endAfter = k.asks + 1\n	}\n", "	s.end()\n",
+	}}, "TestParkedOfAnEndedStream"},
+	{mutant{"what stands in the store counts as shown to other regions", 22, "replication/takeover.go", []string{
+		"	return max(s.durable, s.told)\n", "	return max(s.durable, s.told, s.claim.Seq)\n",
+	}}, "TestTellsWhatIsShown"},
+	{mutant{"what is written after a lease is acknowledged", 22, "replication/receiver.go", []string{
+		"	if s.ackDue = !c.certain(now); s.ackDue {", "	if false {",
+	}}, "TestWhatIsWrittenAfterALeaseIsNotShown"},
 }
 
 func testedMutants() (list []mutant) {

@@ -30,6 +30,7 @@ type node struct {
 	judged   drift.Judgement
 	belief   belief
 	paused   time.Duration // until then nothing of the process runs
+	stranded time.Duration // until then the way to the store is slow
 	unsynced []*commit
 	sessions []*session
 	groups   map[chat.ConversationID]*replication.Members // folds made so far

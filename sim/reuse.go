@@ -48,10 +48,10 @@ func (w *world) sendOf(t *memstore.Tables, row chat.MessageRow) *send {
 
 // remembered says whether a store has the send durable, under any id.
 func (s *send) remembered(t *memstore.Tables) bool {
-	for _, row := range t.Retries(s.from.user.id, s.client) {
-		if row.BodyHash == sha256.Sum256([]byte(s.body)) && row.Conversation == s.conversation {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t.Retries(s.from.user.id, s.client), func(row chat.RetryRow) bool { return s.is(&row) })
+}
+
+// is says whether the row remembers the send, and not another one of the same client id.
+func (s *send) is(row *chat.RetryRow) bool {
+	return row.BodyHash == sha256.Sum256([]byte(s.body)) && row.Conversation == s.conversation
 }

@@ -37,9 +37,15 @@ const forwardAfter = 2 * time.Second
 // shared says that several nodes use the store.
 func (s *site) shared() bool { return len(s.nodes) > 1 }
 
+// strandedMax is how much longer what a node asks its store takes at most, while the way there is slow.
+const strandedMax = leaseFor + adoptWait
+
 // store has do happen after the time that a small write takes, in this life of the process.
 func (n *node) store(do func()) {
 	took := n.slowRead(time.Millisecond, 6*time.Millisecond) + max(0, n.site.stalled-n.w.now)
+	if n.w.now < n.stranded {
+		took += n.w.between(0, strandedMax)
+	}
 	n.later(took, do)
 }
 

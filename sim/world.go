@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"meridian/chat"
@@ -127,8 +128,19 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	if w.roll("groups of the lost", "", 0); w.mood.loseRegion && w.chance(0.5) {
 		w.mood.groups = pick(w.rng, 1, 2, 3)
 	}
+	if w.roll("together", "", 0); w.chance(0.15) {
+		w.mood.all(w.rng)
+	}
 	plan.calm(&w.mood)
 	w.build()
+}
+
+// all makes a world prone to what is rare together: a region lost for good, groups, several nodes in each region, and ops that are
+// parked.
+func (m *mood) all(rng *rand.Rand) {
+	m.nodesMax, m.groups, m.crowd = pick(rng, 2, 3), pick(rng, 1, 2, 3), 0
+	m.loseRegion, m.oldBuild = true, false
+	m.unjudged, m.leaps, m.astray = true, 0, 0.4
 }
 
 // after has do happen d from now.
