@@ -129,7 +129,6 @@ func TestForgedFramesOfARogueRegion(t *testing.T) {
 		"another region's stream opened":        {&pb.Relay{Kind: uint32(replication.FrameOpen), Stream: streamOf(foreign)}, chat.CodeBadFrame},
 		"a position in another region's stream": {&pb.Relay{Kind: uint32(replication.FramePosition), Stream: streamOf(foreign), UpTo: 9}, chat.CodeBadFrame},
 		"what a region has of its own streams":  {&pb.Relay{Kind: uint32(replication.FrameHave), Stream: streamOf(r.stream)}, chat.CodeBadFrame},
-		"what a region has of an unknown one":   {&pb.Relay{Kind: uint32(replication.FrameHave), Stream: &pb.StreamID{Region: []byte("mars")}}, chat.CodeBadFrame},
 		"more lives than nodes":                 {&pb.Relay{Kind: uint32(replication.FrameLives), Lives: lives}, chat.CodeBadFrame},
 		"marks, as a node of another region":    {&pb.Relay{Kind: uint32(replication.FrameMarks), Stream: streamOf(own), Low: 1 << 60}, chat.CodeUnknownFrame},
 	} {
