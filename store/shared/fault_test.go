@@ -152,6 +152,20 @@ func (w *writer) run(c chat.Store, stop *atomic.Bool) {
 	}
 }
 
+// connected waits until a client has found the store again.
+func connected(t *testing.T, c *shared.Client) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		_, err := c.InboxFloor(ctx)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("a client does not connect again: %v", err)
+		}
+	}
+}
+
 // While the store's process is killed and started again, its clients are refused at once, connect again by themselves, and
 // what any of them was told is durable is there in the end.
 func TestKilledServer(t *testing.T) {
@@ -192,7 +206,9 @@ func TestKilledServer(t *testing.T) {
 		}
 		child, _ = startChild(t, dir, addr)
 	}
-	time.Sleep(300 * time.Millisecond)
+	for _, c := range clients {
+		connected(t, c)
+	}
 	stop.Store(true)
 	all.Wait()
 	acked, unknown, refused := 0, 0, 0
