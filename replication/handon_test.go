@@ -46,6 +46,41 @@ func TestHandOn(t *testing.T) {
 	}
 }
 
+// What this region's store will not take is handed on all the same: an op that was parked is kept for others before it is known
+// that it will be refused here.
+func TestHandsOnWhatIsRefusedHere(t *testing.T) {
+	r := newRig(t, "eu", Restored{Applied: []chat.AppliedRow{{Stream: usStream, Seq: 1}}})
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}, Protocol: ProtocolNodes})
+	op := testMessage("us", 1, chat.HLCFromTime(testStart), 1, "x")
+	op.To = []chat.Region{"eu", "in"}
+	have := from("in", Frame{Kind: FrameHave, Stream: chat.StreamID{Region: "us"}})
+	r.step(have)
+	outs := r.step(LogRead{Stream: op.Stream, To: "in", UpTo: 1, Ops: []chat.Op{op}})
+	outs = r.step(Reviewed{Review: only[Review](outs)[0].ID, Sends: make([][]chat.RetryRow, 1)})
+	brought := false
+	for i := 0; i < len(outs) && i < 20*buryTries; i++ {
+		w, ok := outs[i].(Write)
+		switch {
+		case !ok:
+		case len(w.Batch.Messages) > 0:
+			outs = append(outs, r.step(Written{Write: w.ID, Err: &chat.Error{Code: chat.CodeInvalid}})...)
+			r.now = r.now.Add(pause)
+			outs = append(outs, r.step(Tick{})...)
+		default:
+			if log := w.Batch.Log; len(log) > 0 {
+				brought = log[0].Op.ID == op.ID && log[0].Op.Stream.Region == "eu" && concerns(&log[0].Op, "in")
+			}
+			outs = append(outs, r.step(Written{Write: w.ID})...)
+		}
+	}
+	if !brought {
+		t.Fatal("an op that is refused here is not handed on")
+	}
+	if reads := only[ReadLog](r.step(have)); len(reads) != 1 || reads[0].After != 1 {
+		t.Fatalf("read again %+v", reads)
+	}
+}
+
 // What was received of a group is handed on also by a node that starts after a crash before its position was durable: the origin may
 // be lost, and then nobody else brings it, or names its stream.
 func TestHandOnAfterACutOffLook(t *testing.T) {
