@@ -226,7 +226,7 @@ func (c *Core) housekeep(now time.Time) {
 	if !due && !(low && c.reserved <= c.clock.Last()) {
 		return
 	}
-	rows := c.unstoredPositions()
+	rows := c.unstoredPositions(now)
 	if len(rows) == 0 && !low {
 		return
 	}
@@ -248,7 +248,7 @@ func (c *Core) housekeep(now time.Time) {
 }
 
 // unstoredPositions gives what regions have acknowledged and the store does not know yet.
-func (c *Core) unstoredPositions() []chat.PositionRow {
+func (c *Core) unstoredPositions(now time.Time) []chat.PositionRow {
 	var rows []chat.PositionRow
 	for _, r := range c.order {
 		for _, o := range c.peers[r].outbounds() {
@@ -257,12 +257,18 @@ func (c *Core) unstoredPositions() []chat.PositionRow {
 			}
 		}
 		rows = append(rows, c.peers[r].unstoredHandOns()...)
+		rows = append(rows, c.unstoredShown(now, c.peers[r])...)
 	}
 	return rows
 }
 
 // positionStored notes that the store knows a position.
 func (c *Core) positionStored(row chat.PositionRow) {
+	if row.To == c.cfg.Self {
+		s := c.peers[row.Stream.Region].inbound(row.Stream)
+		s.sure = max(s.sure, row.Seq)
+		return
+	}
 	p := c.peers[row.To]
 	if o := p.out[row.Stream]; o != nil {
 		o.persisted = max(o.persisted, row.Seq)

@@ -171,6 +171,9 @@ func (p *peer) unstoredHandOns() []chat.PositionRow {
 // restoreHandOns takes what the store knows of it.
 func (c *Core) restoreHandOns(rows []chat.PositionRow) {
 	for _, row := range rows {
+		if from, ok := c.peers[row.Stream.Region]; ok && row.To == c.cfg.Self {
+			from.inbound(row.Stream).sure = row.Seq
+		}
 		if p, ok := c.peers[row.To]; ok && row.Stream.Region != c.cfg.Self {
 			h := p.handOn(row.Stream)
 			h.handed, h.persisted = row.Seq, row.Seq

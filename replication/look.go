@@ -128,9 +128,17 @@ func (c *Core) lookOwn(ops []chat.Op) {
 	c.beginLook(l)
 }
 
-// unlooked is a time before all own ops that are not looked at yet: who adopts this life looks at what comes after.
+// unlooked is a time before all own ops that are not looked at, or not reviewed, yet: who adopts this life does that with what
+// comes after.
 func (c *Core) unlooked() chat.HLC {
 	low := ^chat.HLC(0)
+	for _, r := range c.reviews {
+		for i := range r.items {
+			if op := &r.items[i].op; op.Stream == c.stream {
+				low = min(low, op.Logged-1)
+			}
+		}
+	}
 	for _, l := range c.looks {
 		for i := range l.ops {
 			if l.own {

@@ -7,8 +7,12 @@ import (
 )
 
 // Marks gives the two positions of a resume cursor. It pushes the clock to what it promises, so that whatever becomes
-// visible later has a later arrival. Both values only grow while the core lives.
+// visible later has a later arrival. Both values only grow while the core lives. A node whose lease has ended gives what it
+// gave: it may have slept while others began lives that it does not know of.
 func (c *Core) Marks(now time.Time) Marks {
+	if c.lease.held && !c.certain(now) {
+		return Marks{Local: c.local, Global: c.global}
+	}
 	own := c.low(now)
 	local := min(own, c.siblingsLow())
 	global := local

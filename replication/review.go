@@ -20,6 +20,8 @@ type review struct {
 	items []reviewItem
 	done  func(now time.Time, winners []chat.MessageID)
 	retry bool // the read, or the write that followed, failed
+	// writing: what was found is being written. Until then it is as if nobody had looked (see unlooked).
+	writing bool
 	// Where a review only reads: the sends, and who is told of their rows.
 	sends []SendKey
 	read  func(now time.Time, rows [][]chat.RetryRow)
@@ -66,15 +68,15 @@ func (c *Core) startReview(r *review) {
 // reviewed takes what was read.
 func (c *Core) reviewed(now time.Time, in Reviewed) {
 	r, ok := c.reviews[in.Review]
-	if !ok {
+	if !ok || r.writing {
 		return
 	}
 	if in.Err != nil || len(in.Sends) != len(r.items)+len(r.sends) || !c.mayStamp(now) && !c.lease.leaving {
 		r.retry = true // the next tick asks again
 		return
 	}
-	delete(c.reviews, in.Review)
 	if r.read != nil {
+		delete(c.reviews, in.Review)
 		r.read(now, in.Sends)
 		return
 	}
@@ -109,12 +111,16 @@ func (c *Core) reviewed(now time.Time, in Reviewed) {
 		}
 	}
 	if low == 0 {
+		delete(c.reviews, in.Review)
 		r.done(now, winners)
 		return
 	}
+	r.writing = true
 	c.issue(now, &write{
 		batch: batch, low: low,
 		settle: func(now time.Time, err error) {
+			delete(c.reviews, in.Review)
+			r.writing = false
 			if err != nil {
 				c.startReview(r)
 				return

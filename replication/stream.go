@@ -19,6 +19,7 @@ type inStream struct {
 	toldMark chat.HLC
 	stored   bool            // the store knows that the stream counts
 	claim    chat.AppliedRow // the store's word when the node started
+	sure     uint64          // shown here, as the store knows; 0: it does not say
 	// watermark: every op of the stream for this region at or before it is durable and covered by this node's low mark. next
 	// becomes watermark when the last apply write has passed.
 	// heard is what the origin told; what is parked holds the two others below it.

@@ -19,14 +19,33 @@ func (s *inStream) restore(row chat.AppliedRow, shared bool) {
 	}
 }
 
-// believe takes the store's word for what is shown here.
+// believe takes the store's word for what is shown here. Where nodes share the store the last of it may have come too late: what the
+// store knows to be shown counts, and the origin, or who has it, brings the rest once more.
 func (s *inStream) believe() {
+	if s.sure != 0 && s.sure < s.claim.Seq {
+		s.claim.Seq, s.claim.Watermark = s.sure, 0
+	}
 	if s.claim.Seq > s.durable {
 		s.durable, s.shown = s.claim.Seq, s.claim.Seq
 		s.forgetQueue()
 	}
 	s.watermark = max(s.watermark, s.claim.Watermark)
 	s.next, s.heard = max(s.next, s.watermark), max(s.heard, s.watermark)
+}
+
+// unstoredShown gives how far this node shows the region's streams, where others share the store and it does not know yet: as the
+// position of the own region, which a write that comes late does not move.
+func (c *Core) unstoredShown(now time.Time, p *peer) []chat.PositionRow {
+	if c.cfg.Lease == 0 || !c.certain(now) {
+		return nil
+	}
+	var rows []chat.PositionRow
+	for _, s := range p.known() {
+		if s.shown > s.sure {
+			rows = append(rows, chat.PositionRow{Stream: s.id, To: c.cfg.Self, Seq: s.shown})
+		}
+	}
+	return rows
 }
 
 // settledStreams says that this node knows where foreign streams stand: it has the store alone, or it takes part, and until then has

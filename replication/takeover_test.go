@@ -100,6 +100,38 @@ func TestBelievesTheOthers(t *testing.T) {
 	}
 }
 
+// A node that starts alone beside a shared store believes of it what is known there to be shown: the rest may have come too late, and is
+// brought once more. What it shows then it notes there.
+func TestBelievesWhatWasShown(t *testing.T) {
+	late := chat.HLCFromTime(testStart.Add(-time.Second))
+	r := newShared(t, Restored{
+		Applied:  []chat.AppliedRow{{Stream: usStream, Seq: 9, Watermark: late}},
+		HandedOn: []chat.PositionRow{{Stream: usStream, To: "eu", Seq: 7}},
+	})
+	r.step(PeerUp{Peer: usNode, Protocol: ProtocolNodes})
+	if got := positions(append(r.open(), r.settle(r.step(Tick{}))...)); len(got) != 1 || got[0] != 7 {
+		t.Fatalf("position %v, want 7", got)
+	}
+	if mark := r.core.peers["us"].applied(r.core.low(r.now), r.core.low(r.now)); mark >= late {
+		t.Fatalf("the watermark %s is believed of what may not be shown", mark.Time())
+	}
+	var ops []chat.Op
+	for seq := 8; seq <= 9; seq++ {
+		op := testMessage("us", uint64(seq), chat.HLCFromTime(testStart)+chat.HLC(seq), seq, "x")
+		op.To = []chat.Region{"eu"}
+		ops = append(ops, op)
+	}
+	r.settle(r.step(from("us", Frame{Kind: FrameBatch, Stream: usStream, After: 7, UpTo: 9, Ops: ops})))
+	r.now = r.now.Add(positionsEvery)
+	var noted []chat.PositionRow
+	for _, w := range only[Write](r.settle(r.step(Tick{}))) {
+		noted = append(noted, w.Batch.Positions...)
+	}
+	if want := (chat.PositionRow{Stream: usStream, To: "eu", Seq: 9}); !slices.Contains(noted, want) {
+		t.Fatalf("noted %+v, want %+v", noted, want)
+	}
+}
+
 // A node that starts tells other regions how far a lost one's stream is shown here, not how far it stands in the store: what a
 // frozen node has written late must be handed on, and shown, once more. Before it knows it tells nothing.
 func TestTellsWhatIsShown(t *testing.T) {
@@ -164,6 +196,46 @@ func TestLateRowAfterAnotherAdopter(t *testing.T) {
 		if logged := r.loggedAnew(outs, late.ID); logged != want {
 			t.Errorf("adopted from %q: logged anew %d times, want %d", by, logged, want)
 		}
+	}
+}
+
+// What this node has written and not looked at again for other ids of the same sends stands after the mark that its lease leaves: whoever
+// adopts this life does it.
+func TestAdopterReviewsWhatWasNot(t *testing.T) {
+	r := newShared(t, Restored{})
+	outs := r.settle(r.step(r.submit(1, testMessage("", 0, 0, 1, "x"), 0)))
+	reviews := only[Review](outs)
+	if len(reviews) != 1 {
+		t.Fatalf("reviews %+v", reviews)
+	}
+	var op chat.Op
+	for _, w := range only[Write](outs) {
+		for _, row := range w.Batch.Log {
+			op = row.Op
+		}
+	}
+	logged := op.Logged
+	left := func() chat.HLC {
+		r.now = r.now.Add(r.core.cfg.Lease / 2)
+		renews := only[Renew](r.settle(r.step(Tick{})))
+		if len(renews) != 1 {
+			t.Fatalf("renews %+v", renews)
+		}
+		r.step(r.renewed())
+		return renews[0].Low
+	}
+	left() // what is shown is reserved by now
+	if low := left(); low >= logged {
+		t.Errorf("the mark %d covers an op of %d that is not reviewed", low, logged)
+	}
+	op.ID = chat.NewMessageID(op.Time-1, op.Author.ID, op.Client)
+	aliases := only[Write](r.step(Reviewed{Review: reviews[0].ID, Sends: [][]chat.RetryRow{{retryRow(&op)}}}))
+	if low := left(); len(aliases) != 1 || low >= logged {
+		t.Errorf("the mark %d covers an op of %d that becomes an alias: %+v", low, logged, aliases)
+	}
+	r.settle(r.step(Written{Write: aliases[0].ID}))
+	if low := left(); low < logged {
+		t.Errorf("the mark %d does not cover an op of %d that is reviewed", low, logged)
 	}
 }
 

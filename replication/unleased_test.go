@@ -37,6 +37,26 @@ func TestALateAnswerGivesNoLease(t *testing.T) {
 	}
 }
 
+// A node whose lease has ended gives no later marks: it may have slept, and not know who stamps now.
+func TestMarksStandWithoutALease(t *testing.T) {
+	r := newShared(t, Restored{})
+	r.settle(r.step(Tick{}))
+	r.step(r.renewed())
+	r.settle(r.step(Tick{}))
+	given := r.core.Marks(r.now)
+	r.now = r.now.Add(r.core.cfg.Lease)
+	r.settle(r.step(Tick{}))
+	if m := r.core.Marks(r.now); m != given {
+		t.Errorf("without a lease: %+v after %+v", m, given)
+	}
+	other := chat.NodeRow{Stream: chat.StreamID{Region: "eu", Node: "n2", Incarnation: 1}, Until: chat.HLCFromTime(r.now.Add(time.Minute)), Low: given.Local + 1}
+	r.step(r.renewed(other))
+	r.settle(r.step(Tick{}))
+	if m := r.core.Marks(r.now); m.Local != other.Low {
+		t.Errorf("with a lease: the local mark is %d, want that of the other node, %d", m.Local, other.Low)
+	}
+}
+
 // What a node has written of a foreign stream when its lease had ended it neither acknowledges nor tells the others of its region as
 // shown: another may have adopted its life, and given out cursors beyond. When it has the lease again it does both.
 func TestWhatIsWrittenAfterALeaseIsNotShown(t *testing.T) {

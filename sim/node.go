@@ -102,10 +102,7 @@ func (n *node) boot() {
 // handedOn gives the stored positions of foreign streams.
 func (n *node) handedOn() []chat.PositionRow {
 	var rows []chat.PositionRow
-	for _, s := range n.tables.Streams() {
-		if s.Stream.Region == n.region {
-			continue
-		}
+	for _, s := range n.tables.Applied() {
 		positions := n.tables.Positions(s.Stream)
 		for _, r := range n.w.topology.Regions {
 			if seq, ok := positions[r]; ok {

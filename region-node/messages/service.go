@@ -133,7 +133,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	handed, err := handedOn(ctx, opt)
+	handed, err := handedOn(ctx, opt, applied)
 	if err != nil {
 		return nil, err
 	}
@@ -174,22 +174,15 @@ func begin(ctx context.Context, opt Options) (chat.Identity, []chat.NodeRow, err
 }
 
 // handedOn gives what this region has handed on of other regions' streams.
-func handedOn(ctx context.Context, opt Options) ([]chat.PositionRow, error) {
-	streams, err := opt.Store.Streams(ctx)
-	if err != nil {
-		return nil, err
-	}
+func handedOn(ctx context.Context, opt Options, applied []chat.AppliedRow) ([]chat.PositionRow, error) {
 	var rows []chat.PositionRow
-	for _, s := range streams {
-		if s.Stream.Region == opt.Core.Self {
-			continue
-		}
-		positions, err := opt.Store.Positions(ctx, s.Stream)
+	for i := range applied { // nothing is kept of other streams
+		positions, err := opt.Store.Positions(ctx, applied[i].Stream)
 		if err != nil {
 			return nil, err
 		}
 		for region, seq := range positions {
-			rows = append(rows, chat.PositionRow{Stream: s.Stream, To: region, Seq: seq})
+			rows = append(rows, chat.PositionRow{Stream: applied[i].Stream, To: region, Seq: seq})
 		}
 	}
 	return rows, nil
