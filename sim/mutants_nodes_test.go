@@ -9,6 +9,7 @@ var nodeMutants = []mutant{
 	{"the adopter does not wait for the lease", 22, "replication/adopt.go", []string{
 		"chat.HLCFromTime(now.Add(-c.cfg.AdoptWait))", "chat.HLCFromTime(now.Add(c.cfg.Lease))",
 	}},
+	{"a node that slept gives marks without a lease", 22, "replication/marks.go", []string{"	if c.lease.held && !c.certain(now) {", "	if false {"}},
 	{"what is written after a lease is told as shown", 22, "replication/siblings.go", []string{"			if c.knowsStreams && c.certain(now) {", "			if c.knowsStreams {"}},
 	{"a late answer renews the lease", 22, "replication/siblings.go", []string{"	if in.Until != l.askedFor {\n", "	if false {\n"}},
 	{"a lease that was renewed meanwhile is adopted by the clock", 22, "replication/adopt.go", []string{"Before: c.overBefore(now)}", "Before: chat.HLCFromTime(now)}"}},

@@ -34,6 +34,15 @@ var testedByTests = []tested{
 	{mutant{"what is written after a lease is acknowledged", 22, "replication/receiver.go", []string{
 		"	if s.ackDue = !c.certain(now); s.ackDue {", "	if false {",
 	}}, "TestWhatIsWrittenAfterALeaseIsNotShown"},
+	{mutant{"a node that starts alone believes all that its store has of a stream", 22, "replication/takeover.go", []string{
+		"	if s.sure != 0 && s.sure < s.claim.Seq {", "	if false {",
+	}}, "TestBelievesWhatWasShown"},
+	{mutant{"what the dead had not reviewed is not", 43, "replication/look.go", []string{
+		"			if op := &r.items[i].op; op.Stream == c.stream {\n", "			if op := &r.items[i].op; false {\n",
+	}}, "TestAdopterReviewsWhatWasNot"},
+	{mutant{"what is refused here is not handed on", 24, "replication/relog.go", []string{
+		"	if r.tries < buryTries || !c.mayStamp(now) {", "	if true {",
+	}}, "TestHandsOnWhatIsRefusedHere"},
 }
 
 func testedMutants() (list []mutant) {

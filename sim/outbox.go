@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	"meridian/chat"
 	"meridian/sim/memstore"
 )
@@ -29,10 +31,17 @@ func (w *world) planExile() {
 	})
 }
 
+// lateWrites is how long after its stamp a write may come that slept, and be found by whoever adopted the life: real op logs are kept
+// for hours at least.
+const lateWrites = 20 * time.Second
+
 // sweep drops what has outlived its retention from the store, and looks whether the rest keeps its bounds.
 func (n *node) sweep() {
-	if n.w.mood.opLog > 0 {
-		n.w.faults["op logs swept"] += n.tables.Sweep(chat.HLCFromTime(n.clock()), memstore.Retention{OpLog: n.w.mood.opLog})
+	if keep := n.w.mood.opLog; keep > 0 {
+		if n.site.shared() {
+			keep += lateWrites
+		}
+		n.w.faults["op logs swept"] += n.tables.Sweep(chat.HLCFromTime(n.clock()), memstore.Retention{OpLog: keep})
 	}
 	n.proveBudget()
 }
