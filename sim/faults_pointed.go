@@ -10,10 +10,11 @@ import (
 // Faults that wait for the moment in which they hurt most. Each is ordinary: a process that sleeps, a path that is cut, a node that
 // loses its uplink; but chance alone hits the moment in one world of thousands.
 
-// aimAtApply has a node sleep through its lease as soon as it is about to write what another region brings.
+// aimAtApply has a fault wait for a node's next write of what another region brings: it sleeps through its lease, or the region brings the
+// rest to the node beside it.
 func (w *world) aimAtApply(n *node) {
 	if n.site.shared() {
-		n.aimed = true
+		n.aimed = pick(w.rng, (*node).sleepsOver, (*node).isLeft)
 	}
 }
 
@@ -36,12 +37,12 @@ func (n *node) sleep(d time.Duration) {
 
 // pointed lets the fault that waits for this write happen.
 func (n *node) pointed(b *chat.Batch) {
-	if !n.aimed || n.w.healed || len(b.Applied) == 0 || len(b.Inbox) == 0 {
+	if n.aimed == nil || n.w.healed || len(b.Applied) == 0 || len(b.Inbox) == 0 {
 		return
 	}
-	from := n.w.siteOf(b.Applied[len(b.Applied)-1].Stream.Region)
-	n.aimed = false
-	n.w.after(0, func() { n.sleepsOver(from) })
+	from, happen := n.w.siteOf(b.Applied[len(b.Applied)-1].Stream.Region), n.aimed
+	n.aimed = nil
+	n.w.after(0, func() { happen(n, from) })
 }
 
 // sleepsOver freezes a process for longer than its lease and the wait of who adopts its life, with its writes in flight; the region
@@ -67,6 +68,21 @@ func (n *node) sleepsOver(from *site) {
 		w.cutFor(l, true, cut)
 		l.lose()
 	}
+}
+
+// isLeft ends the connections of a region to a node a moment after it has written: the node beside it is brought what follows, by a clock
+// that may be behind the one which stamped the last.
+func (n *node) isLeft(by *site) {
+	w := n.w
+	w.faults["stream moves on"]++
+	w.after(w.between(10*time.Millisecond, 150*time.Millisecond), func() {
+		for _, l := range n.links() {
+			if l.joins(n.site, by) {
+				l.down(0)
+				l.down(1)
+			}
+		}
+	})
 }
 
 // joins says whether the link is between nodes of two regions.

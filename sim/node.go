@@ -38,8 +38,8 @@ type node struct {
 	tokens   map[uint64]func(replication.Submitted)
 	zoned    map[uint64]func()
 	token    uint64
-	without  chat.Region // taken out of the configuration; "": none
-	aimed    bool        // a fault waits for what it writes
+	without  chat.Region        // taken out of the configuration; "": none
+	aimed    func(*node, *site) // the fault that waits for what it writes, brought by that region; nil: none
 	// lastWrite is the latest write of this life.
 	lastWrite uint64
 }
@@ -326,6 +326,7 @@ func (n *node) writeTime() time.Duration {
 
 // apply makes a batch durable.
 func (n *node) apply(b *chat.Batch) {
+	n.site.entered(b)
 	n.tables.ApplyOf(n.ref.Node, b)
 	n.site.shown.stored(b)
 	n.countParked(b)
@@ -357,6 +358,7 @@ func (n *node) marks() replication.Marks {
 	m := n.core.Marks(n.now())
 	n.site.givenLocal = max(n.site.givenLocal, m.Local)
 	n.proveParked(m)
+	n.proveGlobal(m.Local, m.Global)
 	return m
 }
 

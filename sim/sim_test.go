@@ -35,7 +35,7 @@ func TestPromises(t *testing.T) {
 		"client roams", "clock jump", "clock leap", "connection lost", "crash", "cut both ways", "cut one way", "disk stall", "op parked", "pause",
 		"write fails", "write of unknown outcome", "region cut off", "op logs swept", "submit refused as busy", "poison op", "forged refusal",
 		"sleep over a write", "uplink lost", "region cut off before its loss", "op of an unknown kind parked",
-		"lost region taken out",
+		"lost region taken out", "stream moves on",
 	} {
 		if res.Faults[kind] == 0 {
 			t.Errorf("no world had the fault %q", kind)

@@ -28,6 +28,7 @@ type site struct {
 	givenLocal    chat.HLC
 	toldWatermark map[chat.StreamID]chat.HLC
 	shown         shownOps
+	owed          []owed   // by Logged
 	ahead         chat.HLC // up to where lives have reserved that rightly believed a clock which was ahead
 }
 
