@@ -120,7 +120,7 @@ func (n *node) newSkew() time.Duration {
 
 // addSite makes a region with one to three nodes.
 func (w *world) addSite(index int, r chat.Region) {
-	s := &site{region: r, index: index, tables: memstore.New(r, "n1"), toldWatermark: map[chat.StreamID]chat.HLC{}, shown: newShownOps()}
+	s := &site{region: r, index: index, tables: memstore.New(r, "n1"), toldWatermark: map[chat.StreamID]chat.HLC{}, shown: newShownOps(), late: map[lateRow]bool{}}
 	w.sites = append(w.sites, s)
 	for i := range 1 + w.rng.IntN(w.mood.nodesMax) {
 		n := &node{w: w, site: s, region: r, tables: s.tables, ref: chat.NodeRef{Region: r, Node: chat.NodeID(fmt.Sprintf("n%d", i+1))}, paths: map[chat.NodeRef]*link{}}

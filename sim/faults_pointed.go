@@ -14,7 +14,7 @@ import (
 // rest to the node beside it.
 func (w *world) aimAtApply(n *node) {
 	if n.site.shared() {
-		n.aimed = pick(w.rng, (*node).sleepsOver, (*node).isLeft)
+		n.aimed = pick(w.rng, (*node).sleepsOver, (*node).sleepsOver, (*node).isLeft)
 	}
 }
 

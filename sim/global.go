@@ -65,9 +65,27 @@ func (n *node) proveGlobal(local, global chat.HLC) {
 	}
 }
 
+// lateRow names an entry of an inbox log.
+type lateRow struct {
+	owner   chat.UserID
+	arrival chat.HLC
+}
+
+// comesLate notes which entries of a batch reach the store when a local mark beyond them was given out: nobody is sure to be shown them.
+func (s *site) comesLate(b *chat.Batch) {
+	for i := range b.Inbox {
+		row := &b.Inbox[i]
+		if row.Arrival <= s.givenLocal && len(s.tables.Inbox(row.Owner, row.Arrival-1, row.Arrival, 1)) == 0 {
+			s.late[lateRow{row.Owner, row.Arrival}] = true
+		}
+	}
+}
+
 // shows says whether the inbox log of the owner tells of the op by the local mark.
 func (n *node) shows(owner chat.UserID, op *chat.Op, local chat.HLC) bool {
-	return slices.ContainsFunc(n.tables.Inbox(owner, op.Time-1, local, everything), func(row chat.InboxRow) bool { return row.Op == op.ID })
+	return slices.ContainsFunc(n.tables.Inbox(owner, op.Time-1, local, everything), func(row chat.InboxRow) bool {
+		return row.Op == op.ID && !n.site.late[lateRow{owner, row.Arrival}]
+	})
 }
 
 // logs says whether the op still stands in the log that it came with: a restored region forgets some.

@@ -19,7 +19,6 @@ var parkedMutants = []mutant{
 	{"what another node parked does not hold the end of a stream", 17, "replication/parked_read.go", []string{
 		"	if k := &s.parking; s.heard != endOfStream && k.endAfter == 0 && !k.ends {\n		k.endAfter = k.asks + 1\n	}\n", "	s.end()\n",
 	}},
-	{"an adopter does not look after what the dead had parked", 22, "replication/adopt.go", []string{"	c.meetParked(in.Parked)\n", ""}},
 	{"what is parked waits for who brings its stream", 17, "replication/parked_read.go", []string{" || c.cfg.Lease == 0 || now.Sub(k.ripeSince) >= parkedGrace", ""}},
 	{"a parked op is not kept for others", 40, "replication/parking.go", []string{"	c.keep(&it.op, d)\n	return true\n", "	return true\n"}},
 	{"an op of an unknown kind becomes a dead letter", 27, "replication/receiver.go", []string{

@@ -327,6 +327,7 @@ func (n *node) writeTime() time.Duration {
 // apply makes a batch durable.
 func (n *node) apply(b *chat.Batch) {
 	n.site.entered(b)
+	n.site.comesLate(b)
 	n.tables.ApplyOf(n.ref.Node, b)
 	n.site.shown.stored(b)
 	n.countParked(b)

@@ -28,7 +28,8 @@ type site struct {
 	givenLocal    chat.HLC
 	toldWatermark map[chat.StreamID]chat.HLC
 	shown         shownOps
-	owed          []owed   // by Logged
+	owed          []owed // by Logged
+	late          map[lateRow]bool
 	ahead         chat.HLC // up to where lives have reserved that rightly believed a clock which was ahead
 }
 
