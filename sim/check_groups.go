@@ -134,14 +134,25 @@ func (w *world) checkGroups() {
 	}
 }
 
-// whole says that each step of the group that a region knows has been known in a region of its maker's zone that is not lost: nobody
-// else may bring it.
+// whole says that each step, and each name, of the group that a region knows has been known in a region of its maker's zone that is not
+// lost: nobody else may bring it.
 func (w *world) whole(g *group) bool {
-	stray := func(s chat.MemberRow) bool {
-		return !slices.ContainsFunc(w.living(), func(n *site) bool { return w.topology.InZone(n.region, s.ByZone) && slices.Contains(n.steps(g), s) })
+	among := func(zone chat.Zone, has func(*site) bool) bool {
+		return slices.ContainsFunc(w.living(), func(n *site) bool { return w.topology.InZone(n.region, zone) && has(n) })
 	}
-	return !w.mood.loseRegion || !slices.ContainsFunc(w.living(), func(n *site) bool { return slices.ContainsFunc(n.steps(g), stray) })
+	stray := func(s chat.MemberRow) bool {
+		return !among(s.ByZone, func(n *site) bool { return slices.Contains(n.steps(g), s) })
+	}
+	nameless := func(row chat.GroupRow) bool {
+		return !among(row.ByZone, func(n *site) bool { return slices.Contains(n.names(g), row) })
+	}
+	return !w.mood.loseRegion || !slices.ContainsFunc(w.living(), func(n *site) bool {
+		return slices.ContainsFunc(n.steps(g), stray) || slices.ContainsFunc(n.names(g), nameless)
+	})
 }
+
+// names gives the names of a group that the region knows.
+func (s *site) names(g *group) []chat.GroupRow { return s.tables.GroupNames(chat.UserID(g.id), g.id) }
 
 // steps gives the steps of a group that the region knows, or knew when it was lost.
 func (s *site) steps(g *group) []chat.MemberRow {
