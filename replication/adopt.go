@@ -20,6 +20,7 @@ type lateRows struct {
 	readAt  time.Time
 	after   uint64              // the search begins here
 	seen    map[uint64]struct{} // of what comes after: what is relayed in its place, or was logged anew
+	again   bool                // another node had adopted the life before
 	at      uint64              // how far this search has come
 }
 
@@ -79,7 +80,7 @@ func (c *Core) adopted(now time.Time, in Adopted) {
 	c.logs[in.Life] = log
 	c.relay(log, in.Positions, in.Tail)
 	s.tail, s.since = in.Tail, now
-	s.late = lateRows{after: in.Row.LastSeq, readAt: now, seen: map[uint64]struct{}{}}
+	s.late = lateRows{after: in.Row.LastSeq, readAt: now, seen: map[uint64]struct{}{}, again: again}
 	for i := range in.Tail {
 		seq := in.Tail[i].Seq
 		s.late.after = min(s.late.after, seq-min(seq, uint64(max(1, c.cfg.InFlight)))) // no more was under way at once
@@ -99,6 +100,20 @@ func (c *Core) adopted(now time.Time, in Adopted) {
 // relayed past it before it was there.
 func passedBy(op *chat.Op, positions map[chat.Region]uint64) bool {
 	return slices.ContainsFunc(op.To, func(r chat.Region) bool { return positions[r] >= op.Seq })
+}
+
+// doubt has logged anew what a region says to be beyond, though the store knew of no ack of it: who adopted the life before may have
+// relayed past it before it was there.
+func (c *Core) doubt(o *outbound, upTo uint64) {
+	s := c.siblings[o.log.stream]
+	if s == nil || !s.late.again {
+		return
+	}
+	for seq := range s.late.seen {
+		if seq > o.acked && seq <= upTo {
+			delete(s.late.seen, seq)
+		}
+	}
 }
 
 // recover applies the ops that the dead may have left half done, idempotently and with new arrivals.

@@ -14,6 +14,7 @@ type outbound struct {
 	to        chat.Region
 	via       chat.NodeID // the node of the region that it is brought to; "" for none
 	ready     bool
+	stated    bool // the region has said where it is since this node began to relay
 	openedAt  time.Time
 	acked     uint64 // durable there
 	persisted uint64 // of acked, what the store knows

@@ -21,6 +21,10 @@ func (c *Core) position(now time.Time, p *peer, from chat.NodeRef, f *Frame) {
 		return
 	}
 	upTo = min(upTo, o.log.settled)
+	if !o.stated {
+		o.stated = true
+		c.doubt(o, upTo)
+	}
 	o.via, o.ready = from.Node, true
 	o.rewind(now, upTo)
 	o.sentAt = time.Time{}

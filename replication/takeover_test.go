@@ -199,6 +199,34 @@ func TestLateRowAfterAnotherAdopter(t *testing.T) {
 	}
 }
 
+// So is what came late where the store knows less of what the first adopter has relayed than the receiver does.
+func TestLateRowBeyondWhatTheStoreKnows(t *testing.T) {
+	life := chat.StreamID{Region: "eu", Node: "n2", Incarnation: 1}
+	late := testMessage("eu", 3, chat.HLCFromTime(testStart.Add(-4*time.Second)), 1, "x")
+	late.Stream, late.To = life, []chat.Region{"us"}
+	row := chat.NodeRow{Stream: life, Until: chat.HLCFromTime(testStart.Add(-3 * time.Second)), Low: late.Logged - 1, LastSeq: 4, AdoptedBy: "n3"}
+	for stated, want := range map[uint64]int{2: 0, 4: 1} {
+		r := newShared(t, Restored{Lives: []chat.NodeRow{row}})
+		r.step(PeerUp{Peer: usNode, Protocol: ProtocolNodes})
+		now := row
+		now.AdoptedBy = "n1"
+		outs := r.settle(r.step(Adopted{Life: life, Row: now, Positions: map[chat.Region]uint64{"us": 1}, Tail: []chat.Op{late}}))
+		outs = append(outs, r.step(Received{Peer: usNode, Frame: Frame{Kind: FramePosition, Stream: life, UpTo: stated}})...)
+		for range 3 {
+			r.now = r.now.Add(lateEvery / 2)
+			outs = append(outs, r.settle(r.step(Renewed{Nodes: []chat.NodeRow{{Stream: r.core.stream}, now}}))...)
+		}
+		for _, read := range only[ReadLog](outs) {
+			if read.Stream == life && read.To == "" {
+				outs = append(outs, r.settle(r.step(LogRead{Stream: life, After: read.After, UpTo: read.UpTo, Ops: []chat.Op{late}}))...)
+			}
+		}
+		if logged := r.loggedAnew(outs, late.ID); logged != want {
+			t.Errorf("at position %d: logged anew %d times, want %d", stated, logged, want)
+		}
+	}
+}
+
 // What this node has written and not looked at again for other ids of the same sends stands after the mark that its lease leaves: whoever
 // adopts this life does it.
 func TestAdopterReviewsWhatWasNot(t *testing.T) {

@@ -37,6 +37,7 @@ var testedByTests = []tested{
 	{mutant{"what the dead had not reviewed is not", 43, "replication/look.go", []string{
 		"			if op := &r.items[i].op; op.Stream == c.stream {\n", "			if op := &r.items[i].op; false {\n",
 	}}, "TestAdopterReviewsWhatWasNot"},
+	{mutant{"what came late is where a receiver says to be beyond it", 21, "replication/sender.go", []string{"		c.doubt(o, upTo)\n", ""}}, "TestLateRowBeyondWhatTheStoreKnows"},
 	{mutant{"what is refused here is not handed on", 24, "replication/relog.go", []string{
 		"	if r.tries < buryTries || !c.mayStamp(now) {", "	if true {",
 	}}, "TestHandsOnWhatIsRefusedHere"},
