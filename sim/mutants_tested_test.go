@@ -41,6 +41,10 @@ var testedByTests = []tested{
 	{mutant{"what is refused here is not handed on", 24, "replication/relog.go", []string{
 		"	if r.tries < buryTries || !c.mayStamp(now) {", "	if true {",
 	}}, "TestHandsOnWhatIsRefusedHere"},
+	// Worlds caught it until the store knew what is shown of a stream: what is left is the first second of each.
+	{mutant{"a node that starts believes its store about foreign streams", 22, "replication/takeover.go", []string{
+		"	if !shared {\n", "	if true {\n",
+	}}, "TestBelievesTheOthers"},
 	{mutant{"an adopter does not look after what the dead had parked", 17, "replication/adopt.go", []string{
 		"	c.meetParked(in.Parked)\n", "",
 	}}, "TestParkedIsAdopted"},
