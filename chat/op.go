@@ -21,7 +21,8 @@ const (
 	OpRefused OpKind = 12 // a region could not apply an op, for good; Op.Refused
 )
 
-// Incarnation counts the lives of a node's store: a restored backup gets a new one, a restart does not.
+// Incarnation numbers the lives of a node, later ones higher. Each start of its process is a life of its own, numbered by its
+// clock in µs since 1970: a store that is an old copy of itself does not know the last number that was given out.
 type Incarnation uint64
 
 // StreamID names an op log: the ops of one origin node in one incarnation, numbered from 1.

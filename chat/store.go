@@ -23,9 +23,9 @@ type Store interface {
 
 	// Identity gives which node of which region this handle is for, and in which life. It is made at first open.
 	Identity(ctx context.Context) (Identity, error)
-	// NewIncarnation starts a new life of this node, after a restore or when another node has adopted the old one's op log: the
-	// next stream starts at 1. Its HighWater is the largest of all nodes of the store.
-	NewIncarnation(ctx context.Context) (Identity, error)
+	// NewIncarnation starts a new life of this node, as each start of its process does: the next stream starts at 1. Its number is
+	// the larger of least and one more than the last, its HighWater the largest of all nodes of the store.
+	NewIncarnation(ctx context.Context, least Incarnation) (Identity, error)
 	// Sweep drops what has outlived its retention by now: inbox log, op log (only what every destination has), retry keys.
 	// It returns the number of buckets dropped.
 	Sweep(ctx context.Context, now HLC) (int, error)

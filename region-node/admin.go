@@ -21,9 +21,11 @@ type Status struct {
 	Node     chat.NodeID `json:"node"`
 	Ready    bool        `json:"ready"`
 	NotReady string      `json:"not_ready,omitempty"`
-	UpFor    string      `json:"up_for"`
-	Sockets  int         `json:"sockets"`
-	Online   int         `json:"online"`
+	// CatchingUp: the node has started and does not have yet what other regions originated meanwhile; it serves nobody.
+	CatchingUp bool   `json:"catching_up,omitempty"`
+	UpFor      string `json:"up_for"`
+	Sockets    int    `json:"sockets"`
+	Online     int    `json:"online"`
 	// Peers are the other regions; Nodes are the other nodes, those of this region too, as region/node.
 	Peers   map[chat.Region]Peer  `json:"peers"`
 	Nodes   map[string]Peer       `json:"nodes"`
@@ -94,6 +96,7 @@ func (n *Node) Status(ctx context.Context) Status {
 	} else {
 		s.Ready = true
 	}
+	s.CatchingUp = n.messages.CatchingUp() != nil
 	s.Online = n.presence.Here()
 	for name, zone := range n.topology.Zones {
 		if zone.Has(n.opt.Region) {

@@ -106,7 +106,7 @@ func (n *Node) onStream(peer chat.NodeRef, stream link.Stream, kind string, head
 }
 
 func (n *Node) onUp(peer link.Remote) {
-	n.messages.Up(peer.NodeRef, peer.Protocol)
+	n.messages.Up(peer.NodeRef)
 	n.presence.Sync(peer.NodeRef)
 	n.opt.Metrics.Set("link_up", 1, peer.NodeRef.String())
 }

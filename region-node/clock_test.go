@@ -125,6 +125,7 @@ func TestMarkAnHourAhead(t *testing.T) {
 	w.eventually("the reason in the status", func() bool {
 		return strings.Contains(w.nodes["us-east"].Status(t.Context()).NotReady, "lies 1h0m0s ahead")
 	})
+	w.eventually("us-east to catch up", func() bool { return !w.nodes["us-east"].Status(t.Context()).CatchingUp })
 	status, out := w.call("POST", "us-east", "/v1/groups", ny.token, map[string]any{"client_id": uuid.NewString(), "name": "g", "members": []string{"boston_user"}})
 	if status != http.StatusServiceUnavailable || out["code"] != "clock_skew" {
 		t.Errorf("a new group: %d %v", status, out)

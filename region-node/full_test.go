@@ -17,6 +17,7 @@ func TestFullDisk(t *testing.T) {
 	a, _ := w.connect("us-east", ny, "")
 	first := a.say("boston_user", "while there is room", "region")
 	w.restart("us-east", math.MaxInt64)
+	w.upToDate("us-east")
 
 	a, _ = w.connect("us-east", ny, "")
 	id := uuid.NewString()
@@ -42,6 +43,7 @@ func TestFullDisk(t *testing.T) {
 	}
 
 	w.restart("us-east", 1<<20)
+	w.serves("us-east")
 	a, _ = w.connect("us-east", ny, "")
 	a.send(send)
 	a.expect("ack", func(f map[string]any) bool { return f["client_id"] == id })

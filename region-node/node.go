@@ -58,8 +58,6 @@ type Options struct {
 	Address func(*http.Request) netip.Addr
 	// Country gives the ISO 3166-1 alpha-2 code of an address, "" if unknown.
 	Country func(netip.Addr) string
-	// CatchUp: the store was restored from a copy; the node is not ready until it has what others originated meanwhile.
-	CatchUp bool
 	// Simulate lets clients claim an address by "as": a local `up` only.
 	Simulate bool
 	Now      func() time.Time
@@ -87,7 +85,8 @@ type Node struct {
 	backbone *backbone
 	identity chat.Identity
 	clock    *guardedClock
-	over     chan bool
+	over     chan struct{}
+	overOnce sync.Once
 	verify   *verify.Service
 	rest     http.Handler
 
@@ -106,13 +105,13 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		opt: opt, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(), over: make(chan bool, 1),
+		opt: opt, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(), over: make(chan struct{}),
 		identity: identity, backbone: &backbone{built: make(chan struct{})},
 	}
 	n.clock = newClock(opt, chat.NodeRef{Region: opt.Region, Node: identity.Node}, identity.HighWater)
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.messages, err = messages.New(ctx, messages.Options{
-		Core: n.coreConfig(identity), Store: opt.Store, Link: n.backbone, Now: n.clock.Now, Clock: n.clock, Refusing: n.refusing, LifeOver: n.lifeOver, CatchUp: opt.CatchUp, Log: opt.Log, Metrics: opt.Metrics, Tracer: opt.Tracer,
+		Core: n.coreConfig(identity), Store: opt.Store, Link: n.backbone, Now: n.clock.Now, Clock: n.clock, Refusing: n.refusing, LifeOver: n.lifeOver, Log: opt.Log, Metrics: opt.Metrics, Tracer: opt.Tracer,
 	})
 	if err != nil {
 		return nil, err
@@ -149,19 +148,13 @@ func (n *Node) lease() time.Duration {
 	return 0
 }
 
-// Over tells once that this life of the node has ended: close the node and make it anew. True: the store was restored from a
-// copy, and the node that is made on it has to catch up (Options.CatchUp).
-func (n *Node) Over() <-chan bool { return n.over }
+// Over is closed when this life of the node has ended: close the node and make it anew.
+func (n *Node) Over() <-chan struct{} { return n.over }
 
 // Done is closed when the node has been closed or killed.
 func (n *Node) Done() <-chan struct{} { return n.ctx.Done() }
 
-func (n *Node) lifeOver(restored bool) {
-	select {
-	case n.over <- restored:
-	default: // it was told
-	}
-}
+func (n *Node) lifeOver() { n.overOnce.Do(func() { close(n.over) }) }
 
 const (
 	// relayBatchOps and relayBatchBytes bound one relay frame; a frame of the link holds at most 4 MiB.
@@ -173,7 +166,7 @@ func (n *Node) buildPeople() {
 	o := n.opt
 	n.auth = auth.New(auth.Options{
 		Self: o.Region, Config: o.Config, Keys: o.Keys, DirectoryKey: o.DirectoryKey, Store: o.Store, Submitter: n.messages,
-		Remote: n.backbone, Country: o.Country, Now: n.clock.Now, Metrics: o.Metrics,
+		Remote: n.backbone, Serving: n.messages.CatchingUp, Country: o.Country, Now: n.clock.Now, Metrics: o.Metrics,
 		Endpoints: func(z chat.Zone) []chat.Endpoint { return o.Endpoints(n, z, netip.Addr{}) },
 	})
 	n.presence = presence.New(presence.Options{
@@ -212,6 +205,7 @@ func (n *Node) buildEdge(identity chat.Identity) {
 			return zone
 		},
 		Endpoints: func(z chat.Zone, addr netip.Addr) []chat.Endpoint { return o.Endpoints(n, z, addr) },
+		Serving:   n.messages.CatchingUp,
 		Address:   n.address, Origin: n.originOK, Simulate: o.Simulate, Log: o.Log, Metrics: o.Metrics,
 	})
 }

@@ -213,6 +213,7 @@ func newRogue(t *testing.T) *rogue {
 	for region, ls := range listeners {
 		if region == "eu-west" {
 			w.start(region, ls, 1<<20)
+			w.serves(region)
 			continue
 		}
 		for _, l := range ls {

@@ -55,7 +55,7 @@ func newWorldOf(t *testing.T, tweak func(*config.Config)) *world {
 	return w
 }
 
-// run starts all regions, and waits until they have found each other.
+// run starts all regions, and waits until they have found each other, and serve.
 func (w *world) run(listeners map[chat.Region][3]net.Listener) {
 	w.t.Helper()
 	for r, ls := range listeners {
@@ -70,7 +70,23 @@ func (w *world) run(listeners map[chat.Region][3]net.Listener) {
 			}
 			return true
 		})
+		w.serves(r)
 	}
+}
+
+// upToDate waits until region r, which has started anew, has what the others brought meanwhile, whether it takes people or not.
+func (w *world) upToDate(r chat.Region) {
+	w.t.Helper()
+	w.eventually(string(r)+" is up to date", func() bool {
+		err := w.nodes[r].Ready(w.t.Context())
+		return err == nil || chat.CodeOf(err) == chat.CodeStoreFull
+	})
+}
+
+// serves waits until region r takes people.
+func (w *world) serves(r chat.Region) {
+	w.t.Helper()
+	w.eventually(string(r)+" serves", func() bool { return w.nodes[r].Ready(w.t.Context()) == nil })
 }
 
 // prepare makes what three regions need to start.

@@ -30,12 +30,13 @@ func (c *Core) adoptEnded(now time.Time) {
 		return
 	}
 	for _, s := range c.kin() {
-		if !s.adopting && c.logs[s.row.Stream] == nil && c.orphaned(now, s) {
+		if !s.adopting && !s.retired && c.logs[s.row.Stream] == nil && c.orphaned(now, s) {
 			s.adopting = true
 			c.emit(Adopt{Life: s.row.Stream, Before: c.overBefore(now)})
 		}
 		c.recover(now, s)
 		c.lookForLate(now, s)
+		c.retireDone(now, s)
 	}
 }
 
@@ -43,8 +44,8 @@ func (c *Core) adoptEnded(now time.Time) {
 func (c *Core) orphaned(now time.Time, s *sibling) bool {
 	row := &s.row
 	switch {
-	case row.AdoptedBy == c.cfg.Node || c.cfg.Lease == 0 && row.Stream.Node == c.cfg.Node:
-		return true
+	case row.AdoptedBy == c.cfg.Node || row.Stream.Node == c.cfg.Node && (c.cfg.Lease == 0 || row.Until == 0):
+		return true // another life of this node, which does not work any more, or never did
 	case row.AdoptedBy != "":
 		for _, other := range c.kin() {
 			if other.row.Stream.Node == row.AdoptedBy && c.isLatest(other) {
@@ -76,15 +77,20 @@ func (c *Core) adopted(now time.Time, in Adopted) {
 	s.row = in.Row
 	c.meetParked(in.Parked)
 	c.reviewRecent()
+	positions := s.known(in.Positions)
+	if len(in.Tail) == 0 && c.pastLate(now, s) && c.allHave(positions, in.Row.LastSeq) {
+		c.retire(s)
+		return
+	}
 	log := &ownLog{stream: in.Life, closed: true, last: in.Row.LastSeq, settled: in.Row.LastSeq, tailFrom: in.Row.LastSeq}
 	c.logs[in.Life] = log
-	c.relay(log, in.Positions, in.Tail)
+	c.relay(log, positions, in.Tail)
 	s.tail, s.since = in.Tail, now
 	s.late = lateRows{after: in.Row.LastSeq, readAt: now, seen: map[uint64]struct{}{}, again: again}
 	for i := range in.Tail {
 		seq := in.Tail[i].Seq
 		s.late.after = min(s.late.after, seq-min(seq, uint64(max(1, c.cfg.InFlight)))) // no more was under way at once
-		if !again || !passedBy(&in.Tail[i], in.Positions) {
+		if !again || !passedBy(&in.Tail[i], positions) {
 			s.late.seen[seq] = struct{}{}
 		}
 	}

@@ -95,11 +95,8 @@ type Written struct {
 	Err   error
 }
 
-// PeerUp reports that the link to a node works, of another region or of the own one, and which protocol version both speak.
-type PeerUp struct {
-	Peer     chat.NodeRef
-	Protocol int
-}
+// PeerUp reports that the link to a node works, of another region or of the own one.
+type PeerUp struct{ Peer chat.NodeRef }
 
 // PeerDown reports that it does not work any more.
 type PeerDown struct{ Peer chat.NodeRef }

@@ -29,9 +29,9 @@ func TestNothingBeforeTheTimeIsKnown(t *testing.T) {
 	us, gone := chat.NodeRef{Region: "us", Node: "n1"}, chat.NodeRef{Region: "us", Node: "n2"}
 	for _, in := range []Input{
 		Tick{},
-		PeerUp{Peer: us, Protocol: ProtocolNodes},
+		PeerUp{Peer: us},
 		r.submit(1, testMessage("", 0, 0, 1, "x"), 0),
-		PeerUp{Peer: gone, Protocol: ProtocolNodes},
+		PeerUp{Peer: gone},
 		PeerDown{Peer: gone},
 		Tick{},
 		Received{Peer: us, Frame: Frame{Kind: FrameBatch, Stream: chat.StreamID{Region: "us", Node: "n1", Incarnation: 1}, Watermark: chat.HLCFromTime(right)}},
@@ -83,7 +83,7 @@ func TestWrongClockRefuses(t *testing.T) {
 	}
 	us := chat.NodeRef{Region: "us", Node: "n1"}
 	stream := chat.StreamID{Region: "us", Node: "n1", Incarnation: 1}
-	r.step(PeerUp{Peer: us, Protocol: ProtocolNodes})
+	r.step(PeerUp{Peer: us})
 	r.step(Received{Peer: us, Frame: Frame{Kind: FrameOpen, Stream: stream}})
 	op := testMessage("us", 1, chat.HLCFromTime(r.now), 5, "x")
 	if len(only[Write](r.step(Received{Peer: us, Frame: Frame{Kind: FrameBatch, Stream: stream, UpTo: 1, Ops: []chat.Op{op}}}))) != 1 {

@@ -73,7 +73,7 @@ type Core struct {
 	clocked        clocked
 
 	global, local chat.HLC // the largest given: what was true stays true
-	needsLife     bool
+	catchUp       catchUp
 	zoneWait      map[waitKey][]zoneToken
 	slowed        []slowed
 	budget        int64 // this node's part of Config.OutboxBytes
@@ -105,7 +105,7 @@ func New(cfg Config, restored Restored) *Core {
 			continue
 		}
 		c.peers[r] = &peer{
-			region: r, links: map[chat.NodeID]int{}, out: map[chat.StreamID]*outbound{}, streams: map[chat.StreamID]*inStream{}, handed: map[chat.StreamID]*handOn{},
+			region: r, links: map[chat.NodeID]bool{}, out: map[chat.StreamID]*outbound{}, streams: map[chat.StreamID]*inStream{}, handed: map[chat.StreamID]*handOn{},
 		}
 		c.order = append(c.order, r)
 	}
@@ -180,11 +180,6 @@ func (c *Core) emit(o Output) { c.out = append(c.out, o) }
 
 func (c *Core) alarm(a Alarm) { c.emit(a) }
 
-// NeedsNewIncarnation says that a peer knows more of this node's stream than its store does: the store is an old copy.
-// Going on would give out sequences that peers take for known, so submits are refused until the store is given a new
-// incarnation (Store.NewIncarnation) and the core is made anew.
-func (c *Core) NeedsNewIncarnation() bool { return c.needsLife }
-
 // tick does what time asks for.
 func (c *Core) tick(now time.Time) {
 	c.renew(now)
@@ -200,6 +195,7 @@ func (c *Core) tick(now time.Time) {
 	c.tickHearings(now)
 	for _, r := range c.order {
 		p := c.peers[r]
+		p.forget()
 		c.drainPeer(now, p)
 		for _, s := range p.known() {
 			c.tickParked(now, p, s)
@@ -209,6 +205,7 @@ func (c *Core) tick(now time.Time) {
 			c.tickSender(now, p, o)
 		}
 	}
+	c.tickCatchUp(now)
 	c.tellHave(now)
 	c.countOwed(now)
 	c.watchOutboxes(now)

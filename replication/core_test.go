@@ -210,17 +210,18 @@ func TestForgedOps(t *testing.T) {
 	}
 }
 
-// A peer that knows more of our stream than we do shows that our store is an old copy: no sequence is used again.
-func TestOldCopyStops(t *testing.T) {
+// A peer that claims to know more of this life than it ever originated is told of in an alarm, and nothing counts as acknowledged.
+func TestImplausiblePosition(t *testing.T) {
 	r := newRig(t, "eu", Restored{Identity: chat.Identity{LastSeq: 10}})
-	r.step(PeerUp{Peer: chat.NodeRef{Region: "us", Node: "n1"}, Protocol: 1})
-	outs := r.step(Received{Peer: chat.NodeRef{Region: "us", Node: "n1"}, Frame: Frame{Kind: FramePosition, Stream: r.core.Stream(), UpTo: 11}})
-	if len(only[Alarm](outs)) != 1 || !r.core.NeedsNewIncarnation() {
-		t.Fatalf("outputs %+v", outs)
-	}
-	s := only[Submitted](r.step(r.submit(1, testMessage("", 0, 0, 1, "x"), 0)))
-	if len(s) != 1 || chat.CodeOf(s[0].Err) != chat.CodeRegionDegraded {
-		t.Fatalf("answers %+v", s)
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "us", Node: "n1"}})
+	for _, kind := range []FrameKind{FramePosition, FrameAck} {
+		outs := r.step(Received{Peer: chat.NodeRef{Region: "us", Node: "n1"}, Frame: Frame{Kind: kind, Stream: r.core.Stream(), UpTo: 11}})
+		if alarms := only[Alarm](outs); len(alarms) != 1 || alarms[0].Code != chat.CodeVersionConflict || len(only[Send](outs)) > 0 {
+			t.Fatalf("outputs %+v", outs)
+		}
+		if p := r.core.Peers(r.now)[0]; p.Ready || p.Acked != 0 {
+			t.Fatalf("after %d the relay stands at %+v", kind, p)
+		}
 	}
 }
 

@@ -5,7 +5,7 @@ import "meridian/chat"
 // FrameKind says what a frame tells. Kinds cross the wire: add, never renumber.
 type FrameKind uint8
 
-// The kinds of frame. Those after FrameAck need protocol version 2.
+// The kinds of frame.
 const (
 	// FrameBatch, sender → receiver: the ops of Stream that the receiver must have and whose sequence lies in (After, UpTo]
 	// are exactly Ops, ascending by Seq; other numbers of that range do not concern it. Every op of Stream for the receiver
@@ -13,8 +13,7 @@ const (
 	// equal UpTo.
 	FrameBatch FrameKind = 1
 	// FramePosition, receiver → sender: this region has durably applied Stream up to UpTo; send what comes after it. It answers
-	// FrameOpen (in version 1 it opens every new link, one per known stream), and is also the rewind request: the sender goes
-	// back, whatever it sent before.
+	// FrameOpen, and is also the rewind request: the sender goes back, whatever it sent before.
 	FramePosition FrameKind = 2
 	// FrameAck, receiver → sender: this region has durably applied Stream up to UpTo. It is cumulative: a lower one than the
 	// last is old news.
@@ -22,8 +21,9 @@ const (
 	// FrameOpen, sender → receiver: I will bring you Stream; state your position.
 	FrameOpen FrameKind = 4
 	// FrameLives tells which streams of the sender's region count: Lives, those of each of its nodes that are not known to be
-	// applied to their end. It comes before every watermark that relies on it: what a new life originates lies above every
-	// watermark told by those that do not know it.
+	// applied to their end; Applied has the ends of the other op logs that are still there, for who has lost what it had of them. It
+	// comes before every watermark that relies on it: what a new life originates lies above every watermark told by those that do
+	// not know it.
 	FrameLives FrameKind = 5
 	// FrameMarks, between nodes of one region: the life Stream stamps nothing at or below Low any more; of other regions'
 	// streams it has applied Applied, all of it visible by Low; Positions are what other regions have acknowledged to it.
@@ -36,21 +36,6 @@ const (
 
 // haveHeard in the UpTo of a FrameHave asks for nothing.
 const haveHeard = 1
-
-// Protocol versions of the backbone that the core tells apart.
-const (
-	// ProtocolNodes brought several nodes per region, op kinds from OpChange on, and the frames after FrameAck.
-	ProtocolNodes = 2
-)
-
-// lastKindOfOld is the last kind of op that protocol version 1 knows.
-const lastKindOfOld = chat.OpClaim
-
-// knows says whether who speaks a protocol version can be sent ops of a kind. One of version 1 would refuse what it does not know
-// for good; from version 2 on it is parked, if its envelope alone says that it may be there (docs/decisions/0010-parked-ops.md).
-func knows(version int, kind chat.OpKind) bool {
-	return version >= ProtocolNodes || kind <= lastKindOfOld
-}
 
 // Frame is one message of the protocol between two nodes. Frames of one link arrive in the order in which they were
 // sent, each at most once; any number of them is lost when the link goes down. Who sent a frame is told by the link, which
@@ -66,6 +51,6 @@ type Frame struct {
 	Reason    chat.Code
 	Lives     []chat.StreamID    // FrameLives
 	Low       chat.HLC           // FrameMarks
-	Applied   []chat.AppliedRow  // FrameMarks, FrameHave
+	Applied   []chat.AppliedRow  // FrameMarks, FrameHave, FrameLives
 	Positions []chat.PositionRow // FrameMarks
 }

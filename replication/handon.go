@@ -56,7 +56,7 @@ func (c *Core) tellHave(now time.Time) {
 		}
 		for _, other := range c.order {
 			q := c.peers[other]
-			if node := q.choose(f.Stream, ProtocolNodes); other != r && node != "" {
+			if node := q.choose(f.Stream); other != r && node != "" {
 				c.emit(Send{Peer: chat.NodeRef{Region: other, Node: node}, Frame: f})
 			}
 		}
@@ -78,11 +78,15 @@ func (c *Core) haveTold(p *peer, f *Frame) {
 		have[row.Stream] = row.Seq
 	}
 	for _, s := range of.known() {
+		if _, told := have[s.id]; !told && longOver(s.id, have) {
+			continue
+		}
 		h := p.handOn(s.id)
 		if !h.busy {
 			h.handed = max(h.handed, have[s.id])
 		}
-		if !h.busy && f.UpTo != haveHeard {
+		// Of a life that has ended, who hears the region may lack what it lost with its store.
+		if !h.busy && (f.UpTo != haveHeard || s.watermark == endOfStream && h.handed < s.reached()) {
 			c.readOn(p, s.id, h)
 		}
 	}

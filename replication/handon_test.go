@@ -15,7 +15,7 @@ func from(region chat.Region, f Frame) Received {
 // recipient's own is not kept at all.
 func TestHandOn(t *testing.T) {
 	r := newRig(t, "eu", Restored{})
-	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}, Protocol: ProtocolNodes})
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}})
 	op := testMessage("us", 1, chat.HLCFromTime(testStart), 1, "x")
 	op.To = []chat.Region{"eu", "in"}
 	alone := testMessage("us", 2, op.Time+1, 2, "y")
@@ -50,7 +50,7 @@ func TestHandOn(t *testing.T) {
 // that it will be refused here.
 func TestHandsOnWhatIsRefusedHere(t *testing.T) {
 	r := newRig(t, "eu", Restored{Applied: []chat.AppliedRow{{Stream: usStream, Seq: 1}}})
-	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}, Protocol: ProtocolNodes})
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}})
 	op := testMessage("us", 1, chat.HLCFromTime(testStart), 1, "x")
 	op.To = []chat.Region{"eu", "in"}
 	have := from("in", Frame{Kind: FrameHave, Stream: chat.StreamID{Region: "us"}})
@@ -96,7 +96,7 @@ func TestHandOnAfterACutOffLook(t *testing.T) {
 		t.Fatalf("stored as applied before the group was looked at: %+v", applied)
 	}
 	r = newRig(t, "eu", Restored{Applied: applied})
-	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}, Protocol: ProtocolNodes})
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}})
 	reads := only[ReadLog](r.step(from("in", Frame{Kind: FrameHave, Stream: chat.StreamID{Region: "us"}})))
 	if len(reads) != 1 || reads[0].Stream != op.Stream || reads[0].To != "in" || reads[0].After != 0 {
 		t.Fatalf("read %+v", reads)
@@ -107,7 +107,7 @@ func TestHandOnAfterACutOffLook(t *testing.T) {
 func TestTellHave(t *testing.T) {
 	r := newRig(t, "eu", Restored{Applied: []chat.AppliedRow{{Stream: chat.StreamID{Region: "us", Node: "n1", Incarnation: 1}, Seq: 7}}})
 	r.core.cfg.ForwardAfter = 10 * time.Second
-	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}, Protocol: ProtocolNodes})
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}})
 	told := 0
 	for range 24 {
 		r.now = r.now.Add(500 * time.Millisecond)
@@ -132,7 +132,7 @@ func TestTellHaveOfThoseHeard(t *testing.T) {
 	us := chat.StreamID{Region: "us", Node: "n1", Incarnation: 1}
 	r := newRig(t, "eu", Restored{Applied: []chat.AppliedRow{{Stream: us, Seq: 7}}})
 	r.core.cfg.ForwardAfter = 10 * time.Second
-	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}, Protocol: ProtocolNodes})
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}})
 	told := 0
 	for range 150 {
 		r.now = r.now.Add(time.Second)
@@ -215,5 +215,65 @@ func TestToldOfARegionThatIsTakenOut(t *testing.T) {
 	f := Frame{Kind: FrameHave, Stream: chat.StreamID{Region: "gone"}, Applied: []chat.AppliedRow{{Stream: chat.StreamID{Region: "gone", Node: "n1", Incarnation: 1}, Seq: 3}}}
 	if outs := r.step(from("us", f)); len(only[Alarm](outs)) != 0 || len(only[ReadLog](outs)) != 0 {
 		t.Errorf("%+v", outs)
+	}
+}
+
+// What a life that is over has brought here, and not to another region, is handed on though that one hears the origin: the origin may have
+// been restored, and does not know of it any more.
+func TestHandsOnOfALifeThatIsOver(t *testing.T) {
+	r, earlier := starting(t, 5)
+	later := earlier
+	later.Incarnation++
+	in := chat.NodeRef{Region: "in", Node: "n1"}
+	r.step(PeerUp{Peer: in})
+	have := Frame{Kind: FrameHave, Stream: chat.StreamID{Region: "us"}, UpTo: haveHeard, Applied: []chat.AppliedRow{{Stream: earlier, Seq: 3}}}
+	reads := func() []ReadLog { return only[ReadLog](r.step(from("in", have))) }
+	if got := reads(); len(got) != 0 {
+		t.Fatalf("read %+v of a life that may go on", got)
+	}
+	r.settle(r.step(from("us", Frame{Kind: FrameLives, Stream: later, Lives: []chat.StreamID{later}})))
+	if got := reads(); len(got) != 1 || got[0].Stream != earlier || got[0].After != 3 || got[0].To != "in" {
+		t.Fatalf("read %+v, want what comes after 3", got)
+	}
+}
+
+// An op log that every region has to its end is relayed no more; who has lost some of it with its store is brought that once more.
+func TestRetiredOpLogIsBroughtAgain(t *testing.T) {
+	life := chat.StreamID{Region: "eu", Node: "n1", Incarnation: 1}
+	row := chat.NodeRow{Stream: life, LastSeq: 5}
+	r := newRig(t, "eu", Restored{Identity: chat.Identity{Region: "eu", Node: "n1", Incarnation: 2}, Lives: []chat.NodeRow{row}})
+	us := chat.NodeRef{Region: "us", Node: "n1"}
+	r.step(PeerUp{Peer: us})
+	adopt := func() []Output {
+		asked := only[Adopt](r.step(Tick{}))
+		if len(asked) != 1 || asked[0].Life != life {
+			t.Fatalf("adopts %+v", asked)
+		}
+		positions := map[chat.Region]uint64{}
+		for _, region := range r.core.order {
+			positions[region] = 5
+		}
+		row.AdoptedBy = "n1"
+		return r.step(Adopted{Life: life, Row: row, Positions: positions})
+	}
+	for _, s := range only[Send](adopt()) {
+		if s.Frame.Kind == FrameOpen {
+			t.Fatalf("everybody has it, and it is opened: %+v", s)
+		}
+		if ends := s.Frame.Applied; s.Peer == us && (len(ends) != 1 || ends[0].Stream != life || ends[0].Seq != 5) {
+			t.Fatalf("its end is not told: %+v", s.Frame)
+		}
+	}
+	r.step(Received{Peer: us, Frame: Frame{Kind: FramePosition, Stream: life, UpTo: 2}})
+	opened := false
+	for _, s := range only[Send](adopt()) {
+		opened = opened || s.Peer == us && s.Frame.Kind == FrameOpen && s.Frame.Stream == life
+	}
+	if !opened {
+		t.Fatal("it is not opened for who has lost some of it")
+	}
+	reads := only[ReadLog](r.step(Received{Peer: us, Frame: Frame{Kind: FramePosition, Stream: life, UpTo: 2}}))
+	if len(reads) == 0 || reads[0].After != 2 {
+		t.Fatalf("read %+v, want what comes after 2", reads)
 	}
 }

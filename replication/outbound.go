@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"cmp"
 	"time"
 
 	"meridian/chat"
@@ -50,13 +49,13 @@ func (o *outbound) rewind(now time.Time, seq uint64) {
 
 // open has a relay begin, or begin anew, at a node of the region: the receiver states its position first.
 func (c *Core) open(p *peer, o *outbound) {
-	if !p.linked(o.via, 0) {
-		o.via = cmp.Or(p.choose(o.log.stream, ProtocolNodes), p.choose(o.log.stream, 0))
+	if !p.linked(o.via) {
+		o.via = p.choose(o.log.stream)
 	}
 	o.ready, o.reading = false, false
 	o.forgetWindow()
 	o.openedAt = time.Time{} // the next tick asks again if nothing comes
-	if p.linked(o.via, ProtocolNodes) {
+	if p.linked(o.via) {
 		c.emit(Send{Peer: chat.NodeRef{Region: p.region, Node: o.via}, Frame: Frame{Kind: FrameOpen, Stream: o.log.stream}})
 	}
 }

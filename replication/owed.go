@@ -76,6 +76,12 @@ func (w *owed) acked(seq uint64) {
 	}
 }
 
+// again counts what was acknowledged up to upTo, and is not any more.
+func (w *owed) again(upTo uint64, bytes int64, since chat.HLC) {
+	w.bytes += bytes
+	w.list = slices.Insert(w.list, 0, stretch{upTo: upTo, bytes: bytes, since: since})
+}
+
 // recount finds what an op log from before this life of the core owes: it is read once, page by page, beside everything else.
 // What is not read yet is guessed, from its length and the size of its last ops.
 type recount struct {

@@ -44,7 +44,7 @@ func (c *Core) wantsParked(now time.Time, p *peer, s *inStream) bool {
 	if k.ripeSince.IsZero() {
 		k.ripeSince = now
 	}
-	open := p.linked(s.link.Node, 0) && now.Sub(s.heardAt) < c.cfg.Resend
+	open := p.linked(s.link.Node) && now.Sub(s.heardAt) < c.cfg.Resend
 	return due || open || c.cfg.Lease == 0 || now.Sub(k.ripeSince) >= parkedGrace
 }
 

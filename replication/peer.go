@@ -13,7 +13,7 @@ import (
 // peer is the state towards one region, in both directions.
 type peer struct {
 	region  chat.Region
-	links   map[chat.NodeID]int // nodes that are linked, with the protocol version agreed
+	links   map[chat.NodeID]bool // nodes that are linked
 	out     map[chat.StreamID]*outbound
 	streams map[chat.StreamID]*inStream
 	sorted  []*inStream // streams, by id
@@ -32,21 +32,14 @@ type peer struct {
 // up says that some node of the region is linked.
 func (p *peer) up() bool { return len(p.links) > 0 }
 
-// linked says whether node is linked, speaking at least version.
-func (p *peer) linked(node chat.NodeID, version int) bool {
-	v, ok := p.links[node]
-	return ok && v >= version
-}
+// linked says whether node is linked.
+func (p *peer) linked(node chat.NodeID) bool { return p.links[node] }
 
-// choose gives the linked node, speaking at least version, that a stream is brought to: spread over them, and always the same
-// one; "" when there is none.
-func (p *peer) choose(stream chat.StreamID, version int) chat.NodeID {
+// choose gives the linked node that a stream is brought to: spread over them, and always the same one; "" when there is none.
+func (p *peer) choose(stream chat.StreamID) chat.NodeID {
 	var best chat.NodeID
 	var highest uint64
 	for _, node := range sortedKeys(p.links) {
-		if !p.linked(node, version) {
-			continue
-		}
 		h := fnv.New64a()
 		for _, text := range []string{string(stream.Region), string(stream.Node), string(p.region), string(node)} {
 			_, _ = h.Write([]byte(text)) // never fails
@@ -86,19 +79,6 @@ func (p *peer) known() []*inStream {
 	return p.sorted
 }
 
-// latest gives the stream of the latest life of each of the region's nodes.
-func (p *peer) latest() []*inStream {
-	var list []*inStream
-	for _, s := range p.known() {
-		if n := len(list); n > 0 && list[n-1].id.Node == s.id.Node {
-			list[n-1] = s
-			continue
-		}
-		list = append(list, s)
-	}
-	return list
-}
-
 // sortedStreams walks a map of streams in a fixed order.
 func sortedStreams[V any](m map[chat.StreamID]V) []chat.StreamID {
 	return slices.SortedFunc(maps.Keys(m), compareStreams)
@@ -120,29 +100,12 @@ func (c *Core) peerUp(in PeerUp) {
 	if !ok {
 		return
 	}
-	p.links[in.Peer.Node] = max(1, in.Protocol)
-	if in.Protocol < ProtocolNodes {
-		c.greetOld(p, in.Peer.Node)
-	} else {
-		c.tellLivesTo(p, in.Peer.Node)
-	}
+	p.links[in.Peer.Node] = true
+	c.tellLivesTo(p, in.Peer.Node)
 	for _, o := range p.outbounds() {
 		if o.via == "" || o.via == in.Peer.Node {
 			c.open(p, o)
 		}
-	}
-}
-
-// greetOld opens a link to a node of version 1: each side states its positions unasked.
-func (c *Core) greetOld(p *peer, node chat.NodeID) {
-	to := chat.NodeRef{Region: p.region, Node: node}
-	latest := p.latest()
-	if len(latest) == 0 {
-		c.emit(Send{Peer: to, Frame: Frame{Kind: FramePosition, Stream: chat.StreamID{Region: p.region}}})
-	}
-	for _, s := range latest {
-		s.link = to
-		c.emit(Send{Peer: to, Frame: Frame{Kind: FramePosition, Stream: s.id, UpTo: s.durable}})
 	}
 }
 

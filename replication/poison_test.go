@@ -59,7 +59,7 @@ func (s *pickyStore) bodies() (texts []string, buried []uint64) {
 
 func newPicky(t *testing.T, n int, refuses func(b *chat.Batch) *chat.Error) *pickyStore {
 	s := &pickyStore{rig: newRig(t, "eu", Restored{}), refuses: refuses}
-	s.step(PeerUp{Peer: chat.NodeRef{Region: "us", Node: "n1"}, Protocol: ProtocolNodes})
+	s.step(PeerUp{Peer: chat.NodeRef{Region: "us", Node: "n1"}})
 	for i := 1; i <= n; i++ {
 		text := "good"
 		if i == n/2+1 {

@@ -48,9 +48,15 @@ func (c *Core) ask(now time.Time, s *inStream, why chat.Code) {
 // livesTold notes which of the peer's streams count. The store will know with the next batch that comes from the region: none
 // of its watermarks is stored before.
 func (c *Core) livesTold(p *peer, f *Frame) {
-	if len(f.Lives) > maxLives {
-		c.alarm(Alarm{Code: chat.CodeBadFrame, Peer: p.region, Stream: f.Stream, Detail: fmt.Sprintf("%d lives; at most %d", len(f.Lives), maxLives)})
+	if len(f.Lives) > maxLives || len(f.Applied) > maxTold {
+		c.alarm(Alarm{Code: chat.CodeBadFrame, Peer: p.region, Stream: f.Stream, Detail: fmt.Sprintf("%d lives and %d ends; at most %d and %d", len(f.Lives), len(f.Applied), maxLives, maxTold)})
 		return
+	}
+	ends := map[chat.StreamID]uint64{}
+	for _, end := range f.Applied {
+		if ends[end.Stream] = end.Seq; end.Stream.Region == p.region && !longOver(end.Stream, p.streams) {
+			p.inbound(end.Stream)
+		}
 	}
 	for _, id := range f.Lives {
 		if id.Region != p.region {
@@ -58,7 +64,10 @@ func (c *Core) livesTold(p *peer, f *Frame) {
 		}
 		p.inbound(id)
 		for _, s := range p.known() {
-			if s.id.Node == id.Node && s.id.Incarnation < id.Incarnation && !slices.Contains(f.Lives, s.id) {
+			if s.id.Node != id.Node || s.id.Incarnation >= id.Incarnation || slices.Contains(f.Lives, s.id) {
+				continue
+			}
+			if s.lacks = s.reached() < ends[s.id]; !s.lacks {
 				c.endStream(s) // who knows the later life would name the earlier one if anything of it were missing here
 			}
 		}
@@ -68,10 +77,25 @@ func (c *Core) livesTold(p *peer, f *Frame) {
 // maxLives bounds the nodes of a region.
 const maxLives = 128
 
+// askBack asks every node of the region for what is missing here of a life that has ended, until one brings it.
+func (c *Core) askBack(now time.Time, p *peer, s *inStream) {
+	if !s.lacks || s.heard == endOfStream || !c.knowsStreams || now.Sub(s.heardAt) < c.cfg.Resend || now.Sub(s.askedAt) < c.cfg.Resend {
+		return
+	}
+	s.askedAt = now
+	for _, node := range sortedKeys(p.links) {
+		c.emit(Send{Peer: chat.NodeRef{Region: p.region, Node: node}, Frame: Frame{Kind: FramePosition, Stream: s.id, UpTo: s.durable}})
+	}
+}
+
 // tickReceiver asks when it is due, or when nothing was heard for so long that the last question may be lost.
 func (c *Core) tickReceiver(now time.Time, p *peer) {
 	for _, s := range p.known() {
-		if !p.linked(s.link.Node, 0) || !c.certain(now) {
+		if !c.certain(now) {
+			continue
+		}
+		c.askBack(now, p, s)
+		if !p.linked(s.link.Node) {
 			continue
 		}
 		if s.ackDue {
@@ -407,7 +431,26 @@ func (c *Core) stored(now time.Time, s *inStream, d *draft, err error) {
 		return
 	}
 	s.suspect.taken(d)
-	c.review(now, d.messages, func(time.Time, []chat.MessageID) {})
+	step := &reviewStep{upTo: d.upTo}
+	s.underReview = append(s.underReview, step)
+	c.review(now, d.messages, func(time.Time, []chat.MessageID) {
+		step.done = true
+		s.passReviews()
+	})
+}
+
+// reviewStep is the review of what an apply write brought.
+type reviewStep struct {
+	upTo uint64
+	done bool
+}
+
+// passReviews moves what is reviewed.
+func (s *inStream) passReviews() {
+	for len(s.underReview) > 0 && s.underReview[0].done {
+		s.reviewed = max(s.reviewed, s.underReview[0].upTo)
+		s.underReview = s.underReview[1:]
+	}
 }
 
 // applied settles the write that moves the position of a stream.

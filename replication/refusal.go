@@ -87,7 +87,7 @@ func (c *Core) bury(now time.Time, p *peer, s *inStream, it *inOp, d *draft) {
 // may know: it has the op.
 func (c *Core) sayRefused(now time.Time, p *peer, it *inOp, d *draft) {
 	op, why := &it.op, it.refused
-	if op.Kind == chat.OpRefused || !permanent(why.Code) || !timed(op.ID) || c.speaksOld(p.region) {
+	if op.Kind == chat.OpRefused || !permanent(why.Code) || !timed(op.ID) {
 		return
 	}
 	at := c.clock.Next(now)
@@ -106,13 +106,6 @@ func (c *Core) sayRefused(now time.Time, p *peer, it *inOp, d *draft) {
 	}
 	d.batch.Log = append(d.batch.Log, chat.LogRow{Op: word})
 	d.own = append(d.own, c.own.start(word))
-}
-
-// speaksOld says that the region is linked in a protocol that does not know refusals: the stream to it would wait for its
-// upgrade, which is worse than that nobody is told.
-func (c *Core) speaksOld(region chat.Region) bool {
-	p := c.peers[region]
-	return p != nil && p.up() && p.choose(c.stream, ProtocolNodes) == ""
 }
 
 // wordClient tells the words of several regions about one op apart.
@@ -216,7 +209,7 @@ func (c *Core) proved(now time.Time, in Proved) {
 		return
 	}
 	for _, n := range news {
-		to := slices.DeleteFunc(residency.Destinations(c.cfg.Topology, &n, c.cfg.Self), c.speaksOld)
+		to := residency.Destinations(c.cfg.Topology, &n, c.cfg.Self)
 		c.relog(now, &relogged{op: n, to: to, done: func(now time.Time) {
 			if h.left--; h.left == 0 {
 				c.heard(now, h)

@@ -227,15 +227,3 @@ func TestTooOldIsRefused(t *testing.T) {
 		t.Fatalf("written %+v", b)
 	}
 }
-
-// A region whose build does not know refusals is told nothing: the stream to it would have to wait.
-func TestOldBuildIsNotTold(t *testing.T) {
-	r := newRig(t, "eu", Restored{})
-	r.step(PeerUp{Peer: chat.NodeRef{Region: "us", Node: "n1"}, Protocol: ProtocolNodes - 1})
-	op := testMessage("us", 1, chat.HLCFromTime(testStart), 1, "x")
-	op.Body = []byte("another text")
-	outs := r.settle(r.bring("us", op))
-	if w := only[Write](outs); len(logged(outs)) > 0 || len(w) == 0 || len(w[0].Batch.DeadLetters) != 1 {
-		t.Fatalf("written %+v", w)
-	}
-}

@@ -13,14 +13,15 @@ func (c *Core) position(now time.Time, p *peer, from chat.NodeRef, f *Frame) {
 		c.alarm(Alarm{Code: chat.CodeBadFrame, Peer: p.region, Stream: f.Stream, Detail: "a position in a stream that is not ours"})
 		return
 	}
-	o, upTo := p.out[f.Stream], f.UpTo
-	if o == nil && p.links[from.Node] < ProtocolNodes {
-		o, upTo = c.positionOfOld(p, f), 0
-	}
-	if o == nil || o.via != "" && o.via != from.Node || !c.plausible(p, o, f) {
+	o := p.out[f.Stream]
+	if o == nil {
+		c.askedAgain(p, f)
 		return
 	}
-	upTo = min(upTo, o.log.settled)
+	if o.via != "" && o.via != from.Node || !c.plausible(p, o, f) {
+		return
+	}
+	upTo := min(f.UpTo, o.log.settled)
 	if !o.stated {
 		o.stated = true
 		c.doubt(o, upTo)
@@ -28,23 +29,11 @@ func (c *Core) position(now time.Time, p *peer, from chat.NodeRef, f *Frame) {
 	o.via, o.ready = from.Node, true
 	o.rewind(now, upTo)
 	o.sentAt = time.Time{}
+	if upTo < o.acked {
+		c.retreatAck(o, upTo)
+	}
 	c.advanceAck(now, p, o, upTo)
 	c.pump(now, p, o)
-}
-
-// positionOfOld finds what a region of version 1 means that names a stream we do not relay: it states all the lives that it
-// knows, and where it knows none of ours, none at all. What it does not know begins at its beginning.
-func (c *Core) positionOfOld(p *peer, f *Frame) *outbound {
-	o := p.out[c.stream]
-	switch {
-	case f.Stream.Node == c.cfg.Node && f.Stream.Incarnation > c.stream.Incarnation:
-		c.needLife(p, f)
-		return nil
-	case o.ready:
-		return nil // of an earlier life, beside the one that counts
-	}
-	f.UpTo = 0
-	return o
 }
 
 // acked is the receiver's word that it is durable up to f.UpTo.
@@ -80,24 +69,29 @@ func (c *Core) advanceAck(now time.Time, p *peer, o *outbound, upTo uint64) {
 	c.zoneAcked(now, o.log.stream, p.region, o.acked)
 }
 
-// plausible says whether the peer can know what it claims. It cannot know what this node never had durable, unless this
-// node's store is an old copy of itself. A life that has ended may have been known better by others.
+// retreatAck takes an acknowledgement back: the region's store was restored, or another of its nodes knows less for sure.
+func (c *Core) retreatAck(o *outbound, upTo uint64) {
+	o.before.again(o.acked, int64(o.acked-upTo)*o.log.recount.guess(o.to), c.clock.Last())
+	o.acked = upTo
+	o.guess()
+}
+
+// plausible says whether the peer can know what it claims. It cannot know what this life never had durable; one that has ended
+// may be known better by others than by a store that was restored since.
 func (c *Core) plausible(p *peer, o *outbound, f *Frame) bool {
 	if f.UpTo <= o.log.settled || o.log.closed {
 		return true
 	}
-	c.needLife(p, f)
+	c.alarmLater(p, f)
 	return false
 }
 
-func (c *Core) needLife(p *peer, f *Frame) {
-	if c.needsLife {
-		return
-	}
-	c.needsLife = true
+// alarmLater tells that a peer claims to know what this node has not originated yet: it lies, or the node's clock was ahead by more
+// than the age of the copy that its store was restored from, so that an earlier life has a higher number.
+func (c *Core) alarmLater(p *peer, f *Frame) {
 	c.alarm(Alarm{
 		Code: chat.CodeVersionConflict, Peer: p.region, Stream: f.Stream,
-		Detail: fmt.Sprintf("the peer knows the stream up to %d, this store up to %d: the store is an old copy and needs a new incarnation", f.UpTo, c.own.settled),
+		Detail: fmt.Sprintf("the peer claims to know %v up to %d; this life is %v, up to %d", f.Stream, f.UpTo, c.stream, c.own.settled),
 	})
 }
 
@@ -133,9 +127,6 @@ func (c *Core) collect(p *peer, o *outbound) (ops []chat.Op, upTo uint64) {
 		op := &tail[i]
 		if !concerns(op, p.region) {
 			continue
-		}
-		if !knows(p.links[o.via], op.Kind) {
-			return ops, op.Seq - 1 // the stream waits for an upgrade there; nothing is skipped
 		}
 		full := len(ops) >= c.cfg.BatchOps || o.ops+len(ops) >= c.cfg.WindowOps || bytes+size(op) > c.cfg.BatchBytes
 		if full && len(ops) > 0 {
@@ -215,13 +206,6 @@ func (c *Core) sendRead(now time.Time, p *peer, o *outbound, in LogRead) {
 	for len(ops) > 0 && ops[0].Seq <= o.sent {
 		ops = ops[1:] // acknowledged meanwhile
 	}
-	for i := range ops {
-		if !knows(p.links[o.via], ops[i].Kind) {
-			in.UpTo, o.readAfter = ops[i].Seq-1, now.Add(pause)
-			ops = ops[:i]
-			break
-		}
-	}
 	for len(ops) > 0 {
 		n, bytes := 1, size(&ops[0])
 		for n < len(ops) && bytes+size(&ops[n]) <= c.cfg.BatchBytes {
@@ -238,7 +222,7 @@ func (c *Core) sendRead(now time.Time, p *peer, o *outbound, in LogRead) {
 // tickSender opens again what got no position, sends again what got no ack, and tells the watermark of a stream that has
 // nothing else to say.
 func (c *Core) tickSender(now time.Time, p *peer, o *outbound) {
-	if !p.linked(o.via, 0) {
+	if !p.linked(o.via) {
 		return
 	}
 	if !o.ready {

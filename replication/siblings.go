@@ -35,6 +35,10 @@ type sibling struct {
 	tail     []chat.Op // to be applied anew before it is finished
 	since    time.Time // when this node adopted it
 	late     lateRows
+	// retired: every region has all of its op log, so that it is not relayed any more; lacking has what regions said since that they
+	// do have, those that lost some.
+	retired bool
+	lacking map[chat.Region]uint64
 }
 
 // mayStamp says whether this node may stamp now.
@@ -49,12 +53,10 @@ func (c *Core) certain(now time.Time) bool {
 	return c.cfg.Lease == 0 || c.lease.held && now.Sub(c.lease.renewedAt) < c.cfg.Lease
 }
 
-// LifeEnded says that the life that a store knows of a node has had its time: where nodes share a store each start is a new
-// life, so that what the last one left half done is looked after in one way only, by whoever adopts it.
-func LifeEnded(id chat.Identity, lives []chat.NodeRow) bool {
-	return slices.ContainsFunc(lives, func(row chat.NodeRow) bool {
-		return row.Stream == chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation} && (row.Until != 0 || row.AdoptedBy != "")
-	})
+// FirstIncarnation is the least number of a life that starts at now: above that of every life which this node began before, be its
+// store an old copy that does not know of it, as long as its clock was right.
+func FirstIncarnation(now time.Time) chat.Incarnation {
+	return chat.Incarnation(max(1, now.UnixMicro()))
 }
 
 // Joined says that this node takes part: it may stamp, or had the right a moment ago.
@@ -70,7 +72,7 @@ func (c *Core) renew(now time.Time) {
 		return
 	}
 	if c.cfg.Lease == 0 {
-		c.adoptEnded(now) // an earlier life of this node, after a restore
+		c.adoptEnded(now) // earlier lives of this node
 		return
 	}
 	if l.asking && now.Sub(l.askedAt) < c.cfg.Lease || now.Sub(l.askedAt) < c.cfg.Lease/4 {
@@ -170,7 +172,7 @@ func (c *Core) tellLives() {
 	for _, r := range c.order {
 		p := c.peers[r]
 		for _, node := range sortedKeys(p.links) {
-			if p.linked(node, ProtocolNodes) {
+			if p.linked(node) {
 				c.tellLivesTo(p, node)
 			}
 		}
@@ -178,11 +180,26 @@ func (c *Core) tellLives() {
 }
 
 func (c *Core) tellLivesTo(p *peer, node chat.NodeID) {
+	lives := c.livesFor(p.region)
 	c.emit(Send{
 		Peer:  chat.NodeRef{Region: p.region, Node: node},
-		Frame: Frame{Kind: FrameLives, Stream: c.stream, Lives: c.livesFor(p.region)},
+		Frame: Frame{Kind: FrameLives, Stream: c.stream, Lives: lives, Applied: c.endsBeside(lives)},
 	})
 }
+
+// endsBeside gives the ends of the op logs that are still here, but for those of lives.
+func (c *Core) endsBeside(lives []chat.StreamID) []chat.AppliedRow {
+	var ends []chat.AppliedRow
+	for _, s := range c.kin() {
+		if s.row.LastSeq > 0 && !slices.Contains(lives, s.row.Stream) {
+			ends = append(ends, chat.AppliedRow{Stream: s.row.Stream, Seq: s.row.LastSeq})
+		}
+	}
+	return ends[max(0, len(ends)-maxEnds):]
+}
+
+// maxEnds bounds the ends of a FrameLives: the latest.
+const maxEnds = 512
 
 // livesFor gives the streams of this region that count for another one, sorted: the own one, the latest of each node, and
 // the earlier ones that the other region does not have to their end.
@@ -306,7 +323,7 @@ func (c *Core) marksTold(now time.Time, in Received) {
 		c.positionTold(now, row)
 	}
 	for _, life := range f.Lives {
-		if dead := c.sibling(life); dead.row.AdoptedBy == in.Peer.Node {
+		if dead, ok := c.siblings[life]; ok && dead.row.AdoptedBy == in.Peer.Node {
 			dead.finished = true
 		}
 	}

@@ -80,33 +80,6 @@ func (c *Core) Origins(now time.Time) []OriginStatus {
 	return list
 }
 
-// CaughtUp says that everything which the linked regions originated at or before since is visible here, as far as this build
-// knows the kinds of op.
-func (c *Core) CaughtUp(since chat.HLC) bool {
-	linked := false
-	for _, r := range c.order {
-		p := c.peers[r]
-		if !p.up() {
-			continue
-		}
-		linked = true
-		if len(p.streams) == 0 {
-			return false
-		}
-		for _, s := range p.streams {
-			if s.watermark < since && !s.beyondBuild(since) {
-				return false
-			}
-		}
-	}
-	return linked || len(c.order) == 0
-}
-
-// beyondBuild says that nothing but ops of unknown kinds holds the stream's watermark below since.
-func (s *inStream) beyondBuild(since chat.HLC) bool {
-	return s.heard >= since && len(s.parking.unknown) > 0 && len(s.parking.waiting) == 0 && s.unpassed == 0
-}
-
 // Submits counts the submits that are not answered yet.
 func (c *Core) Submits() int { return c.sends.active }
 

@@ -14,6 +14,7 @@ type inStream struct {
 	accepted uint64 // taken in, perhaps not written
 	durable  uint64
 	shown    uint64 // of durable, what is covered by this node's low mark
+	reviewed uint64 // of durable, what was looked at again where other nodes write too
 	told     uint64 // durable in this region as another node of it tells, and visible by its low mark toldLow
 	toldLow  chat.HLC
 	toldMark chat.HLC
@@ -30,9 +31,11 @@ type inStream struct {
 	applying               bool
 	opening                bool // a position is due
 	ackDue                 bool // an ack waits for the lease
+	lacks                  bool // it has ended, and there is more of it than is here
 	unpassed               int  // apply writes that have not passed
 	parking                parking
 	suspect                suspect
+	underReview            []*reviewStep
 
 	heardAt time.Time
 	askedAt time.Time

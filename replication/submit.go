@@ -2,7 +2,6 @@ package replication
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"slices"
 	"time"
 
@@ -50,8 +49,6 @@ func tooBusy() *chat.Error {
 func (c *Core) refuse(in *Submit) error {
 	const where = "replication.Submit"
 	switch {
-	case c.needsLife:
-		return &chat.Error{Code: chat.CodeRegionDegraded, Op: where, Message: "the store is an old copy and needs a new incarnation"}
 	case c.clocked.refusal != nil:
 		return c.clocked.refusal
 	case c.sends.active-len(c.slowed) > c.cfg.InFlight:
@@ -63,12 +60,6 @@ func (c *Core) refuse(in *Submit) error {
 	}
 	if in.Previous != chat.NoClient && in.Previous == op.Client {
 		return &chat.Error{Code: chat.CodeInvalid, Op: where, Message: "a send cannot follow itself"}
-	}
-	if r := c.tooOld(op); r != "" {
-		return &chat.Error{
-			Code: chat.CodeUpgradePending, Op: where, RetryAfter: upgradeRetry,
-			Message: fmt.Sprintf("region %s is being upgraded and does not know this yet", r),
-		}
 	}
 	if op.Kind == chat.OpClaim {
 		return nil
@@ -103,20 +94,6 @@ func (c *Core) shares(op *chat.Op) residency.Decision {
 		}
 	}
 	return residency.Share(c.cfg.Topology, zones)
-}
-
-// upgradeRetry is when a client may try again what a region does not know yet.
-const upgradeRetry = 5 * time.Second
-
-// tooOld gives a region that must have the op and is linked, but in a protocol that does not know ops of its kind; "" if none.
-func (c *Core) tooOld(op *chat.Op) chat.Region {
-	for _, r := range residency.Destinations(c.cfg.Topology, op, c.cfg.Self) {
-		p := c.peers[r]
-		if p != nil && p.up() && !knows(1, op.Kind) && p.choose(c.stream, ProtocolNodes) == "" {
-			return r
-		}
-	}
-	return ""
 }
 
 // admit stamps and writes the op, answers it as a retry, refuses it, or leaves it waiting for something. It is called again

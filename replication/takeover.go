@@ -26,23 +26,24 @@ func (s *inStream) believe() {
 		s.claim.Seq, s.claim.Watermark = s.sure, 0
 	}
 	if s.claim.Seq > s.durable {
-		s.durable, s.shown = s.claim.Seq, s.claim.Seq
+		s.durable, s.shown, s.reviewed = s.claim.Seq, s.claim.Seq, s.claim.Seq
 		s.forgetQueue()
 	}
 	s.watermark = max(s.watermark, s.claim.Watermark)
 	s.next, s.heard = max(s.next, s.watermark), max(s.heard, s.watermark)
 }
 
-// unstoredShown gives how far this node shows the region's streams, where others share the store and it does not know yet: as the
-// position of the own region, which a write that comes late does not move.
+// unstoredShown gives how far this node shows the region's streams, and has reviewed what it shows, where others share the store and it
+// does not know yet: as the position of the own region, which a write that comes late does not move. Who goes on from there, after all
+// of them died, is brought the rest once more, and reviews it.
 func (c *Core) unstoredShown(now time.Time, p *peer) []chat.PositionRow {
 	if c.cfg.Lease == 0 || !c.certain(now) {
 		return nil
 	}
 	var rows []chat.PositionRow
 	for _, s := range p.known() {
-		if s.shown > s.sure {
-			rows = append(rows, chat.PositionRow{Stream: s.id, To: c.cfg.Self, Seq: s.shown})
+		if at := min(s.shown, s.reviewed); at > s.sure {
+			rows = append(rows, chat.PositionRow{Stream: s.id, To: c.cfg.Self, Seq: at})
 		}
 	}
 	return rows
@@ -91,7 +92,7 @@ func (c *Core) takeOver(now time.Time, s *inStream) {
 		if c.clock.Observe(now, s.toldLow) != nil || c.low(now) < s.toldLow {
 			return // the next tick tries again
 		}
-		s.durable, s.shown = s.told, s.told
+		s.durable, s.shown, s.reviewed = s.told, s.told, s.told
 		s.forgetQueue()
 	}
 	s.opening = false

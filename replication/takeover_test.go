@@ -52,7 +52,7 @@ func positions(outs []Output) (list []uint64) {
 // A stream that another node has brought goes on from what that node told, once this node's low mark covers what is shown of it.
 func TestTakesStreamOver(t *testing.T) {
 	r := newShared(t, Restored{})
-	r.step(PeerUp{Peer: usNode, Protocol: ProtocolNodes})
+	r.step(PeerUp{Peer: usNode})
 	r.settle(r.step(Tick{}))
 	writes := only[Write](r.step(r.submit(1, testMessage("", 0, 0, 1, "x"), 0)))
 	if len(writes) != 1 {
@@ -79,7 +79,7 @@ func TestBelievesTheOthers(t *testing.T) {
 	for name, want := range map[string]uint64{"beside another": 7, "alone": 9} {
 		r := newShared(t, Restored{Applied: []chat.AppliedRow{{Stream: usStream, Seq: 9, Watermark: late}}})
 		r.core.lease.joinAt = r.now.Add(time.Second)
-		r.step(PeerUp{Peer: usNode, Protocol: ProtocolNodes})
+		r.step(PeerUp{Peer: usNode})
 		outs := r.open()
 		if name != "alone" {
 			r.tell(7, chat.HLCFromTime(r.now), shown)
@@ -101,14 +101,15 @@ func TestBelievesTheOthers(t *testing.T) {
 }
 
 // A node that starts alone beside a shared store believes of it what is known there to be shown: the rest may have come too late, and is
-// brought once more. What it shows then it notes there.
+// brought once more. What it shows then it notes there, once it has looked again whether another node had the same sends under other ids:
+// who starts after both died does that with what is brought once more.
 func TestBelievesWhatWasShown(t *testing.T) {
 	late := chat.HLCFromTime(testStart.Add(-time.Second))
 	r := newShared(t, Restored{
 		Applied:  []chat.AppliedRow{{Stream: usStream, Seq: 9, Watermark: late}},
 		HandedOn: []chat.PositionRow{{Stream: usStream, To: "eu", Seq: 7}},
 	})
-	r.step(PeerUp{Peer: usNode, Protocol: ProtocolNodes})
+	r.step(PeerUp{Peer: usNode})
 	if got := positions(append(r.open(), r.settle(r.step(Tick{}))...)); len(got) != 1 || got[0] != 7 {
 		t.Fatalf("position %v, want 7", got)
 	}
@@ -121,14 +122,22 @@ func TestBelievesWhatWasShown(t *testing.T) {
 		op.To = []chat.Region{"eu"}
 		ops = append(ops, op)
 	}
-	r.settle(r.step(from("us", Frame{Kind: FrameBatch, Stream: usStream, After: 7, UpTo: 9, Ops: ops})))
-	r.now = r.now.Add(positionsEvery)
-	var noted []chat.PositionRow
-	for _, w := range only[Write](r.settle(r.step(Tick{}))) {
-		noted = append(noted, w.Batch.Positions...)
+	reviews := only[Review](r.settle(r.step(from("us", Frame{Kind: FrameBatch, Stream: usStream, After: 7, UpTo: 9, Ops: ops}))))
+	noted := func() (rows []chat.PositionRow) {
+		r.now = r.now.Add(positionsEvery)
+		r.core.lease.renewedAt = r.now
+		for _, w := range only[Write](r.settle(r.step(Tick{}))) {
+			rows = append(rows, w.Batch.Positions...)
+		}
+		return rows
 	}
-	if want := (chat.PositionRow{Stream: usStream, To: "eu", Seq: 9}); !slices.Contains(noted, want) {
-		t.Fatalf("noted %+v, want %+v", noted, want)
+	want := chat.PositionRow{Stream: usStream, To: "eu", Seq: 9}
+	if got := noted(); len(reviews) != 1 || slices.Contains(got, want) {
+		t.Fatalf("noted %+v before the review %+v", got, reviews)
+	}
+	r.settle(r.step(Reviewed{Review: reviews[0].ID, Sends: make([][]chat.RetryRow, len(reviews[0].Sends))}))
+	if got := noted(); !slices.Contains(got, want) {
+		t.Fatalf("noted %+v, want %+v", got, want)
 	}
 }
 
@@ -138,7 +147,7 @@ func TestTellsWhatIsShown(t *testing.T) {
 	r := newShared(t, Restored{Applied: []chat.AppliedRow{{Stream: usStream, Seq: 9}}})
 	r.core.cfg.ForwardAfter = 10 * time.Second
 	r.core.lease.joinAt = r.now.Add(time.Second)
-	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}, Protocol: ProtocolNodes})
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "in", Node: "n1"}})
 	r.tell(7, chat.HLCFromTime(r.now), 0)
 	told := func() (list []uint64) {
 		for _, s := range only[Send](r.settle(r.step(Tick{}))) {
@@ -160,7 +169,7 @@ func TestTellsWhatIsShown(t *testing.T) {
 // The other regions are told of a new life of this region when the store names it, also where that life told its marks before.
 func TestTellsOfANewLife(t *testing.T) {
 	r := newShared(t, Restored{})
-	r.step(PeerUp{Peer: usNode, Protocol: ProtocolNodes})
+	r.step(PeerUp{Peer: usNode})
 	r.tell(1, chat.HLCFromTime(r.now), 0)
 	life := chat.StreamID{Region: "eu", Node: "n2", Incarnation: 1}
 	outs := r.step(Renewed{Nodes: []chat.NodeRow{{Stream: r.core.stream}, {Stream: life}}})
@@ -207,7 +216,7 @@ func TestLateRowBeyondWhatTheStoreKnows(t *testing.T) {
 	row := chat.NodeRow{Stream: life, Until: chat.HLCFromTime(testStart.Add(-3 * time.Second)), Low: late.Logged - 1, LastSeq: 4, AdoptedBy: "n3"}
 	for stated, want := range map[uint64]int{2: 0, 4: 1} {
 		r := newShared(t, Restored{Lives: []chat.NodeRow{row}})
-		r.step(PeerUp{Peer: usNode, Protocol: ProtocolNodes})
+		r.step(PeerUp{Peer: usNode})
 		now := row
 		now.AdoptedBy = "n1"
 		outs := r.settle(r.step(Adopted{Life: life, Row: now, Positions: map[chat.Region]uint64{"us": 1}, Tail: []chat.Op{late}}))

@@ -61,8 +61,8 @@ func TestMarksStandWithoutALease(t *testing.T) {
 // shown: another may have adopted its life, and given out cursors beyond. When it has the lease again it does both.
 func TestWhatIsWrittenAfterALeaseIsNotShown(t *testing.T) {
 	r := newShared(t, Restored{})
-	r.step(PeerUp{Peer: usNode, Protocol: ProtocolNodes})
-	r.step(PeerUp{Peer: chat.NodeRef{Region: "eu", Node: "n2"}, Protocol: ProtocolNodes})
+	r.step(PeerUp{Peer: usNode})
+	r.step(PeerUp{Peer: chat.NodeRef{Region: "eu", Node: "n2"}})
 	r.settle(r.step(Tick{}))
 	op := testMessage("us", 1, chat.HLCFromTime(testStart), 1, "x")
 	op.To = []chat.Region{"eu"}

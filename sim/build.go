@@ -84,7 +84,6 @@ func (w *world) build() {
 		}
 	}
 	w.planLoss()
-	w.versions()
 	w.widen()
 	for _, nd := range w.nodes {
 		nd.boot()
@@ -94,6 +93,7 @@ func (w *world) build() {
 	}
 	w.after(w.mood.faultEvery, w.fault)
 	w.planExile()
+	w.planRestore()
 }
 
 // Where nodes do not judge their clocks these are far from each other: those of regions by more than the way between them takes.

@@ -35,7 +35,7 @@ func (w *world) unrest() string {
 			return fmt.Sprintf("%s has %d groups to look at", n.name(), k)
 		}
 		if m := n.core.Marks(n.now()); !w.mood.loseRegion && m.Global <= healedAt.Add(2*w.mood.skew) {
-			return fmt.Sprintf("global time of %s stands at %s", n.name(), m.Global.Time())
+			return fmt.Sprintf("global time of %s stands at %s, with %+v", n.name(), m.Global.Time(), n.core.Origins(n.clock()))
 		}
 	}
 	if what := w.notHandedOn(); what != "" {
@@ -61,7 +61,7 @@ func (w *world) unrest() string {
 			return c.untold()
 		}
 	}
-	return ""
+	return w.unrepaired()
 }
 
 // notHandedOn names something of a lost region that one region holds for another and has not entered in its own op log for it, ""
@@ -186,6 +186,9 @@ func (w *world) taken(m *send, s *site) bool {
 
 // phantom says that only a region had the message which is lost: nobody else will ever tell of that id.
 func (c *client) phantom(id chat.MessageID) bool {
+	if c.w.restored.ids[id] {
+		return true
+	}
 	if !c.w.mood.loseRegion {
 		return false
 	}
@@ -206,6 +209,13 @@ func (c *client) showsLost(row chat.MessageRow) bool {
 	to, ok := c.aliases[row.ID]
 	_, shown := c.view[to]
 	return ok && shown && c.phantom(to)
+}
+
+// beforeZone says that the copy of a message of a group is shown to nobody: it is older than that the copy's zone has members there.
+func (n *site) beforeZone(row chat.MessageRow) bool {
+	return slices.ContainsFunc(n.tables.GroupZones(row.Conversation), func(z chat.GroupZoneRow) bool {
+		return z.Zone == row.OwnerZone && row.ID.Time() < z.Since
+	})
 }
 
 // checkMailboxes: every acknowledged send once in every mailbox that must have it, under one id; nothing else.
@@ -233,7 +243,10 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 				seen[s] = map[chat.UserID]int{}
 			}
 			seen[s][row.Owner]++
-			if id, ok := final[s]; ok && id != row.ID {
+			if n.beforeZone(row) {
+				continue
+			}
+			if id, ok := final[s]; ok && id != row.ID && !w.restored.renamed[s] {
 				w.violate(PromiseOrder, "%s is %s in one mailbox and %s in %s", s, id, row.ID, n.region)
 			}
 			final[s] = row.ID
@@ -254,6 +267,9 @@ func (w *world) checkMailboxes() map[*send]chat.MessageID {
 				}
 				if w.reused(s) && s.failed != "" && !s.region && have < 2 {
 					continue // refused here, taken there
+				}
+				if w.restored.gone[copyOf{owner: owner.id, client: s.client}] && have < 2 {
+					continue // only the region that was restored had acknowledged it
 				}
 				if have != want && (s.region || s.failed != "") {
 					w.violate(PromiseOnce, "%s is %d times in the mailbox of %s in %s, want %d; acknowledged as %s", s, have, owner.name, n.region, want, s.id)
@@ -290,7 +306,7 @@ func (w *world) checkOrder(final map[*send]chat.MessageID) {
 	}
 	for _, s := range w.history {
 		id, ok := final[s]
-		if !ok || s.failed != "" || w.reused(s) { // who was refused goes on without it; a try that was held elsewhere may still have been taken
+		if !ok || s.failed != "" || w.reused(s) || w.restored.renamed[s] { // who was refused goes on without it; a try that was held elsewhere may still have been taken
 			continue
 		}
 		w.checked(PromiseOrder)
@@ -299,7 +315,7 @@ func (w *world) checkOrder(final map[*send]chat.MessageID) {
 			if before := last[by]; before != nil && final[before].Compare(id) >= 0 {
 				w.violate(PromiseOrder, "%s (%s) stands before %s (%s), which was written first", s, id, before, final[before])
 			}
-			if by == within || !w.sentAgain(s) {
+			if !w.sentAgain(s) || by == within && !s.poison { // who refused it may have the next one from the lost region
 				last[by] = s
 			}
 		}
@@ -343,7 +359,7 @@ func (w *world) checkViews() {
 		}
 		for _, m := range c.mailbox() {
 			on, ok := c.view[m.row.ID]
-			if is := replication.View(&m.row, m.changes, nil, c.user.id); ok && !m.vain && !w.mood.loseRegion && !reflect.DeepEqual(on.view(), is) {
+			if is := replication.View(&m.row, m.changes, nil, c.user.id); ok && !m.vain && !w.mood.loseRegion && !w.restored.done && !reflect.DeepEqual(on.view(), is) {
 				w.violate(PromiseConverge, "%s shows %s as %+v, it is %+v", c.name, m.row.ID, on.view(), is)
 			}
 		}

@@ -167,7 +167,7 @@ func (w *world) serves(n *site, g *group) bool {
 // checkGroupCopies: the regions that keep the group agree.
 func (w *world) checkGroupCopies(g *group, first *site, steps []chat.MemberRow, h roles) {
 	owner := chat.UserID(g.id)
-	names := first.tables.GroupNames(owner, g.id)
+	names := first.names(g)
 	for _, n := range w.living() {
 		have := n.steps(g)
 		if !w.serves(n, g) {
@@ -182,7 +182,7 @@ func (w *world) checkGroupCopies(g *group, first *site, steps []chat.MemberRow, 
 		if !reflect.DeepEqual(have, steps) {
 			w.violate(PromiseConverge, "%s and %s know other steps of group %s:\n%+v\n%+v", first.region, n.region, g.id, steps, have)
 		}
-		if have := n.tables.GroupNames(owner, g.id); !slices.Equal(have, names) {
+		if have := n.names(g); !slices.Equal(have, names) {
 			w.violate(PromiseConverge, "%s and %s know other names of group %s:\n%+v\n%+v", first.region, n.region, g.id, names, have)
 		}
 	}
@@ -243,7 +243,7 @@ func (w *world) checkActs() {
 		}
 		for _, n := range w.living() {
 			for _, owner := range a.op.Owners {
-				if !w.topology.InZone(n.region, owner.Zone) {
+				if !w.topology.InZone(n.region, owner.Zone) || w.restored.gone[copyOf{owner: owner.ID, op: a.op.ID}] {
 					continue
 				}
 				if what := n.lacks(&a.op, owner); what != "" {
@@ -264,7 +264,7 @@ func (w *world) checkShown(final map[*send]chat.MessageID) {
 		for _, n := range w.living() {
 			me := a.by.user.id
 			row, ok := n.tables.Message(me, a.op.Conversation, a.target())
-			if !ok || a.op.Kind != chat.OpChange || !w.topology.InZone(n.region, a.by.user.zone) {
+			if !ok || a.op.Kind != chat.OpChange || !w.topology.InZone(n.region, a.by.user.zone) || w.restored.gone[copyOf{owner: me, op: a.op.ID}] {
 				continue
 			}
 			row, ok = n.tables.Message(me, a.op.Conversation, final[w.sendOf(n.tables, row)])

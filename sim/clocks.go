@@ -50,6 +50,9 @@ func (n *node) judge() (time.Time, bool) {
 		return j.Now, false
 	}
 	known := j.Standing != drift.Starting
+	if known && was.Standing == drift.Starting {
+		n.began = chat.HLCFromTime(j.Now)
+	}
 	if known != (was.Standing != drift.Starting) || (j.Refuse == nil) != (was.Refuse == nil) {
 		n.w.note(n.name(), "clock %s, refuses with %v", j.Standing, j.Refuse)
 		n.carryOut(n.core.Step(j.Now, replication.ClockState{Known: known, Refuse: j.Refuse}))

@@ -169,6 +169,7 @@ func (w *world) heal() {
 		l.slow = [2]time.Duration{}
 	}
 	w.after(time.Second, w.takeOut)
+	w.repairLast()
 }
 
 // lose destroys a region: its nodes stop, and never come back; its disk is gone.

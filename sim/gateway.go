@@ -34,7 +34,7 @@ type history struct {
 
 // hello opens a session on the node, where a client resumes from its cursor.
 func (n *node) hello(c *client, gen int) {
-	if n.judged.Refuse != nil {
+	if n.judged.Refuse != nil || !n.ready() {
 		n.w.after(c.wire(n), func() { c.lost(gen) }) // there are others to go to
 		return
 	}

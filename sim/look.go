@@ -50,7 +50,11 @@ func (n *node) groupState(q replication.GroupQuery) replication.GroupState {
 }
 
 // lastOps are the own ops that the core looks at again when it starts.
-func (n *node) lastOps(id chat.Identity) []chat.Op {
+func (n *node) lastOps() []chat.Op {
+	if n.site.shared() {
+		return nil
+	}
+	id := n.tables.IdentityOf(n.ref.Node)
 	stream := chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation}
 	return n.seen(n.tables.ReadLog(stream, id.LastSeq-min(id.LastSeq, replication.RestoredOps), id.LastSeq, "", replication.RestoredOps))
 }

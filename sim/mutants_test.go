@@ -20,7 +20,7 @@ type mutant struct {
 
 // Each concern has its table, in a file of its own.
 var mutants = slices.Concat(
-	coreMutants, mergeMutants, nodeMutants, groupMutants, survivorMutants, outboxMutants, parkedMutants, harshMutants, clientMutants, refusalMutants, clockMutants,
+	coreMutants, mergeMutants, nodeMutants, groupMutants, survivorMutants, outboxMutants, parkedMutants, harshMutants, clientMutants, refusalMutants, clockMutants, restoredMutants,
 )
 
 // caught is the world that catches a mutant, as recorded.

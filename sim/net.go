@@ -42,7 +42,7 @@ func (l *link) dial() {
 			end.later(0, func() { l.ping(gen, i) })
 			end.later(0, func() {
 				if l.gen == gen && l.up[i] {
-					end.step(replication.PeerUp{Peer: peer, Protocol: l.protocol()})
+					end.step(replication.PeerUp{Peer: peer})
 				}
 			})
 		}
@@ -112,7 +112,7 @@ func (w *world) sendFrame(from *node, out replication.Send) {
 		if l.ends[1] == from {
 			i = 1
 		}
-		l.transmit(i, w.forged(from, l.ends[1-i], out.Frame))
+		l.transmit(i, w.forged(from, l.ends[1-i], l.agreed(out.Frame)))
 	}
 }
 

@@ -22,13 +22,14 @@ type node struct {
 
 	up       bool
 	life     int  // counts boots
-	old      bool // it runs the build before
-	narrow   bool // it runs one that does not know new kinds
+	narrow   bool // it runs the build before
 	ticks    int
 	skew     time.Duration
 	guard    *drift.Guard
 	judged   drift.Judgement
 	belief   belief
+	began    chat.HLC      // of this life, by a clock that is known; 0: it is not yet
+	serves   bool          // it has caught up
 	paused   time.Duration // until then nothing of the process runs
 	stranded time.Duration // until then the way to the store is slow
 	unsynced []*commit
@@ -74,10 +75,8 @@ func (n *node) boot() {
 	n.sessions, n.unsynced, n.lastWrite = nil, nil, 0
 	n.groups, n.told = map[chat.ConversationID]*replication.Members{}, map[chat.ConversationID]knownRoles{}
 	n.tokens, n.zoned = map[uint64]func(replication.Submitted){}, map[uint64]func(){}
-	id := n.tables.IdentityOf(n.ref.Node)
-	if replication.LifeEnded(id, n.tables.Nodes()) {
-		id = n.tables.NewIncarnationOf(n.ref.Node)
-	}
+	last := n.lastOps()
+	id := n.tables.NewIncarnationOf(n.ref.Node, replication.FirstIncarnation(n.clock()))
 	n.guardClock(id)
 	cfg := replication.Config{
 		Self: n.region, Node: n.ref.Node, Topology: n.topology(), MaxDrift: maxDrift, Guarded: !n.w.mood.unjudged, Watermark: 250 * time.Millisecond,
@@ -87,15 +86,14 @@ func (n *node) boot() {
 	if n.site.shared() {
 		cfg.Lease, cfg.AdoptWait = leaseFor, adoptWait
 	}
-	if n.old {
-		cfg.ForwardAfter = 0
-	}
 	n.core = replication.New(cfg, replication.Restored{
-		Identity: id, Applied: n.tables.Applied(), Lives: n.tables.Nodes(), HandedOn: n.handedOn(),
-		Positions: n.tables.Positions(chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation}),
-		Last:      n.lastOps(id), Parked: n.seenParked(n.tables.Parked()),
+		Identity: id, Applied: n.tables.Applied(), Lives: n.tables.Nodes(), HandedOn: n.handedOn(), Last: n.seen(last), Parked: n.seenParked(n.tables.Parked()),
 	})
-	n.w.note(n.name(), "boot, last seq %d", id.LastSeq)
+	n.began, n.serves = 0, false
+	if n.w.mood.unjudged {
+		n.began = chat.HLCFromTime(n.clock())
+	}
+	n.w.note(n.name(), "boot, life %d", id.Incarnation)
 	n.later(0, n.ticking)
 }
 
@@ -118,6 +116,7 @@ func (n *node) ticking() {
 	n.w.roll("tick", n.name(), n.ticks)
 	n.later(50*time.Millisecond, n.ticking)
 	n.step(replication.Tick{})
+	n.caughtUp()
 	if n.ticks%ticksASweep == 0 {
 		n.sweep()
 	}
@@ -329,6 +328,7 @@ func (n *node) apply(b *chat.Batch) {
 	n.site.entered(b)
 	n.site.comesLate(b)
 	n.tables.ApplyOf(n.ref.Node, b)
+	n.w.noteLogged(b)
 	n.site.shown.stored(b)
 	n.countParked(b)
 }
@@ -382,9 +382,6 @@ func (n *node) readLog(out replication.ReadLog) {
 
 // received brings a frame: the stored retry rows are read first, and may be a little old when the core sees them.
 func (n *node) received(peer chat.NodeRef, f replication.Frame) {
-	if n.old {
-		f = receivedByOld(f)
-	}
 	f.Ops = n.seen(f.Ops)
 	known := map[int][]chat.RetryRow{}
 	for i := range f.Ops {
@@ -421,11 +418,11 @@ func (n *node) submit(in replication.Submit, done func(replication.Submitted), z
 }
 
 // durableIn counts the regions of zone where the send is durable as owner's message, as an alias of it, or parked. A lost one
-// counts: it had the send on its disk.
+// counts, and so does one restored from an old copy: it had the send on its disk.
 func (w *world) durableIn(zone chat.Zone, s *send) int {
 	count := 0
 	for _, n := range w.sites {
-		if w.topology.InZone(n.region, zone) && (s.remembered(n.tables) || n.parks(s)) {
+		if w.topology.InZone(n.region, zone) && (s.remembered(n.tables) || n.parks(s) || n == w.restored.site && w.restored.had(s)) {
 			count++
 		}
 	}

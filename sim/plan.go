@@ -91,8 +91,7 @@ var calms = map[string]func(*mood){
 	"roaming":            func(m *mood) { m.roamEvery = time.Hour },
 	"loss of a region":   func(m *mood) { m.loseRegion = false },
 	"harsh faults":       func(m *mood) { m.harsh = 0 },
-	"two builds":         func(m *mood) { m.oldBuild = false },
-	"unknown kinds":      func(m *mood) { m.narrow = false },
+	"two builds":         func(m *mood) { m.narrow = false },
 	"coarse clocks":      func(m *mood) { m.coarse = 0 },
 	"poison ops":         func(m *mood) { m.poison = 0 },
 	"forged refusals":    func(m *mood) { m.forged = 0 },
@@ -101,6 +100,7 @@ var calms = map[string]func(*mood){
 	"sweeping":           func(m *mood) { m.opLog = 0 },
 	"outbox budget":      func(m *mood) { m.outbox = 0 },
 	"retention":          func(m *mood) { m.retention = 0 },
+	"restoring":          func(m *mood) { m.restores = false },
 	"writes of the dead": func(m *mood) { m.partialLoss = 0 },
 }
 

@@ -69,7 +69,7 @@ func (n *node) adopt(out replication.Adopt) {
 			n.w.note(n.name(), "adopts %v up to %d", out.Life, row.LastSeq)
 			in.Positions = n.tables.Positions(out.Life)
 			for _, op := range n.seen(n.tables.ReadLog(out.Life, 0, row.LastSeq, "", everything)) {
-				if op.Logged > row.Low {
+				if n.site.shared() && op.Logged > row.Low {
 					in.Tail = append(in.Tail, op)
 				}
 			}

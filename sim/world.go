@@ -37,9 +37,11 @@ type world struct {
 	byClient map[chat.ClientID][]*send
 	crowd    []*user // people without devices, for large groups
 	groups   []*group
-	acts     []*act // what else people did, as far as it was acknowledged
+	acts     []*act                  // what else people did, as far as it was acknowledged
+	logged   map[place]time.Duration // when ops became durable in the region that logged them
 
 	mood       mood
+	restored   restored
 	healed     bool
 	doomed     *site          // to be lost for good; nil: none
 	takenOut   bool           // no node counts the lost region any more
@@ -68,8 +70,7 @@ type mood struct {
 	harsh       float64       // share of faults that are harder than a lease
 	coarse      time.Duration // step of the machines' clocks
 	slowReads   float64       // share of reads that take 50 to 800 ms
-	oldBuild    bool          // regions begin with the build before, and are upgraded
-	narrow      bool          // some nodes do not know a kind of op that others write
+	narrow      bool          // some nodes run the build before
 	leaps       float64       // share of faults that set a clock further off than nodes allow
 	exile       time.Duration // a region is cut off from all others for so long; 0: none
 	opLog       time.Duration // how long op logs keep what nobody is owed; 0: for ever
@@ -78,12 +79,14 @@ type mood struct {
 	forged      float64       // share of frames in which a region lies
 	unjudged    bool          // nodes do not judge their clocks
 	astray      float64       // share of faults that set a clock wrong where nobody notices
+	restores    bool          // a region is restored from an old copy of itself
 }
 
 // create makes the world as it is before anything happens.
 func (w *world) create(plan Plan, tell func(line string)) {
 	w.plan, w.busy, w.tell = plan, plan.busy(), tell
 	w.ops, w.faults, w.checks, w.byClient = map[string]int{}, map[string]int{}, map[string]int{}, map[chat.ClientID][]*send{}
+	w.logged = map[place]time.Duration{}
 	w.roll("mood", "", 0)
 	w.mood = mood{
 		nodesMax:    pick(w.rng, 1, 2, 3),
@@ -110,17 +113,10 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	w.mood.exile = pick(w.rng, 0, 0, 12*time.Second, 18*time.Second)
 	w.mood.opLog = pick(w.rng, 0, 5*time.Second, 8*time.Second)
 	w.mood.outbox = pick[int64](w.rng, 0, 8<<10, 16<<10)
-	if !w.mood.loseRegion && w.chance(0.15) {
-		w.mood.oldBuild, w.mood.nodesMax, w.mood.crowd = true, 1, 0
-	}
-	if w.mood.poison = pick(w.rng, 0, 0.3); w.mood.oldBuild {
-		w.mood.poison = 0 // the build before cannot be told
-	} else if w.mood.poison > 0 {
+	if w.mood.poison = pick(w.rng, 0, 0.3); w.mood.poison > 0 {
 		w.mood.opLog = 0 // a word may come later than what it speaks of is kept here
 	}
-	if !w.mood.oldBuild && w.chance(0.2) {
-		w.mood.narrow = true
-	}
+	w.mood.narrow = w.chance(0.25)
 	w.mood.forged = pick(w.rng, 0, 0, 0.01)
 	if w.chance(0.2) {
 		w.mood.unjudged, w.mood.leaps, w.mood.astray = true, 0, 0.4
@@ -131,6 +127,7 @@ func (w *world) create(plan Plan, tell func(line string)) {
 	if w.roll("together", "", 0); w.chance(0.15) {
 		w.mood.all(w.rng)
 	}
+	w.mayRestore()
 	plan.calm(&w.mood)
 	w.build()
 }
@@ -139,7 +136,7 @@ func (w *world) create(plan Plan, tell func(line string)) {
 // parked.
 func (m *mood) all(rng *rand.Rand) {
 	m.nodesMax, m.groups, m.crowd = pick(rng, 2, 3), pick(rng, 1, 2, 3), 0
-	m.loseRegion, m.oldBuild = true, false
+	m.loseRegion = true
 	m.unjudged, m.leaps, m.astray = true, 0, 0.4
 }
 
@@ -181,10 +178,17 @@ func (w *world) restAfter() time.Duration {
 // by halves and then alone, and after each the stream is asked for again.
 const refusedFor = 6 * time.Second
 
-// refusing is how much longer a world may take to come to rest for the messages that stores will not take: all of them may be
-// under way when it heals.
-func (w *world) refusing() time.Duration {
+// repairFor is how much longer a world may take in which a region is repaired: the rows of many mailboxes are written in all regions,
+// one write after the other where they concern the same sends, and slow disks take up to 2 s for each.
+const repairFor = 2 * time.Minute
+
+// longer is how much longer a world may take to come to rest: for a repair, and for the messages that stores will not take, all of
+// which may be under way when it heals.
+func (w *world) longer() time.Duration {
 	total := time.Duration(0)
+	if w.restored.done {
+		total += repairFor
+	}
 	for _, s := range w.history {
 		if s.poison {
 			total += refusedFor
@@ -204,8 +208,8 @@ func (w *world) run() {
 	left := int(end/time.Second) * eventsPerSecondMax
 	w.after(w.busy, func() {
 		w.heal()
-		end += w.refusing()
-		left += int(w.refusing()/time.Second) * eventsPerSecondMax
+		end += w.longer()
+		left += int(w.longer()/time.Second) * eventsPerSecondMax
 	})
 	check := func() {}
 	check = func() {

@@ -89,15 +89,15 @@ func (l listeners) close() {
 	}
 }
 
-// startNode opens the node's store and serves it on ls; catchUp is regionnode.Options'. On an error the listeners are closed.
-func (d *deployment) startNode(ctx context.Context, ref chat.NodeRef, ls listeners, catchUp bool) (*regionnode.Node, error) {
+// startNode opens the node's store and serves it on ls. On an error the listeners are closed.
+func (d *deployment) startNode(ctx context.Context, ref chat.NodeRef, ls listeners) (*regionnode.Node, error) {
 	metrics := observe.NewMetrics(ref.Region)
 	store, err := d.openStore(ctx, ref, metrics)
 	if err != nil {
 		ls.close()
 		return nil, err
 	}
-	node, err := d.newNode(ctx, ref, store, metrics, ls, catchUp)
+	node, err := d.newNode(ctx, ref, store, metrics, ls)
 	if err != nil {
 		ls.close()
 		_ = store.Close() // the first error is the one to tell
@@ -111,7 +111,7 @@ func (d *deployment) startNode(ctx context.Context, ref chat.NodeRef, ls listene
 	return node, nil
 }
 
-func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, store chat.Store, metrics *observe.Metrics, ls listeners, catchUp bool) (*regionnode.Node, error) {
+func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, store chat.Store, metrics *observe.Metrics, ls listeners) (*regionnode.Node, error) {
 	region := ref.Region
 	log := d.log.With("region", region, "node", ref.Node)
 	tracer, err := observe.NewTracer(observe.Telemetry(d.cfg.Telemetry), region, log)
@@ -126,7 +126,7 @@ func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, store chat.S
 		Config: d.cfg, Region: region, Store: store, Keys: d.secrets.keys.Only(d.zonesOf(region)...), DirectoryKey: d.secrets.directoryKey,
 		AdminToken: d.secrets.adminToken, HTTP: ls.http, Admin: ls.admin, Backbone: ls.backbone,
 		Peers: d.peersOf(ref), Identity: identity, Network: d.network, Route: d.routeHandler, Web: d.web,
-		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, CatchUp: catchUp, Now: d.clock.now, SetClock: d.setClock, Log: log,
+		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, Now: d.clock.now, SetClock: d.setClock, Log: log,
 		Metrics: metrics, Tracer: tracer,
 	})
 }

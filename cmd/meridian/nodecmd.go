@@ -63,9 +63,8 @@ func runNode(ctx context.Context, file string, ref chat.NodeRef, adjust func(*de
 		return err
 	}
 	adjust(d)
-	restored := false
 	for {
-		again, err := d.runLife(ctx, r, n, &restored, stdout)
+		again, err := d.runLife(ctx, r, n, stdout)
 		if err != nil || !again {
 			return err
 		}
@@ -73,14 +72,13 @@ func runNode(ctx context.Context, file string, ref chat.NodeRef, adjust func(*de
 	}
 }
 
-// runLife runs a node until ctx ends, or its life is over: then again is true, and the node is to be made anew. restored says
-// whether the store is a copy that has to catch up, before and after.
-func (d *deployment) runLife(ctx context.Context, r config.Region, n config.Node, restored *bool, stdout io.Writer) (again bool, err error) {
+// runLife runs a node until ctx ends, or its life is over: then again is true, and the node is to be made anew.
+func (d *deployment) runLife(ctx context.Context, r config.Region, n config.Node, stdout io.Writer) (again bool, err error) {
 	ls, err := rebind(n)
 	if err != nil {
 		return false, err
 	}
-	node, err := d.startNode(ctx, chat.NodeRef{Region: r.Name, Node: n.Name}, ls, *restored)
+	node, err := d.startNode(ctx, chat.NodeRef{Region: r.Name, Node: n.Name}, ls)
 	if err != nil {
 		return false, err
 	}
@@ -91,7 +89,7 @@ func (d *deployment) runLife(ctx context.Context, r config.Region, n config.Node
 	fmt.Fprintf(stdout, "ready %s node=%s http=%s admin=%s backbone=%s\n", r.Name, n.Name, n.HTTP, n.Admin, n.Backbone)
 	select {
 	case <-ctx.Done():
-	case *restored = <-node.Over():
+	case <-node.Over():
 		again = true
 	}
 	if pool != nil {

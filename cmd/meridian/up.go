@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -162,7 +163,7 @@ func startUp(ctx context.Context, cfg *config.Config, logTo io.Writer) (*up, err
 	}
 	cfg.Network.AllowedOrigins = append(cfg.Network.AllowedOrigins, pageOrigins(u.router.httpAddr())...)
 	for _, r := range cfg.Regions {
-		node, err := u.deployment.startNode(ctx, onlyNode(r.Name), bound[r.Name], false)
+		node, err := u.deployment.startNode(ctx, onlyNode(r.Name), bound[r.Name])
 		delete(bound, r.Name)
 		if err != nil {
 			closeAll(bound)
@@ -230,13 +231,13 @@ func (u *up) startFront() error {
 	return nil
 }
 
-// readyWait bounds the start: every region must see every other.
+// readyWait bounds the start: every region must see every other, and serve.
 const readyWait = 15 * time.Second
 
 func (u *up) waitReady(ctx context.Context) error {
 	deadline := time.Now().Add(readyWait)
 	for {
-		missing := u.missingLinks()
+		missing := cmp.Or(u.missingLinks(), u.unready(ctx))
 		if missing == "" {
 			return nil
 		}
@@ -251,6 +252,18 @@ func (u *up) waitReady(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// unready names a region that does not serve yet.
+func (u *up) unready(ctx context.Context) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for region, node := range u.nodes {
+		if err := node.Ready(ctx); err != nil {
+			return fmt.Sprintf("%s does not serve (%v)", region, err)
+		}
+	}
+	return ""
 }
 
 func (u *up) missingLinks() string {
@@ -327,7 +340,7 @@ func (u *up) regionVerb(ctx context.Context, region chat.Region, verb string, pe
 	case "kill":
 		return u.kill(region)
 	case "start":
-		return u.start(ctx, region, false)
+		return u.start(ctx, region)
 	case "cut", "heal":
 		return u.cut(region, peer, verb == "cut")
 	}
@@ -345,7 +358,7 @@ func (u *up) kill(region chat.Region) error {
 	return nil
 }
 
-func (u *up) start(ctx context.Context, region chat.Region, catchUp bool) error {
+func (u *up) start(ctx context.Context, region chat.Region) error {
 	if u.nodes[region] != nil {
 		return &chat.Error{Code: chat.CodeVersionConflict, Message: string(region) + " is running"}
 	}
@@ -354,7 +367,7 @@ func (u *up) start(ctx context.Context, region chat.Region, catchUp bool) error 
 	if err != nil {
 		return &chat.Error{Code: chat.CodeRegionDegraded, Message: err.Error()}
 	}
-	node, err := u.deployment.startNode(ctx, onlyNode(region), ls, catchUp)
+	node, err := u.deployment.startNode(ctx, onlyNode(region), ls)
 	if err != nil {
 		return err
 	}
@@ -366,9 +379,8 @@ func (u *up) start(ctx context.Context, region chat.Region, catchUp bool) error 
 
 // renew makes a region's node anew when its life is over, unless it was killed meanwhile.
 func (u *up) renew(region chat.Region, node *regionnode.Node) {
-	var restored bool
 	select {
-	case restored = <-node.Over():
+	case <-node.Over():
 	case <-node.Done():
 		return
 	}
@@ -380,7 +392,7 @@ func (u *up) renew(region chat.Region, node *regionnode.Node) {
 	delete(u.nodes, region)
 	err := node.Close()
 	if err == nil {
-		err = u.start(context.Background(), region, restored)
+		err = u.start(context.Background(), region)
 	}
 	if err != nil {
 		u.deployment.log.Error("the region does not begin its new life", "region", region, "err", err)

@@ -43,6 +43,9 @@ type Options struct {
 	Store        Store
 	Submitter    Submitter
 	Remote       Remote
+	// Serving says why other regions are not answered now: what is known here of names may be old; it gives nil when they are. Not
+	// set: always.
+	Serving func() *chat.Error
 	// Endpoints gives where a zone is served, best first.
 	Endpoints func(chat.Zone) []chat.Endpoint
 	// Country gives the ISO 3166-1 alpha-2 code of a client's address, "" if unknown.
@@ -66,6 +69,9 @@ type Service struct {
 func New(opt Options) *Service {
 	topology := opt.Config.Topology()
 	perMinute := opt.Config.Limits.AuthPerMinute
+	if opt.Serving == nil {
+		opt.Serving = func() *chat.Error { return nil }
+	}
 	return &Service{
 		opt: opt, topology: topology, hasher: NewHasher(opt.Config.Security),
 		verifier: NewVerifier(opt.Config.Name, opt.Keys, opt.Now),
@@ -78,8 +84,12 @@ func New(opt Options) *Service {
 // Verifier gives the token check of the service's keys.
 func (s *Service) Verifier() *Verifier { return s.verifier }
 
-// HandleRequest answers a call of another region: the methods of the directory. The link has proved that it is region from.
+// HandleRequest answers a call of another region: the methods of the directory. The link has proved that it is region from. A
+// region whose store may be an old copy has no voice: it may have forgotten whom it gave a name to.
 func (s *Service) HandleRequest(ctx context.Context, from chat.Region, method string, payload []byte) ([]byte, error) {
+	if e := s.opt.Serving(); e != nil {
+		return nil, e
+	}
 	return s.directory.handle(ctx, from, method, payload)
 }
 

@@ -107,3 +107,19 @@ func TestSignUpOutlivesItsRequest(t *testing.T) {
 		}
 	}
 }
+
+// A region whose store may be an old copy of itself answers no other region about names: it may have forgotten whom it gave one to.
+func TestNoVoiceWhileCatchingUp(t *testing.T) {
+	w := newWorld(t, threeRegions)
+	service, _ := newSlowService(t, w)
+	behind := &chat.Error{Code: chat.CodeRegionDegraded, Message: "catching up"}
+	service.opt.Serving = func() *chat.Error { return behind }
+	payload := encodeClaim(w.entry("ap-south", "anna", 2, "world"))
+	if _, err := service.HandleRequest(t.Context(), "ap-south", MethodReserve, payload); chat.CodeOf(err) != chat.CodeRegionDegraded {
+		t.Fatalf("asked for a name it answers %v", err)
+	}
+	behind = nil
+	if _, err := service.HandleRequest(t.Context(), "ap-south", MethodReserve, payload); err != nil {
+		t.Fatal(err)
+	}
+}

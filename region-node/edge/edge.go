@@ -57,6 +57,8 @@ type Options struct {
 	HomeZone func(addr netip.Addr) chat.Zone
 	// Endpoints gives the regions that may serve a person of zone at addr, best first.
 	Endpoints func(zone chat.Zone, addr netip.Addr) []chat.Endpoint
+	// Serving says why this region serves nobody now though it would be their home; nil: it does.
+	Serving func() *chat.Error
 	// Address gives the client's address, by the trusted proxies.
 	Address func(*http.Request) netip.Addr
 	// Origin says whether a browser's page may open a socket.
@@ -88,7 +90,7 @@ type place struct {
 // place decides; the error has CodeWrongRegion, with endpoints, when this region may not handle the zone's people.
 func (e *Edge) place(zone chat.Zone, addr netip.Addr) (place, error) {
 	if e.opt.Topology.InZone(e.opt.Self, zone) {
-		return place{here: true}, nil
+		return e.placeHome(zone)
 	}
 	decision := residency.Handle(e.opt.Topology, zone, e.opt.Self)
 	if err := decision.Err("edge.place"); err != nil {
@@ -98,6 +100,19 @@ func (e *Edge) place(zone chat.Zone, addr netip.Addr) (place, error) {
 	}
 	spec, _ := e.opt.Topology.Zone(zone)
 	return place{regions: e.nearest(spec.Regions)}, nil
+}
+
+// placeHome decides for people whose home is here: while this region does not serve, another one of the zone does.
+func (e *Edge) placeHome(zone chat.Zone) (place, error) {
+	why := e.opt.Serving()
+	if why == nil {
+		return place{here: true}, nil
+	}
+	spec, _ := e.opt.Topology.Zone(zone)
+	if others := e.nearest(spec.Regions); len(others) > 0 {
+		return place{regions: others}, nil
+	}
+	return place{}, why
 }
 
 // nearest gives the reachable ones of regions, by round trip.

@@ -182,6 +182,9 @@ func (e *Edge) ServeForwarded(ctx context.Context, payload []byte) ([]byte, erro
 	if err := json.Unmarshal(payload, &f); err != nil {
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "edge.ServeForwarded", Message: "forwarded request is not valid", Cause: err}
 	}
+	if why := e.opt.Serving(); why != nil {
+		return nil, why
+	}
 	r, err := http.NewRequestWithContext(context.WithValue(ctx, addressKey{}, f.Addr), f.Method, f.URI, bytes.NewReader(f.Body))
 	if err != nil {
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "edge.ServeForwarded", Message: "forwarded request is not valid", Cause: err}

@@ -37,9 +37,6 @@ func (s *Service) judge(ctx context.Context) (drift.Judgement, bool) {
 		return j, true
 	}
 	s.clock.Store(&j)
-	if known && !knew {
-		s.began = chat.HLCFromTime(j.Now)
-	}
 	s.tellClock(was, j)
 	s.carryAll(ctx, s.core.Step(j.Now, replication.ClockState{Known: known, Refuse: j.Refuse}))
 	return j, true
@@ -63,8 +60,10 @@ func (s *Service) tellClock(was *drift.Judgement, j drift.Judgement) {
 	s.opt.Metrics.Set("clock_serves", served)
 }
 
-// Refusal says why nothing that people send is taken by this node now, whoever they are; nil: it is. Errors: CodeClockSkew.
-func (s *Service) Refusal() *chat.Error {
+// Refusal says why nobody is served by this node now, whoever they are; nil: they are. Errors: CodeClockSkew, and those of CatchingUp.
+func (s *Service) Refusal() *chat.Error { return cmp.Or(s.clockRefusal(), s.CatchingUp()) }
+
+func (s *Service) clockRefusal() *chat.Error {
 	if e := s.clock.Load().Refuse; e != nil {
 		return cmp.Or(s.opt.Clock.Judge().Refuse, e) // the newest reason
 	}
@@ -73,7 +72,7 @@ func (s *Service) Refusal() *chat.Error {
 
 // clockReady is Ready's part about the clock.
 func (s *Service) clockReady() error {
-	if e := s.Refusal(); e != nil {
+	if e := s.clockRefusal(); e != nil {
 		return e
 	}
 	if s.clock.Load().Standing <= drift.Starting {

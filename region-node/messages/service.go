@@ -43,13 +43,9 @@ type Options struct {
 	// Refusing, if set, is told when the clock has this node refuse people from now on. It must not block.
 	Refusing func(*chat.Error)
 	Log      *slog.Logger
-	// LifeOver, if set, is told once when this life of the node has ended: another node is answerable for its op log, or the
-	// store turned out to be an old copy and got a new incarnation (restored). The service does nothing any more; whoever
-	// made it makes the node anew. It must not block.
-	LifeOver func(restored bool)
-	// CatchUp keeps the node from being ready until it has what the linked regions originated before it started: its store
-	// is an old copy.
-	CatchUp bool
+	// LifeOver, if set, is told once when this life of the node has ended: another node is answerable for its op log. The service
+	// does nothing any more; whoever made it makes the node anew. It must not block.
+	LifeOver func()
 	// Metrics and Tracer may not be nil.
 	Metrics Metrics
 	Tracer  Tracer
@@ -79,8 +75,6 @@ type Service struct {
 	wakes     wakes
 	joined    atomic.Bool
 	caughtUp  atomic.Bool
-	began     chat.HLC
-	rebirth   sync.Once
 	left      chan struct{} // closed when the lease is given up
 	lags      map[chat.Region]*lagMeter
 	gathered  time.Time
@@ -115,21 +109,20 @@ type submit struct {
 
 // New restores the core from the store. Run starts it.
 func New(ctx context.Context, opt Options) (*Service, error) {
-	identity, lives, err := begin(ctx, opt)
+	last, err := lastOps(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	identity, err := opt.Store.NewIncarnation(ctx, replication.FirstIncarnation(opt.Now()))
 	if err != nil {
 		return nil, err
 	}
 	stream := chat.StreamID{Region: identity.Region, Node: identity.Node, Incarnation: identity.Incarnation}
-	positions, err := opt.Store.Positions(ctx, stream)
+	lives, err := opt.Store.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	applied, err := opt.Store.Applied(ctx)
-	if err != nil {
-		return nil, err
-	}
-	from := identity.LastSeq - min(identity.LastSeq, replication.RestoredOps)
-	last, err := opt.Store.ReadLog(ctx, stream, from, identity.LastSeq, "", replication.RestoredOps)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +135,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 		return nil, err
 	}
 	core := replication.New(opt.Core, replication.Restored{
-		Identity: identity, Positions: positions, Applied: applied, Last: last, Lives: lives, HandedOn: handed, Parked: parked,
+		Identity: identity, Applied: applied, Last: last, Lives: lives, HandedOn: handed, Parked: parked,
 	})
 	s := &Service{
 		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater, opt.Core.Lease > 0), inputs: newMailbox(),
@@ -150,27 +143,20 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	}
 	s.clock.Store(&drift.Judgement{})
 	s.joined.Store(core.Joined(opt.Now()))
-	s.caughtUp.Store(!opt.CatchUp)
-	s.began = chat.HLCFromTime(opt.Now())
 	s.publish()
 	return s, nil
 }
 
-// begin gives the life that the node starts with. Where nodes share the store each start is a new one.
-func begin(ctx context.Context, opt Options) (chat.Identity, []chat.NodeRow, error) {
+// lastOps gives the last ops of the life before, where this node has its store alone: there nobody else looks after what a crash
+// cut off.
+func lastOps(ctx context.Context, opt Options) ([]chat.Op, error) {
 	identity, err := opt.Store.Identity(ctx)
-	if err != nil {
-		return identity, nil, err
+	if err != nil || opt.Core.Lease > 0 {
+		return nil, err
 	}
-	lives, err := opt.Store.Nodes(ctx)
-	if err != nil || !replication.LifeEnded(identity, lives) {
-		return identity, lives, err
-	}
-	if identity, err = opt.Store.NewIncarnation(ctx); err != nil {
-		return identity, nil, err
-	}
-	lives, err = opt.Store.Nodes(ctx)
-	return identity, lives, err
+	stream := chat.StreamID{Region: identity.Region, Node: identity.Node, Incarnation: identity.Incarnation}
+	from := identity.LastSeq - min(identity.LastSeq, replication.RestoredOps)
+	return opt.Store.ReadLog(ctx, stream, from, identity.LastSeq, "", replication.RestoredOps)
 }
 
 // handedOn gives what this region has handed on of other regions' streams.
@@ -206,14 +192,28 @@ func (s *Service) Ready() error {
 	if !s.joined.Load() {
 		return &chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Ready", Message: "the node is joining the others of its region"}
 	}
+	if e := s.CatchingUp(); e != nil {
+		return e
+	}
 	if e := s.sick.Load(); e != nil {
 		return e
 	}
-	if !s.caughtUp.Load() {
-		return &chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Ready", Message: "catching up: the store was restored from a copy"}
-	}
 	return nil
 }
+
+// CatchingUp says why this node serves nobody yet: it has started, its store may be an old copy, and what other regions originated
+// meanwhile is not all here; nil: it is. Errors: CodeRegionDegraded.
+func (s *Service) CatchingUp() *chat.Error {
+	if s.caughtUp.Load() {
+		return nil
+	}
+	return &chat.Error{
+		Code: chat.CodeRegionDegraded, Op: "messages.Ready", RetryAfter: catchUpRetry, Message: "the node has started and is catching up with the other regions",
+	}
+}
+
+// catchUpRetry is when to try a node again that catches up.
+const catchUpRetry = time.Second
 
 // wrote notes how the last write went.
 func (s *Service) wrote(err error) { s.sick.Store(chat.AsError(err)) }
@@ -286,8 +286,8 @@ func (s *Service) SubmitAfter(ctx context.Context, op chat.Op, after ...chat.Mes
 }
 
 // Up tells that the link to peer works, and which protocol version it speaks.
-func (s *Service) Up(peer chat.NodeRef, protocol int) {
-	s.inputs.put(item{input: replication.PeerUp{Peer: peer, Protocol: protocol}})
+func (s *Service) Up(peer chat.NodeRef) {
+	s.inputs.put(item{input: replication.PeerUp{Peer: peer}})
 }
 
 // Down tells that it does not.

@@ -43,7 +43,7 @@ func (s *Service) adopt(ctx context.Context, out replication.Adopt) {
 		if in.Row, in.Err = s.opt.Store.Adopt(ctx, out.Life, out.Before); in.Err != nil {
 			return in
 		}
-		if in.Positions, in.Err = s.opt.Store.Positions(ctx, out.Life); in.Err == nil {
+		if in.Positions, in.Err = s.opt.Store.Positions(ctx, out.Life); in.Err == nil && s.shared() {
 			in.Tail, in.Err = s.tailOf(ctx, in.Row)
 		}
 		if in.Err == nil {
@@ -139,31 +139,6 @@ func (s *Service) lifeOver(reason string) {
 	s.opt.Log.Error("this life of the node is over", "stream", s.stream, "reason", reason)
 	s.wrote(&chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Service", Message: "this life of the node is over: " + reason})
 	if s.opt.LifeOver != nil {
-		s.opt.LifeOver(false)
+		s.opt.LifeOver()
 	}
-}
-
-// rebornAhead is how far above the clock a store that was restored begins to stamp: above every mark that its lost life gave
-// out, which ran ahead of the clock by less.
-const rebornAhead = 5 * time.Second
-
-// reborn begins a new life of a store that turned out to be an old copy of itself.
-func (s *Service) reborn() {
-	s.wrote(&chat.Error{Code: chat.CodeRegionDegraded, Op: "messages.Service", Message: "the store is an old copy of itself: other regions know more of its op log"})
-	s.rebirth.Do(func() {
-		s.done.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), rebornAhead)
-			defer cancel()
-			identity, err := s.opt.Store.NewIncarnation(ctx)
-			if err == nil {
-				done := make(chan error, 1)
-				s.opt.Store.Commit(&chat.Batch{HighWater: chat.HLCFromTime(s.opt.Now().Add(rebornAhead))}, func(err error) { done <- err })
-				err = <-done
-			}
-			s.opt.Log.Error("the store is an old copy of itself and begins a new life", "was", s.stream, "incarnation", identity.Incarnation, "err", err)
-			if err == nil && s.opt.LifeOver != nil {
-				s.opt.LifeOver(true)
-			}
-		})
-	})
 }

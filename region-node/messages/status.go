@@ -85,6 +85,7 @@ func (s *Service) Status() Status {
 
 // publishStatus gathers the status, now and then; the loop's alone.
 func (s *Service) publishStatus() {
+	s.caughtUp.Store(s.core.CaughtUp())
 	now := s.opt.Now()
 	if passed := now.Sub(s.gathered); passed >= 0 && passed < statusEvery {
 		return
@@ -92,10 +93,6 @@ func (s *Service) publishStatus() {
 	s.gathered = now
 	s.ahead.Store(chat.AsError(s.core.FarAhead(now)))
 	s.joined.Store(s.core.Joined(now))
-	s.caughtUp.Store(!s.opt.CatchUp || s.core.CaughtUp(s.began))
-	if s.core.NeedsNewIncarnation() {
-		s.reborn()
-	}
 	st := Status{
 		Stream: s.stream, Last: s.core.LastSeq(), InFlight: s.core.Submits(),
 		To: make(map[chat.Region]RelayStatus), From: make(map[chat.Region]AppliedStatus),

@@ -38,14 +38,30 @@ type Options struct {
 	Submitter Submitter
 	Directory Directory
 	Now       func() time.Time
-	Log       *slog.Logger
+	// Wait waits so long before a difference is looked at again, true unless ctx ended meanwhile; default: by the clock.
+	Wait func(ctx context.Context, d time.Duration) bool
+	Log  *slog.Logger
 }
 
 // Service compares and repairs. It is safe for concurrent use.
 type Service struct{ opt Options }
 
 // New makes a Service.
-func New(opt Options) *Service { return &Service{opt: opt} }
+func New(opt Options) *Service {
+	if opt.Wait == nil {
+		opt.Wait = wait
+	}
+	return &Service{opt: opt}
+}
+
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
 
 // Report is what a comparison of this region with another one showed.
 type Report struct {
@@ -104,12 +120,8 @@ func (s *Service) Compare(ctx context.Context, zone chat.Zone, peer chat.Region,
 func (s *Service) settle(ctx context.Context, report *Report, owners []chat.UserID, repair bool) error {
 	differ := map[chat.UserID][]day{}
 	for try := 0; try < tries && len(owners) > 0; try++ {
-		if try > 0 {
-			select {
-			case <-ctx.Done():
-				return &chat.Error{Code: chat.CodeRegionDegraded, Op: "verify.Compare", Message: "the comparison was ended", Cause: ctx.Err()}
-			case <-time.After(tryAgain):
-			}
+		if try > 0 && !s.opt.Wait(ctx, tryAgain) {
+			return &chat.Error{Code: chat.CodeRegionDegraded, Op: "verify.Compare", Message: "the comparison was ended", Cause: ctx.Err()}
 		}
 		var still []chat.UserID
 		for _, owner := range owners {

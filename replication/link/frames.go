@@ -14,12 +14,15 @@ import (
 
 // The protocol versions that this build speaks; proto/backbone.proto tells what each step brought.
 const (
-	ProtocolMin = 1
-	ProtocolMax = 2
+	ProtocolMin = 2
+	ProtocolMax = 3
 )
 
+// protocolEnds brought the ends of op logs to FrameLives.
+const protocolEnds = 3
+
 // relayKinds is the last kind of relay frame that each protocol version has.
-var relayKinds = [ProtocolMax + 1]replication.FrameKind{1: replication.FrameAck, 2: replication.FrameHave}
+var relayKinds = [ProtocolMax + 1]replication.FrameKind{2: replication.FrameHave, 3: replication.FrameHave}
 
 // Limits of the wire. They are part of every protocol version: both sides count on them.
 const (
@@ -142,17 +145,21 @@ func encodeRelay(f *replication.Frame, version int) ([][]byte, error) {
 		size += len(op)
 	}
 	relay.UpTo, relay.Watermark = f.UpTo, uint64(f.Watermark)
-	appendMarks(relay, f)
+	appendMarks(relay, f, version)
 	return append(pieces, encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: relay}})), nil
 }
 
 // appendMarks encodes what nodes tell of the lives and positions of their region.
-func appendMarks(relay *pb.Relay, f *replication.Frame) {
+func appendMarks(relay *pb.Relay, f *replication.Frame, version int) {
 	relay.Low = uint64(f.Low)
 	for _, life := range f.Lives {
 		relay.Lives = append(relay.Lives, streamMessage(life))
 	}
-	for _, a := range f.Applied {
+	applied := f.Applied
+	if f.Kind == replication.FrameLives && version < protocolEnds {
+		applied = nil
+	}
+	for _, a := range applied {
 		relay.Applied = append(relay.Applied, &pb.Applied{Stream: streamMessage(a.Stream), Seq: a.Seq, Watermark: uint64(a.Watermark)})
 	}
 	for _, p := range f.Positions {

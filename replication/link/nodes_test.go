@@ -148,7 +148,7 @@ func (c slowConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// TestOldBuildsConnect: a build that speaks protocol 1 only is connected whichever side dials, and gets nothing that came
+// TestOldBuildsConnect: a build that speaks the protocol before only is connected whichever side dials, and gets nothing that came
 // later.
 func TestOldBuildsConnect(t *testing.T) {
 	for _, old := range []string{"eu-west", "us-east"} {
@@ -159,7 +159,7 @@ func TestOldBuildsConnect(t *testing.T) {
 			for name := range w.peers {
 				nodes[name] = w.start(name, func(o *Options) {
 					if name == old {
-						o.protocolMax = 1
+						o.protocolMax = ProtocolMin
 					} else {
 						o.Handlers.OnUp = func(r Remote) { up <- r }
 					}
@@ -167,7 +167,7 @@ func TestOldBuildsConnect(t *testing.T) {
 			}
 			nodes["eu-west"].waitUp(t, "us-east", true)
 			nodes["us-east"].waitUp(t, "eu-west", true)
-			if got := <-up; got.Protocol != 1 || got.NodeRef != ref(old) {
+			if got := <-up; got.Protocol != ProtocolMin || got.NodeRef != ref(old) {
 				t.Fatalf("agreed on %+v", got)
 			}
 			for name, n := range nodes {

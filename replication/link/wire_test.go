@@ -82,9 +82,9 @@ func TestForgedHelloIsRefused(t *testing.T) {
 		end    End
 		metric string
 	}{
-		"another region":    {helloFrame("ap-south", 1, 1), EndIdentity, "hello"},
-		"an unknown node":   {helloFrame("eu-west/n9", 1, 1), EndIdentity, "hello"},
-		"who must not dial": {helloFrame("us-east/n1", 1, 1), EndIdentity, "hello"},
+		"another region":    {helloFrame("ap-south", 2, 2), EndIdentity, "hello"},
+		"an unknown node":   {helloFrame("eu-west/n9", 2, 2), EndIdentity, "hello"},
+		"who must not dial": {helloFrame("us-east/n1", 2, 2), EndIdentity, "hello"},
 		"a version to come": {helloFrame("eu-west", ProtocolMax+1, ProtocolMax+5), EndVersion, "version"},
 		"an old version":    {helloFrame("eu-west", 0, ProtocolMin-1), EndVersion, "version"},
 		"versions crossed":  {helloFrame("eu-west", 9, 1), EndVersion, "version"},
@@ -130,7 +130,7 @@ func TestBrokenFramesEndTheLink(t *testing.T) {
 		"millions of empty ops":      {relay(make([][]byte, 2_000_000)...), EndMalformed},
 		"a frame of the future":      {field(1, field(99, nil)), EndUnknownFrame},
 		"an empty frame":             {field(1, nil), EndUnknownFrame},
-		"a second hello":             {helloFrame("eu-west", 1, 1), EndMalformed},
+		"a second hello":             {helloFrame("eu-west", 2, 2), EndMalformed},
 		"a stream of the wrong side": {encodeFrame(&pb.Frame{Kind: &pb.Frame_StreamOpen{StreamOpen: &pb.StreamOpen{Id: 2}}}), EndMalformed},
 		"a stream twice":             {append(append([]byte(nil), open...), open...), EndMalformed},
 		"more than the window":       {append(append(append([]byte(nil), open...), data...), data...), EndCredit},
@@ -145,7 +145,7 @@ func TestBrokenFramesEndTheLink(t *testing.T) {
 				o.Handlers.OnStream = func(_ chat.NodeRef, s Stream, _ string, _ []byte) { <-s.Done() }
 			})
 			ws, _ := rogue(t, w)
-			send(t, ws, helloFrame("eu-west", 1, 1))
+			send(t, ws, helloFrame("eu-west", 2, 2))
 			b.waitUp(t, "eu-west", true)
 			_ = ws.WriteMessage(websocket.BinaryMessage, c.packet) // the other side may close before it has all
 			want := MetricClosed + " eu-west/n1 " + string(c.end)
@@ -174,7 +174,7 @@ func TestCompressedMessagesAreRefused(t *testing.T) {
 			w := newWorld(t, nil, "eu-west", "us-east")
 			b := w.start("us-east", nil)
 			ws, secured := rogue(t, w)
-			send(t, ws, helloFrame("eu-west", 1, 1))
+			send(t, ws, helloFrame("eu-west", 2, 2))
 			b.waitUp(t, "eu-west", true)
 			_, err := secured.Write(message)
 			must(t, err)
@@ -189,25 +189,44 @@ func TestNewConnectionReplacesOld(t *testing.T) {
 	w := newWorld(t, nil, "eu-west", "us-east")
 	b := w.start("us-east", nil)
 	first, _ := rogue(t, w)
-	send(t, first, helloFrame("eu-west", 1, 1))
+	send(t, first, helloFrame("eu-west", 2, 2))
 	b.waitUp(t, "eu-west", true)
 	second, _ := rogue(t, w)
-	send(t, second, helloFrame("eu-west", 1, 1))
+	send(t, second, helloFrame("eu-west", 2, 2))
 	expectClose(t, first, EndReplaced.closeCode())
 	eventually(t, "up, down, up", func() bool { return strings.Join(b.seen(), " ") == "up eu-west down eu-west up eu-west" })
 }
 
-// TestFramesOfNewKindsNeedTheNewProtocol: a peer that speaks version 1 gets and may send only what that version has.
-func TestFramesOfNewKindsNeedTheNewProtocol(t *testing.T) {
+// TestEndsNeedTheNewProtocol: a peer that speaks version 2 is told which lives count, and nothing that its version does not have; a
+// frame of a kind that the version does not have ends the connection.
+func TestEndsNeedTheNewProtocol(t *testing.T) {
+	stream := chat.StreamID{Region: "eu-west", Node: "n1", Incarnation: 7}
+	f := replication.Frame{Kind: replication.FrameLives, Stream: stream, Lives: []chat.StreamID{stream}, Applied: []chat.AppliedRow{{Stream: stream, Seq: 3}}}
+	for version, ends := range map[int]int{2: 0, 3: 1} {
+		pieces, err := encodeRelay(&f, version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = eachFrame(pieces[0], func(frame *pb.Frame) error {
+			got, err := decodeRelay(frame.GetRelay(), version)
+			if len(got.Lives) != 1 || len(got.Applied) != ends {
+				t.Errorf("version %d: %+v", version, got)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	w := newWorld(t, nil, "eu-west", "us-east")
 	b := w.start("us-east", nil)
 	ws, _ := rogue(t, w)
-	send(t, ws, helloFrame("eu-west", 1, 1))
+	send(t, ws, helloFrame("eu-west", 2, 2))
 	b.waitUp(t, "eu-west", true)
-	if b.SendRelay(ref("eu-west"), replication.Frame{Kind: replication.FrameMarks}) {
-		t.Error("a frame of version 2 was sent over a link of version 1")
+	if b.SendRelay(ref("eu-west"), replication.Frame{Kind: replication.FrameHave + 1}) {
+		t.Error("a frame that no version has was sent")
 	}
-	send(t, ws, encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: uint32(replication.FrameMarks)}}}))
+	send(t, ws, encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: uint32(replication.FrameHave + 1)}}}))
 	expectClose(t, ws, EndUnknownFrame.closeCode())
 }
 
@@ -215,7 +234,7 @@ func TestFramesOfNewKindsNeedTheNewProtocol(t *testing.T) {
 // read alike after it was written again.
 func FuzzPacket(f *testing.F) {
 	for _, packet := range [][]byte{
-		helloFrame("eu-west", 1, 1), mustEncode(fullFrame()),
+		helloFrame("eu-west", 2, 2), mustEncode(fullFrame()),
 		encodeFrame(&pb.Frame{Kind: &pb.Frame_Relay{Relay: &pb.Relay{Kind: 1, Ops: [][]byte{OpCodec{}.Append(nil, &chat.Op{Seq: 1})}}}}),
 		encodeFrame(&pb.Frame{Kind: &pb.Frame_Request{Request: &pb.Request{Id: 1, Method: []byte("m"), TimeoutMs: 5}}}),
 		encodeFrame(&pb.Frame{Kind: &pb.Frame_StreamData{StreamData: &pb.StreamData{Id: 1, Message: []byte("x")}}}),

@@ -49,13 +49,10 @@ func (t *Tables) IdentityOf(node chat.NodeID) chat.Identity {
 	}
 }
 
-// NewIncarnation starts a new life of the first node, NewIncarnationOf of any.
-func (t *Tables) NewIncarnation() chat.Identity { return t.NewIncarnationOf(t.first) }
-
 // NewIncarnationOf is as of chat.Store's NewIncarnation.
-func (t *Tables) NewIncarnationOf(node chat.NodeID) chat.Identity {
+func (t *Tables) NewIncarnationOf(node chat.NodeID, least chat.Incarnation) chat.Identity {
 	stream := t.life(node).Stream
-	stream.Incarnation++
+	stream.Incarnation = max(least, stream.Incarnation+1)
 	t.lives[stream] = chat.NodeRow{Stream: stream, HighWater: t.highest()}
 	return t.IdentityOf(node)
 }

@@ -123,8 +123,8 @@ func (s *Store) Identity(ctx context.Context) (chat.Identity, error) {
 }
 
 // NewIncarnation is as of chat.Store.
-func (s *Store) NewIncarnation(ctx context.Context) (chat.Identity, error) {
-	return read(ctx, s, func(t *Tables) chat.Identity { return t.NewIncarnationOf(s.node) })
+func (s *Store) NewIncarnation(ctx context.Context, least chat.Incarnation) (chat.Identity, error) {
+	return read(ctx, s, func(t *Tables) chat.Identity { return t.NewIncarnationOf(s.node, least) })
 }
 
 // Renew is as of chat.Nodes.

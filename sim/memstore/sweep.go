@@ -116,6 +116,6 @@ func (t *Tables) Clone() *Tables {
 		contacts: cloneMaps(t.contacts), blocks: cloneMaps(t.blocks), sessions: cloneMaps(t.sessions), positions: cloneMaps(t.positions),
 		accounts: maps.Clone(t.accounts), claims: maps.Clone(t.claims), applied: maps.Clone(t.applied),
 		dead: maps.Clone(t.dead), keys: maps.Clone(t.keys), changes: cloneMaps(t.changes), groups: cloneMaps(t.groups),
-		members: cloneMaps(t.members), groupZones: cloneMaps(t.groupZones), parked: maps.Clone(t.parked),
+		members: cloneMaps(t.members), groupZones: cloneMaps(t.groupZones), parked: maps.Clone(t.parked), refusals: cloneLists(t.refusals),
 	}
 }

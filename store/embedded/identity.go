@@ -173,19 +173,20 @@ func (s *Store) Identity(ctx context.Context) (chat.Identity, error) {
 	}, nil
 }
 
-// NewIncarnation implements chat.Store. The handle works in the new life from then on.
-func (s *Store) NewIncarnation(ctx context.Context) (chat.Identity, error) {
+// NewIncarnation implements chat.Store. The handle works in the new life from then on. It takes a few bytes of the disk's reserve: a
+// node starts on a full disk too, to be read from.
+func (s *Store) NewIncarnation(ctx context.Context, least chat.Incarnation) (chat.Identity, error) {
 	const op = "embedded.NewIncarnation"
 	if err := s.somebody(op); err != nil {
 		return chat.Identity{}, err
 	}
 	began := make(chan chat.Incarnation, 1)
-	err := s.decide(ctx, op, false, func(g *group) error {
+	err := s.decide(ctx, op, true, func(g *group) error {
 		life, _, err := g.latest(s.region, s.node)
 		if err != nil {
 			return readError(op, err)
 		}
-		life.Incarnation++
+		life.Incarnation = max(least, life.Incarnation+1)
 		if err := g.begin(life); err != nil {
 			return readError(op, err)
 		}

@@ -108,7 +108,7 @@ func serveNode(ctx context.Context, s chat.Store, q *request, a *response) (err 
 		id, err = s.Identity(ctx)
 		a.Identity = &id
 	case callNewIncarnation:
-		id, err = s.NewIncarnation(ctx)
+		id, err = s.NewIncarnation(ctx, chat.Incarnation(q.From))
 		a.Identity = &id
 	case callSweep:
 		dropped, err = s.Sweep(ctx, chat.HLC(q.UpTo))

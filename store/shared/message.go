@@ -22,7 +22,7 @@ type request struct {
 	Client       chat.ClientID
 	Session      chat.SessionID
 	Stream       chat.StreamID
-	From, UpTo   uint64 // sequences or times
+	From, UpTo   uint64 // sequences, times or the number of a life
 	Region       chat.Region
 	Zone         chat.Zone
 	Bucket       uint16

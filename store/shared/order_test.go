@@ -205,7 +205,7 @@ func TestOldLife(t *testing.T) {
 	h, old := started(t)
 	wantCode(t, old.Renew(ctx, 100, 50), "")
 	again := clientOf(t, h, "n1")
-	id, err := again.NewIncarnation(ctx)
+	id, err := again.NewIncarnation(ctx, 0)
 	wantCode(t, err, "")
 	wantCode(t, old.Renew(ctx, 200, 150), chat.CodeVersionConflict)
 	h.close()

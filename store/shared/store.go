@@ -37,8 +37,8 @@ func odd(op string) error {
 	return &chat.Error{Code: chat.CodeRegionDegraded, Op: op, Message: "the store's answer lacks what was asked for"}
 }
 
-func (c *Client) identity(ctx context.Context, op string, of call) (chat.Identity, error) {
-	a, err := whole(c.ask(ctx, op, &request{Call: of}))
+func (c *Client) identity(ctx context.Context, op string, q request) (chat.Identity, error) {
+	a, err := whole(c.ask(ctx, op, &q))
 	if err == nil && a.Identity == nil {
 		err = odd(op)
 	}
@@ -51,12 +51,12 @@ func (c *Client) identity(ctx context.Context, op string, of call) (chat.Identit
 
 // Identity implements chat.Store.
 func (c *Client) Identity(ctx context.Context) (chat.Identity, error) {
-	return c.identity(ctx, "shared.Identity", callIdentity)
+	return c.identity(ctx, "shared.Identity", request{Call: callIdentity})
 }
 
 // NewIncarnation implements chat.Store.
-func (c *Client) NewIncarnation(ctx context.Context) (chat.Identity, error) {
-	return c.identity(ctx, "shared.NewIncarnation", callNewIncarnation)
+func (c *Client) NewIncarnation(ctx context.Context, least chat.Incarnation) (chat.Identity, error) {
+	return c.identity(ctx, "shared.NewIncarnation", request{Call: callNewIncarnation, From: uint64(least)})
 }
 
 // Sweep implements chat.Store.

@@ -160,7 +160,7 @@ func testCheckpoint(t *testing.T, f Factory) {
 	for n := 1; n <= before; n++ {
 		same(t, "the rows of a send in the copy", got[int](t)(sendStored(c, n)), sendRows)
 	}
-	id := got[chat.Identity](t)(c.NewIncarnation(ctx))
+	id := got[chat.Identity](t)(c.NewIncarnation(ctx, 0))
 	same(t, "the copy's new life", []any{id.Incarnation, id.LastSeq}, []any{chat.Incarnation(2), uint64(0)})
 	must(t, Commit(s, sendBatch(100_000)))
 	same(t, "a later send in the copy", got[int](t)(sendStored(c, 100_000)), 0)

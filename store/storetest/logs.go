@@ -99,10 +99,14 @@ func testIdentity(t *testing.T, f Factory) {
 	s = openStore(t, p)
 	same(t, "after reopening", id(s.Identity(ctx)), want)
 	want.Incarnation, want.LastSeq = 2, 0
-	same(t, "the new incarnation", id(s.NewIncarnation(ctx)), want)
+	same(t, "the new incarnation", id(s.NewIncarnation(ctx, 0)), want)
 	must(t, s.Close())
 	s = openStore(t, p)
 	same(t, "the new incarnation after reopening", id(s.Identity(ctx)), want)
+	want.Incarnation = 1 << 50
+	same(t, "an incarnation by the clock", id(s.NewIncarnation(ctx, 1<<50)), want)
+	want.Incarnation++
+	same(t, "the next by a clock that went back", id(s.NewIncarnation(ctx, 1<<49)), want)
 }
 
 const day = 24 * time.Hour

@@ -53,7 +53,7 @@ func testSharing(t *testing.T, f Factory) {
 	s, other = two(t, p)
 	check(s, other)
 	must(t, Commit(s, &chat.Batch{Inbox: []chat.InboxRow{{Owner: user(1), Arrival: at(500), Op: message(3)}}}))
-	begun := id(other.NewIncarnation(ctx))
+	begun := id(other.NewIncarnation(ctx, 0))
 	same(t, "the second's new life", begun, chat.Identity{Region: "eu-west", Node: "n2", Incarnation: 2, HighWater: at(500)})
 	same(t, "the first all the same", id(s.Identity(ctx)).HighWater, at(500))
 }
@@ -95,7 +95,7 @@ func testLeases(t *testing.T, f Factory) {
 	_, err = other.Adopt(ctx, life("n9", 1), at(900))
 	wantCode(t, err, chat.CodeInvalid)
 
-	begun := got[chat.Identity](t)(s.NewIncarnation(ctx))
+	begun := got[chat.Identity](t)(s.NewIncarnation(ctx, 0))
 	same(t, "the life after", begun.Incarnation, chat.Incarnation(2))
 	if begun.HighWater < at(30) || begun.LastSeq != 0 {
 		t.Fatalf("it starts at %+v", begun)
@@ -133,7 +133,7 @@ func testLeasesSurvive(t *testing.T, f Factory) {
 	s, _ = two(t, p)
 	same(t, "the lives", got[[]chat.NodeRow](t)(s.Nodes(ctx)), before)
 	wantCode(t, s.Renew(ctx, at(500), at(400)), chat.CodeVersionConflict)
-	same(t, "the new life", got[chat.Identity](t)(s.NewIncarnation(ctx)).Incarnation, chat.Incarnation(2))
+	same(t, "the new life", got[chat.Identity](t)(s.NewIncarnation(ctx, 0)).Incarnation, chat.Incarnation(2))
 	p.Crash()
 	s, _ = two(t, p)
 	same(t, "the new life after a crash", got[chat.Identity](t)(s.Identity(ctx)).Incarnation, chat.Incarnation(2))
@@ -196,7 +196,7 @@ func testSweepLogs(t *testing.T, f Factory) {
 	late := ownRow(life("n2", 1), 3, 1)
 	late.Op.Logged = epoch.Add(20 * day)
 	must(t, Commit(s, &chat.Batch{Log: []chat.LogRow{ownRow(foreign, 1, 1, "eu-west", "ap-south"), ownRow(life("n1", 1), 2, 9, "us-east"), late}}))
-	got[chat.Identity](t)(s.NewIncarnation(ctx))
+	got[chat.Identity](t)(s.NewIncarnation(ctx, 0))
 	sweep := func(now chat.HLC) (left []chat.StreamEnd) {
 		got[int](t)(other.Sweep(ctx, now))
 		return got[[]chat.StreamEnd](t)(s.Streams(ctx))

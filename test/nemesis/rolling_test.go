@@ -14,14 +14,9 @@ import (
 	"meridian/test/nemesis/world"
 )
 
-// The builds that this one is rolled out over. Both are on the main line, so that a shallow clone can fetch them.
-const (
-	// firstProtocol is the last that speaks version 1 of the backbone's protocol and layout 1 of the store: a region is one
-	// process there, and there is no way back once this build has brought a store to its layout.
-	firstProtocol = "dc8214c33aa34193551ac2aec30058839b96b451"
-	// sameLayout knows several nodes in a region, protocol 2 and layout 3, so that its builds and this one can change places.
-	sameLayout = "d794643931aa11652b0a3193d1583c12442e0818"
-)
+// sameLayout is the build that this one is rolled out over: it speaks the protocol version before and has the same layout of the store,
+// so that both can change places. It is on the main line: a shallow clone can fetch it.
+const sameLayout = "d794643931aa11652b0a3193d1583c12442e0818"
 
 // git runs git in the module and gives what it says.
 func git(t *testing.T, args ...string) string {
@@ -50,27 +45,6 @@ func build(t *testing.T, commit string) string {
 		t.Fatalf("build of %s: %v", commit, err)
 	}
 	return bin
-}
-
-// While people write, one region after the other is restarted from an old build to this one, which takes over its data: the
-// builds understand each other in every mix, and nothing is lost. In the full matrix only.
-func TestRollingUpgradeFromTheFirstProtocol(t *testing.T) {
-	if !full() {
-		return
-	}
-	old := build(t, firstProtocol)
-	play(t, Plan{
-		Name: "rolling-upgrade", What: "one node in each region, restarted one by one from the build of " + firstProtocol[:10] + " to this one",
-		Size: fleet.Size{World: 5, Pinned: 2, PerSecond: 40}, Warm: 3 * time.Second, DirectOnly: true,
-		World: world.Plan{Binary: old, Nodes: 1, FixedClocks: true, Ack: chat.AckZone},
-	}, func(s *Scenario) error {
-		for _, ref := range s.World.Nodes() {
-			if err := s.Strike(t.Context(), swap(ref, world.Launch{Binary: binary}, "to this build", 3*time.Second, regionBound)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // While people write and change what they wrote, every process, stores and nodes, is restarted one by one from a recent build

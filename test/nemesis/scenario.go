@@ -35,7 +35,7 @@ type Plan struct {
 	Name, What string
 	World      world.Plan
 	Size       fleet.Size
-	// DirectOnly: people make no groups and change nothing: an old build knows neither.
+	// DirectOnly: people make no groups and change nothing.
 	DirectOnly bool
 	// Counted: no process ends and nobody has to send again, so that the nodes' counters must give what people were told.
 	Counted bool

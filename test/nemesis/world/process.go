@@ -41,7 +41,7 @@ func (w *World) Launch(ref chat.NodeRef, l Launch) error {
 	case w.plan.Nodes > 1:
 		args = append(args, "--node", string(ref.Node))
 	}
-	if ref.Node != StoreNode && !w.plan.FixedClocks { // given, it lets SetClock change the clock later
+	if ref.Node != StoreNode { // given, it lets SetClock change the clock later
 		args = append(args, "--clock-offset", l.ClockOffset.String())
 	}
 	log, err := os.OpenFile(w.logPath(ref), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

@@ -24,8 +24,6 @@ type Plan struct {
 	Binary string
 	// Nodes is how many each region has. Several share a store, which is one process more in each region.
 	Nodes int
-	// FixedClocks: nobody changes clocks; a build from before there was a flag for it starts too.
-	FixedClocks bool
 	// Ack is the level of zone world.
 	Ack chat.AckLevel
 	// SmallDisk is a region whose data lies on a disk of SmallDiskBytes; empty: none.

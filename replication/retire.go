@@ -1,0 +1,107 @@
+package replication
+
+import (
+	"maps"
+	"time"
+
+	"meridian/chat"
+)
+
+// Each start of a node leaves an op log behind. Once every region has all of it, it is relayed no longer: only who has lost some of
+// it with its store asks for it, as long as the log is there (FrameLives tells the ends).
+
+// pastLate says that nothing can reach the op log of the life any more.
+func (c *Core) pastLate(now time.Time, s *sibling) bool {
+	return c.cfg.Lease == 0 || s.row.Until.Add(c.cfg.AdoptWait+lateFor).Time().Before(now)
+}
+
+// allHave says that every other region has acknowledged an op log to its end.
+func (c *Core) allHave(positions map[chat.Region]uint64, last uint64) bool {
+	for _, r := range c.order {
+		if positions[r] < last {
+			return false
+		}
+	}
+	return true
+}
+
+// known gives what regions are known to have of the life: stored, less what they said to have lost.
+func (s *sibling) known(stored map[chat.Region]uint64) map[chat.Region]uint64 {
+	positions := map[chat.Region]uint64{}
+	maps.Copy(positions, stored)
+	for r, seq := range s.lacking {
+		positions[r] = min(positions[r], seq)
+	}
+	return positions
+}
+
+// retireDone retires the op log of a life that this node relays, once all is done.
+func (c *Core) retireDone(now time.Time, s *sibling) {
+	log := c.logs[s.row.Stream]
+	if log == nil || !s.finished || s.late.reading || !c.pastLate(now, s) || c.cfg.Lease > 0 && now.Sub(s.since) <= lateFor {
+		return
+	}
+	for _, o := range log.relays {
+		if !o.ready || o.acked < log.settled || o.acked > o.persisted {
+			return
+		}
+	}
+	c.retire(s)
+}
+
+// retire ends the relays of the op log.
+func (c *Core) retire(s *sibling) {
+	s.retired, s.finished, s.lacking = true, true, nil
+	delete(c.logs, s.row.Stream)
+	for _, r := range c.order {
+		s.positions[r] = s.row.LastSeq
+		delete(c.peers[r].out, s.row.Stream)
+	}
+	c.tellMarks = true
+	c.tellLives()
+}
+
+// askedAgain relays a retired op log once more: the region has lost some of it.
+func (c *Core) askedAgain(p *peer, f *Frame) {
+	s := c.siblings[f.Stream]
+	if s == nil || !s.retired || f.UpTo >= s.row.LastSeq {
+		return
+	}
+	s.retired, s.lacking = false, map[chat.Region]uint64{p.region: f.UpTo}
+	s.positions[p.region] = f.UpTo
+}
+
+// livesKept is how many of the latest lives of each node are remembered, and told of; an earlier one that has ended is forgotten.
+const livesKept = 8
+
+// forget drops what is known of streams that have ended long ago: every node of this region shows all of them.
+func (p *peer) forget() {
+	kept := map[chat.NodeID]int{}
+	for i := len(p.sorted) - 1; i >= 0; i-- {
+		s := p.sorted[i]
+		if kept[s.id.Node]++; kept[s.id.Node] <= livesKept || !s.over() {
+			continue
+		}
+		delete(p.streams, s.id)
+		p.sorted = append(p.sorted[:i:i], p.sorted[i+1:]...)
+	}
+}
+
+// over says that the stream has ended, and nothing of it waits here.
+func (s *inStream) over() bool {
+	return s.covers.mark == endOfStream && s.idle() && !s.applying && !s.opening && s.parking.len() == 0 && len(s.parking.leaving) == 0 && s.unpassed == 0
+}
+
+// longOver says that a stream which is not among those told is no longer, by whoever told them.
+func longOver[V any](id chat.StreamID, told map[chat.StreamID]V) bool {
+	later := 0
+	for other := range told {
+		if other.Region == id.Region && other.Node == id.Node {
+			if other.Incarnation < id.Incarnation {
+				return false
+			}
+			later++
+		}
+	}
+	return later >= livesKept
+}
