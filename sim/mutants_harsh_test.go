@@ -33,10 +33,4 @@ var clientMutants = []mutant{
 	{"the key of a send is without its text", 44, "replication/apply.go", []string{
 		"	return row.Conversation == op.Conversation && row.BodyHash == contentHash(op)\n", "	return row.Conversation == op.Conversation\n",
 	}},
-	{"a region of the build before is sent what it does not know", 27, "replication/frame.go", []string{
-		"	return version >= ProtocolNodes || kind <= lastKindOfOld\n", "	return true\n",
-	}},
-	{"a stream skips what the build before does not know", 27, "replication/sender.go", []string{
-		"			return ops, op.Seq - 1 // the stream waits for an upgrade there; nothing is skipped\n", "			continue\n",
-	}},
 }

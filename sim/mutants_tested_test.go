@@ -16,6 +16,22 @@ type tested struct {
 // testedByTests are of memories of a month, of where people are sent whose zone is away, of a node that never comes back, and of what must
 // happen within the few milliseconds by which two clocks of a region differ.
 var testedByTests = []tested{
+	// A repair heals the same in the worlds: it is what an operator does then.
+	{mutant{"a life is over for who has lost some of its op log", 28, "replication/receiver.go", []string{
+		"			if s.lacks = s.reached() < ends[s.id]; !s.lacks {", "			if true {",
+	}}, "TestLostTailIsAwaited"},
+	{mutant{"what some regions have of a lost life is not handed on", 28, "replication/handon.go", []string{
+		" || s.watermark == endOfStream && h.handed < s.reached())", " && true)",
+	}}, "TestHandsOnOfALifeThatIsOver"},
+	{mutant{"an op log that everybody had is not brought again", 28, "replication/sender.go", []string{
+		"		c.askedAgain(p, f)\n", "",
+	}}, "TestRetiredOpLogIsBroughtAgain"},
+	{mutant{"a region that may have forgotten names has a voice", 29, "region-node/auth/service.go", []string{
+		"	if e := s.opt.Serving(); e != nil {", "	if e := s.opt.Serving(); false {",
+	}}, "TestNoVoiceWhileCatchingUp"},
+	{mutant{"what is not reviewed counts as shown in the store", 43, "replication/takeover.go", []string{
+		"		if at := min(s.shown, s.reviewed); at > s.sure {", "		if at := s.shown; at > s.sure {",
+	}}, "TestBelievesWhatWasShown"},
 	{mutant{"what is older than stores remember is applied", 5, "replication/refusal.go", []string{
 		"	return op.Time < chat.HLCFromTime(now.Add(-c.cfg.Remember))\n", "	return false\n",
 	}}, "TestTooOldIsRefused"},
