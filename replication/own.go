@@ -10,8 +10,7 @@ import (
 // ownLog is an op log that this node is answerable for, its own or one of a life that has ended, as the relay sees it. Sequence and time are given together, so their orders agree.
 //
 // A failed write leaves a hole in the sequence. That is harmless: a frame says "your ops in (After, UpTo] are exactly
-// these". But UpTo never passes the largest durable sequence: a restarted node continues right after that one, and a
-// receiver that believes to know the number would drop the op.
+// these". But UpTo never passes the largest durable sequence, which is where the op log ends for whoever adopts it.
 type ownLog struct {
 	stream chat.StreamID
 	// closed: nothing is added any more; it was a life that has ended, and this node is answerable for it.

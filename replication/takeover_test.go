@@ -276,6 +276,22 @@ func TestAdopterReviewsWhatWasNot(t *testing.T) {
 	}
 }
 
+// What this node wrote and reviewed just before another died is reviewed once more: the dead may have written the same sends at the same
+// time, and not have lived to look.
+func TestReviewsAgainAfterADeath(t *testing.T) {
+	r := newShared(t, Restored{})
+	reviews := only[Review](r.settle(r.step(r.submit(1, testMessage("", 0, 0, 1, "x"), 0))))
+	if len(reviews) != 1 {
+		t.Fatalf("reviews %+v", reviews)
+	}
+	r.settle(r.step(Reviewed{Review: reviews[0].ID, Sends: make([][]chat.RetryRow, 1)}))
+	dead := chat.StreamID{Region: "eu", Node: "n2", Incarnation: 1}
+	outs := r.settle(r.step(Adopted{Life: dead, Row: chat.NodeRow{Stream: dead, Until: chat.HLCFromTime(testStart), AdoptedBy: "n1"}}))
+	if again := only[Review](outs); len(again) != 1 || !slices.Equal(again[0].Sends, reviews[0].Sends) {
+		t.Fatalf("after the death %+v are reviewed, want %+v", again, reviews)
+	}
+}
+
 // A send that is repeated at another node is brought in that node's op log too, under its id, so that it leaves the region before
 // what its author sends next; not when another region of the zone has it.
 func TestRepeatAtAnotherNode(t *testing.T) {

@@ -8,9 +8,5 @@ var clockMutants = []mutant{
 	{"a clock that jumps is not noticed", 17, "replication/drift/drift.go", []string{"	jumped := step.Abs() > g.opt.MaxDrift\n", "	jumped := step.Abs() < 0\n"}},
 	{"a clock that jumped is gone by", 17, "replication/drift/drift.go", []string{"		j.Now = g.own(r)\n", "		j.Now = r.Wall\n"}},
 	{"a node that starts believes its clock", 17, "replication/drift/drift.go", []string{"	waited := g.waited(r)\n", "	g.standing = Trusted\n	waited := true\n"}},
-	{"who is contradicted confirms others", 17, "replication/drift/votes.go", []string{
-		"		if p.standing != Contradicted && g.right(v) {\n", "		if g.right(v) {\n",
-	}},
 	{"what starts stamps before the time is known", 17, "replication/core.go", []string{"	} else if c.clocked.unknown {\n", "	} else if false {\n"}},
-	{"marks move before the time is known", 17, "replication/marks.go", []string{"	if !c.clocked.unknown {\n", "	if true {\n"}},
 }

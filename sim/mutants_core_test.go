@@ -2,6 +2,7 @@ package sim
 
 // coreMutants are of one node per region and direct conversations.
 var coreMutants = []mutant{
+	{"what failed is relayed", 20, "replication/own.go", []string{"		if o.failed {\n", "		if false {\n"}},
 	{"ack to the client before durable", 1, "replication/submit.go", []string{
 		"	c.enter(now, op, nil, func(now time.Time, entered chat.Op, err error) {\n		if err", "	c.answer(now, h, Submitted{Op: op})\n	c.enter(now, op, nil, func(now time.Time, entered chat.Op, err error) {\n		if true {\n			return\n		}\n		if err",
 	}},
@@ -32,7 +33,6 @@ var coreMutants = []mutant{
 	{"unknown outcome taken for failed", 7, "replication/writes.go", []string{"	if in.Err != nil && (w.doubtful", "	if false && (w.doubtful"}},
 	{"a restart forgets the high-water mark", 17, "replication/core.go", []string{"	c.clock.Restore(id.HighWater)\n", ""}},
 	{"a log read overtaken by an ack is sent whole", 25, "replication/sender.go", []string{"ops[0].Seq <= o.sent {", "ops[0].Seq == 0 {"}},
-	{"failed sequences are told to peers", 20, "replication/own.go", []string{"		if o.failed {\n			l.owe(&o.op, (*owed).drop)\n			continue\n		}\n		l.settled = o.op.Seq\n", "		l.settled = o.op.Seq\n		if o.failed {\n			l.owe(&o.op, (*owed).drop)\n			continue\n		}\n"}},
 	{"resume from the sender's memory", 25, "replication/sender.go", []string{"	o.rewind(now, upTo)\n	o.sentAt", "	o.rewind(now, max(upTo, o.sent))\n	o.sentAt"}},
 	{"the sender's residency is not asked", 34, "replication/submit.go", []string{"if d := residency.Write(c.cfg.Topology, op.Author.Zone, owner.Zone); !d.Allowed() {", "if d := residency.Write(c.cfg.Topology, op.Author.Zone, owner.Zone); false {"}},
 }

@@ -8,7 +8,6 @@ var harshMutants = []mutant{
 		"	return c.cfg.Lease == 0 || !l.leaving && l.held && !now.Before(l.joinAt)\n",
 	}},
 	{"a page ends between two entries of one arrival", 10, "replication/cursor.go", []string{"	if n := len(rows); !complete && n > 0 {", "	if n := len(rows); false && n > 0 {"}},
-	{"what came late is taken for relayed by who adopts a log again", 21, "replication/adopt.go", []string{"		if !again || !passedBy(", "		if true || !again || !passedBy("}},
 	{"a new life is told of only when its marks did not come first", 22, "replication/siblings.go", []string{"		news = news || !s.met // it", "		news = news || !s.met && s.low == 0 // it"}},
 }
 

@@ -4,7 +4,6 @@ package sim
 var survivorMutants = []mutant{
 	{"nobody tells what it has of a silent region", 40, "replication/handon.go", []string{"		if c.cfg.ForwardAfter == 0 || ", "		if true || "}},
 	{"what was received is not kept to be handed on", 40, "replication/handon.go", []string{"		if r != c.cfg.Self {", "		if r != c.cfg.Self && false {"}},
-	{"a stream counts only once a position in it is durable", 40, "replication/receiver.go", []string{"	d.batch.Applied = p.unstored(nil)\n", ""}},
 	{"survivors hand on inside the author's zone only", 40, "residency/residency.go", []string{
 		"	switch op.Kind {\n	case chat.OpMessage, chat.OpChange", "	switch op.Kind + 128 {\n	case chat.OpMessage, chat.OpChange",
 	}},

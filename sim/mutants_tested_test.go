@@ -16,6 +16,27 @@ type tested struct {
 // testedByTests are of memories of a month, of where people are sent whose zone is away, of a node that never comes back, and of what must
 // happen within the few milliseconds by which two clocks of a region differ.
 var testedByTests = []tested{
+	{mutant{"marks move before the time is known", 17, "replication/marks.go", []string{
+		"	if !c.clocked.unknown {\n", "	if true {\n",
+	}}, "TestNothingBeforeTheTimeIsKnown"},
+	{mutant{"a node that slept gives marks without a lease", 22, "replication/marks.go", []string{
+		"	if c.lease.held && !c.certain(now) {", "	if false {",
+	}}, "TestMarksStandWithoutALease"},
+	{mutant{"a lease that was renewed meanwhile is adopted by the clock", 22, "replication/adopt.go", []string{
+		"Before: c.overBefore(now)}", "Before: chat.HLCFromTime(now)}",
+	}}, "TestAdoptsByTheWait"},
+	{mutant{"what was written before a death is not reviewed again", 43, "replication/review.go", []string{
+		"	if len(c.recentWrites) > 0 {", "	if false {",
+	}}, "TestReviewsAgainAfterADeath"},
+	{mutant{"what came late is taken for relayed by who adopts a log again", 21, "replication/adopt.go", []string{
+		"		if !again || !passedBy(", "		if true || !again || !passedBy(",
+	}}, "TestLateRowAfterAnotherAdopter"},
+	{mutant{"who is contradicted confirms others", 17, "replication/drift/votes.go", []string{
+		"		if p.standing != Contradicted && g.right(v) {\n", "		if g.right(v) {\n",
+	}}, "TestWrongAlike"},
+	{mutant{"a stream counts only once a position in it is durable", 40, "replication/receiver.go", []string{
+		"	d.batch.Applied = p.unstored(nil)\n", "",
+	}}, "TestHandOnAfterACutOffLook"},
 	// A repair heals the same in the worlds: it is what an operator does then.
 	{mutant{"a life is over for who has lost some of its op log", 28, "replication/receiver.go", []string{
 		"			if s.lacks = s.reached() < ends[s.id]; !s.lacks {", "			if true {",
