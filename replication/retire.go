@@ -2,6 +2,7 @@ package replication
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"meridian/chat"
@@ -76,14 +77,17 @@ const livesKept = 8
 
 // forget drops what is known of streams that have ended long ago: every node of this region shows all of them.
 func (p *peer) forget() {
+	if len(p.sorted) <= livesKept {
+		return
+	}
 	kept := map[chat.NodeID]int{}
-	for i := len(p.sorted) - 1; i >= 0; i-- {
-		s := p.sorted[i]
-		if kept[s.id.Node]++; kept[s.id.Node] <= livesKept || !s.over() {
-			continue
+	for _, s := range slices.Backward(p.sorted) {
+		if kept[s.id.Node]++; kept[s.id.Node] > livesKept && s.over() {
+			delete(p.streams, s.id)
 		}
-		delete(p.streams, s.id)
-		p.sorted = append(p.sorted[:i:i], p.sorted[i+1:]...)
+	}
+	if len(p.streams) < len(p.sorted) {
+		p.sorted = slices.DeleteFunc(slices.Clone(p.sorted), func(s *inStream) bool { return p.streams[s.id] == nil })
 	}
 }
 

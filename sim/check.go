@@ -212,8 +212,8 @@ func (c *client) showsLost(row chat.MessageRow) bool {
 }
 
 // beforeZone says that the copy of a message of a group is shown to nobody: it is older than that the copy's zone has members there.
-func (n *site) beforeZone(row chat.MessageRow) bool {
-	return slices.ContainsFunc(n.tables.GroupZones(row.Conversation), func(z chat.GroupZoneRow) bool {
+func (s *site) beforeZone(row chat.MessageRow) bool {
+	return slices.ContainsFunc(s.tables.GroupZones(row.Conversation), func(z chat.GroupZoneRow) bool {
 		return z.Zone == row.OwnerZone && row.ID.Time() < z.Since
 	})
 }

@@ -120,9 +120,7 @@ func TestMendNothing(t *testing.T) {
 	r.store[c.Key] = c
 	var last []Output
 	for _, out := range r.step(Mend{1, c.Key}) {
-		for _, out := range r.step(Done{out.(Call).ID, Result{}}) {
-			last = append(last, out)
-		}
+		last = append(last, r.step(Done{out.(Call).ID, Result{}})...)
 	}
 	full := &chat.Error{Code: chat.CodeStoreFull}
 	last = append(r.step(Done{last[0].(Call).ID, Result{Err: full}}), r.step(Done{last[1].(Call).ID, Result{Claim: c, Found: true}})...)
