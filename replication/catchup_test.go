@@ -124,8 +124,10 @@ func TestLostTailIsAwaited(t *testing.T) {
 	if len(r.core.Origins(r.now)) != 2 {
 		t.Fatalf("the earlier life is over at 3 of 5: %+v", r.core.Origins(r.now))
 	}
-	lives.Applied[0].Seq = 3
-	r.settle(r.step(from("us", lives)))
+	tail := testMessage("us", 5, start+1, 5, "x")
+	tail.Stream = earlier
+	r.settle(r.step(from("us", Frame{Kind: FrameBatch, Stream: earlier, After: 3, UpTo: 5, Ops: []chat.Op{tail}})))
+	r.settle(r.step(Tick{}))
 	if list := r.core.Origins(r.now); len(list) != 1 || list[0].Stream != later {
 		t.Fatalf("it is not over at its end: %+v", list)
 	}

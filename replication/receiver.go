@@ -67,9 +67,8 @@ func (c *Core) livesTold(p *peer, f *Frame) {
 			if s.id.Node != id.Node || s.id.Incarnation >= id.Incarnation || slices.Contains(f.Lives, s.id) {
 				continue
 			}
-			if s.lacks = s.reached() < ends[s.id]; !s.lacks {
-				c.endStream(s) // who knows the later life would name the earlier one if anything of it were missing here
-			}
+			s.over, s.ends = true, ends[s.id] // who knows the later life would name the earlier one if it went on
+			c.endReached(s)
 		}
 	}
 }
@@ -77,9 +76,18 @@ func (c *Core) livesTold(p *peer, f *Frame) {
 // maxLives bounds the nodes of a region.
 const maxLives = 128
 
+// endReached ends a stream that is over once all of it is here.
+func (c *Core) endReached(s *inStream) {
+	if s.over && s.reached() >= s.ends {
+		s.over = false
+		c.endStream(s)
+	}
+}
+
 // askBack asks every node of the region for what is missing here of a life that has ended, until one brings it.
 func (c *Core) askBack(now time.Time, p *peer, s *inStream) {
-	if !s.lacks || s.heard == endOfStream || !c.knowsStreams || now.Sub(s.heardAt) < c.cfg.Resend || now.Sub(s.askedAt) < c.cfg.Resend {
+	c.endReached(s)
+	if !s.over || s.heard == endOfStream || !c.knowsStreams || now.Sub(s.heardAt) < c.cfg.Resend || now.Sub(s.askedAt) < c.cfg.Resend {
 		return
 	}
 	s.askedAt = now

@@ -82,7 +82,7 @@ func (p *peer) forget() {
 	}
 	kept := map[chat.NodeID]int{}
 	for _, s := range slices.Backward(p.sorted) {
-		if kept[s.id.Node]++; kept[s.id.Node] > livesKept && s.over() {
+		if kept[s.id.Node]++; kept[s.id.Node] > livesKept && s.settled() {
 			delete(p.streams, s.id)
 		}
 	}
@@ -91,8 +91,8 @@ func (p *peer) forget() {
 	}
 }
 
-// over says that the stream has ended, and nothing of it waits here.
-func (s *inStream) over() bool {
+// settled says that the stream has ended, and nothing of it waits here.
+func (s *inStream) settled() bool {
 	return s.covers.mark == endOfStream && s.idle() && !s.applying && !s.opening && s.parking.len() == 0 && len(s.parking.leaving) == 0 && s.unpassed == 0
 }
 

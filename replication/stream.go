@@ -31,8 +31,9 @@ type inStream struct {
 	applying               bool
 	opening                bool // a position is due
 	ackDue                 bool // an ack waits for the lease
-	lacks                  bool // it has ended, and there is more of it than is here
-	unpassed               int  // apply writes that have not passed
+	over                   bool // its life has ended, with the op log at ends, and not all of it is here
+	ends                   uint64
+	unpassed               int // apply writes that have not passed
 	parking                parking
 	suspect                suspect
 	underReview            []*reviewStep

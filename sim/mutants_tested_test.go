@@ -39,7 +39,7 @@ var testedByTests = []tested{
 	}}, "TestHandOnAfterACutOffLook"},
 	// A repair heals the same in the worlds: it is what an operator does then.
 	{mutant{"a life is over for who has lost some of its op log", 28, "replication/receiver.go", []string{
-		"			if s.lacks = s.reached() < ends[s.id]; !s.lacks {", "			if true {",
+		"	if s.over && s.reached() >= s.ends {", "	if s.over {",
 	}}, "TestLostTailIsAwaited"},
 	{mutant{"what some regions have of a lost life is not handed on", 28, "replication/handon.go", []string{
 		" || s.watermark == endOfStream && h.handed < s.reached())", " && true)",
