@@ -180,3 +180,26 @@ func TestThreeWayDuplicate(t *testing.T) {
 		t.Errorf("%d inbox entries, want 2 messages and 2 aliases", len(seen))
 	}
 }
+
+// What a repair brings is told anew to who has it already, too: people who were elsewhere when it came here resume beyond that.
+func TestRepairIsToldWhereItIsKnown(t *testing.T) {
+	op := testMessage("eu", 1, chat.HLCFromTime(testStart), 1, "x")
+	tables := memstore.New("eu", "n1")
+	arrival := chat.HLC(1000)
+	apply := func(op *chat.Op) *chat.Batch {
+		b := &chat.Batch{}
+		a := applier{self: "eu", topology: testTopology, batch: b, next: func() chat.HLC { arrival++; return arrival }}
+		a.apply(op, a.next(), tables.Retries(op.Author.ID, op.Client))
+		tables.Apply(b)
+		return b
+	}
+	told := len(apply(&op).Inbox)
+	owner := op.Owners[0]
+	repair := chat.Op{Kind: chat.OpRows, Author: op.Author, Client: op.Client, Owners: []chat.Owner{owner}, Conversation: op.Conversation, Rows: &chat.Rows{
+		Messages: tables.Messages(owner.ID, op.Conversation, chat.NoMessage, 9), Retries: tables.Retries(op.Author.ID, op.Client),
+	}}
+	again := apply(&repair).Inbox
+	if told == 0 || len(again) != 1 || again[0].Kind != chat.InboxMessage || again[0].Ref != op.ID || again[0].Arrival <= 1001 {
+		t.Fatalf("the repair tells %+v", again)
+	}
+}

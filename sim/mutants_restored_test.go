@@ -11,7 +11,4 @@ var restoredMutants = []mutant{
 	{"a restored region serves at once", 29, "replication/catchup.go", []string{
 		"		done = !c.awaits(now, c.peers[r]) && done\n", "		_ = r\n",
 	}},
-	{"a repair is told only where it was missing", 46, "replication/apply_group.go", []string{
-		"		a.entry(o, chat.InboxRow{Op: row.ID, Kind: chat.InboxMessage,", "		if len(ofKey(known, SendKey{row.Sender, row.Client})) > 0 {\n			continue\n		}\n		a.entry(o, chat.InboxRow{Op: row.ID, Kind: chat.InboxMessage,",
-	}},
 }

@@ -16,6 +16,9 @@ type tested struct {
 // testedByTests are of memories of a month, of where people are sent whose zone is away, of a node that never comes back, and of what must
 // happen within the few milliseconds by which two clocks of a region differ.
 var testedByTests = []tested{
+	{mutant{"a repair is told only where it was missing", 46, "replication/apply_group.go", []string{
+		"		a.entry(o, chat.InboxRow{Op: row.ID, Kind: chat.InboxMessage,", "		if len(ofKey(known, SendKey{row.Sender, row.Client})) > 0 {\n			continue\n		}\n		a.entry(o, chat.InboxRow{Op: row.ID, Kind: chat.InboxMessage,",
+	}}, "TestRepairIsToldWhereItIsKnown"},
 	{mutant{"marks move before the time is known", 17, "replication/marks.go", []string{
 		"	if !c.clocked.unknown {\n", "	if true {\n",
 	}}, "TestNothingBeforeTheTimeIsKnown"},
