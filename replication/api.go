@@ -53,10 +53,10 @@ type Config struct {
 
 // Restored is what the store knew when the node started.
 type Restored struct {
-	Identity  chat.Identity
-	Positions map[chat.Region]uint64
-	Applied   []chat.AppliedRow
-	// Last are the last ops of the own stream, some RestoredOps: what a crash cut off after they were written is done for them.
+	Identity chat.Identity
+	Applied  []chat.AppliedRow
+	// Last are the last ops of the life before, some RestoredOps: what a crash cut off after they were written is done for them. Where
+	// nodes share the store it is empty: who adopts that life does it.
 	Last []chat.Op
 	// Lives are the store's nodes, this one's life among them.
 	Lives []chat.NodeRow
@@ -66,7 +66,7 @@ type Restored struct {
 	Parked []chat.ParkedRow
 }
 
-// RestoredOps is how many ops of the own stream a node gives to its core when it starts.
+// RestoredOps is how many ops of the life before a node gives to its core when it starts.
 const RestoredOps = 256
 
 // Input is one thing that happened. The set is closed: Submit, Written, PeerUp, PeerDown, Received, LogRead,

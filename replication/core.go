@@ -111,7 +111,7 @@ func New(cfg Config, restored Restored) *Core {
 	}
 	slices.Sort(c.order)
 	c.budget = max(1, cfg.OutboxBytes)
-	c.relay(c.own, restored.Positions, restored.Last)
+	c.relay(c.own, nil, nil)
 	c.meet(restored.Lives)
 	c.restoreHandOns(restored.HandedOn)
 	for _, row := range restored.Applied {

@@ -10,8 +10,8 @@ import (
 )
 
 // In a share of the worlds a region is restored from a copy of its store that is some seconds old: its nodes start on it as if
-// nothing had happened, find out by what the others know of their op logs, and begin a new life that catches up before it
-// serves. What others still have of what the region alone had originated comes back by a repair, as an operator starts it.
+// nothing had happened, and catch up before they serve, as at each start. What others still have of what the region alone had
+// originated comes back by a repair, as an operator starts it.
 
 // restored is what became of the region that was restored.
 type restored struct {
