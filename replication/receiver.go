@@ -73,7 +73,7 @@ func (c *Core) livesTold(p *peer, f *Frame) {
 	}
 }
 
-// maxLives bounds the nodes of a region.
+// maxLives bounds the lives that one FrameLives names: of the nodes of a region, and earlier ones.
 const maxLives = 128
 
 // endReached ends a stream that is over once all of it is here.

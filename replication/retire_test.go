@@ -36,3 +36,34 @@ func TestLivesThatAreOverAreForgotten(t *testing.T) {
 		t.Error("a life that is lacking is taken for forgotten")
 	}
 }
+
+// However many lives a node left behind that another region has not heard of, one frame tells it of the latest and of as many as it takes;
+// of the rest it learns the ends, and takes none for complete.
+func TestManyLivesAreTold(t *testing.T) {
+	const lives = 3 * maxLives
+	var rows []chat.NodeRow
+	for n := 1; n <= lives; n++ {
+		rows = append(rows, chat.NodeRow{Stream: chat.StreamID{Region: "eu", Node: "n1", Incarnation: chat.Incarnation(n)}, LastSeq: 1, AdoptedBy: "n1"})
+	}
+	r := newRig(t, "eu", Restored{Identity: chat.Identity{Incarnation: lives + 1}, Lives: rows})
+	told := map[chat.StreamID]bool{}
+	for _, s := range only[Send](r.step(PeerUp{Peer: usNode})) {
+		if s.Frame.Kind != FrameLives {
+			continue
+		}
+		if n := len(s.Frame.Lives); n > maxLives || s.Frame.Lives[n-1] != r.core.Stream() {
+			t.Fatalf("%d lives, the last %v", n, s.Frame.Lives[n-1])
+		}
+		for _, id := range s.Frame.Lives {
+			told[id] = true
+		}
+		for _, end := range s.Frame.Applied {
+			told[end.Stream] = end.Seq == 1
+		}
+	}
+	for _, row := range rows {
+		if !told[row.Stream] {
+			t.Fatalf("nothing is told of %v", row.Stream)
+		}
+	}
+}

@@ -202,14 +202,18 @@ func (c *Core) endsBeside(lives []chat.StreamID) []chat.AppliedRow {
 const maxEnds = 512
 
 // livesFor gives the streams of this region that count for another one, sorted: the own one, the latest of each node, and
-// the earlier ones that the other region does not have to their end.
+// the earlier ones that the other region does not have to their end, as many as one frame may have. The ends tell of the rest.
 func (c *Core) livesFor(region chat.Region) []chat.StreamID {
-	list := []chat.StreamID{c.stream}
+	list, earlier := []chat.StreamID{c.stream}, []chat.StreamID(nil)
 	for _, s := range c.kin() {
-		if c.isLatest(s) || !s.finished || c.ackedBy(s.row.Stream, region) < s.row.LastSeq {
+		switch {
+		case c.isLatest(s):
 			list = append(list, s.row.Stream)
+		case !s.finished || c.ackedBy(s.row.Stream, region) < s.row.LastSeq:
+			earlier = append(earlier, s.row.Stream)
 		}
 	}
+	list = append(list, earlier[:min(len(earlier), max(0, maxLives-len(list)))]...)
 	slices.SortFunc(list, compareStreams)
 	return list
 }
