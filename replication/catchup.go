@@ -76,7 +76,9 @@ func (c *Core) awaits(now time.Time, p *peer) bool {
 	}
 	durable, mark := uint64(0), p.caughtUp(u.since)
 	for _, s := range p.known() {
-		durable += s.reached()
+		if max(s.watermark, s.toldMark) < u.since { // the rest goes on, whatever holds this one
+			durable += s.reached()
+		}
 	}
 	if durable != seen.durable || mark != seen.mark {
 		*seen = progress{durable: durable, mark: mark, at: now}

@@ -114,7 +114,7 @@ func New(cfg Config, restored Restored) *Core {
 	c.relay(c.own, nil, nil)
 	c.meet(restored.Lives)
 	c.restoreHandOns(restored.HandedOn)
-	for _, row := range restored.Applied {
+	for _, row := range latest(restored.Applied) {
 		if p, ok := c.peers[row.Stream.Region]; ok {
 			p.inbound(row.Stream).restore(row, cfg.Lease > 0)
 		}

@@ -67,3 +67,16 @@ func TestManyLivesAreTold(t *testing.T) {
 		}
 	}
 }
+
+// Of what the store has of the lives of a node, the latest eight count when a node starts: the others of its region, which have forgotten
+// the older ones, do not tell of them, and they are not brought once more.
+func TestOldLivesAreNotRestored(t *testing.T) {
+	var rows []chat.AppliedRow
+	for n := 1; n <= 3*livesKept; n++ {
+		rows = append(rows, chat.AppliedRow{Stream: chat.StreamID{Region: "us", Node: "n1", Incarnation: chat.Incarnation(n)}, Seq: 9})
+	}
+	r := newShared(t, Restored{Applied: rows})
+	if known := r.core.peers["us"].known(); len(known) != livesKept || known[0].id != rows[2*livesKept].Stream {
+		t.Fatalf("%d lives are restored, from %v", len(known), known[0].id)
+	}
+}
