@@ -113,10 +113,11 @@ func New(cfg Config, restored Restored) *Core {
 	c.budget = max(1, cfg.OutboxBytes)
 	c.relay(c.own, nil, nil)
 	c.meet(restored.Lives)
-	c.restoreHandOns(restored.HandedOn)
-	for _, row := range latest(restored.Applied) {
-		if p, ok := c.peers[row.Stream.Region]; ok {
-			p.inbound(row.Stream).restore(row, cfg.Lease > 0)
+	kept := latest(restored.Applied)
+	c.restoreHandOns(restored.HandedOn, kept)
+	for _, id := range sortedStreams(kept) {
+		if p, ok := c.peers[id.Region]; ok {
+			p.inbound(id).restore(kept[id], cfg.Lease > 0)
 		}
 	}
 	c.meetParked(restored.Parked)

@@ -172,10 +172,11 @@ func (p *peer) unstoredHandOns() []chat.PositionRow {
 	return rows
 }
 
-// restoreHandOns takes what the store knows of it.
-func (c *Core) restoreHandOns(rows []chat.PositionRow) {
+// restoreHandOns takes what the store knows of it, and of what this region shows of the streams in kept.
+func (c *Core) restoreHandOns(rows []chat.PositionRow, kept map[chat.StreamID]chat.AppliedRow) {
 	for _, row := range rows {
-		if from, ok := c.peers[row.Stream.Region]; ok && row.To == c.cfg.Self {
+		_, counts := kept[row.Stream]
+		if from, ok := c.peers[row.Stream.Region]; ok && counts && row.To == c.cfg.Self {
 			from.inbound(row.Stream).sure = row.Seq
 		}
 		if p, ok := c.peers[row.To]; ok && row.Stream.Region != c.cfg.Self {

@@ -98,32 +98,27 @@ func (s *inStream) settled() bool {
 
 // longOver says that a stream which is not among those told is no longer, by whoever told them.
 func longOver[V any](id chat.StreamID, told map[chat.StreamID]V) bool {
-	earlier, later := around(id, told)
-	return earlier == 0 && later >= livesKept
-}
-
-// around counts the earlier and the later lives of the stream's node among those given.
-func around[V any](id chat.StreamID, lives map[chat.StreamID]V) (earlier, later int) {
-	for other := range lives {
-		switch {
-		case other.Region != id.Region || other.Node != id.Node:
-		case other.Incarnation < id.Incarnation:
-			earlier++
-		case other.Incarnation > id.Incarnation:
+	later := 0
+	for other := range told {
+		if other.Region == id.Region && other.Node == id.Node {
+			if other.Incarnation < id.Incarnation {
+				return false
+			}
 			later++
 		}
 	}
-	return earlier, later
+	return later >= livesKept
 }
 
 // latest gives what the store has of the latest lives of each node: others of the region have forgotten the rest, and do not tell of it.
-func latest(rows []chat.AppliedRow) []chat.AppliedRow {
-	known := map[chat.StreamID]bool{}
+func latest(rows []chat.AppliedRow) map[chat.StreamID]chat.AppliedRow {
+	rows = slices.SortedFunc(slices.Values(rows), func(a, b chat.AppliedRow) int { return compareStreams(b.Stream, a.Stream) })
+	count, kept := map[chat.NodeRef]int{}, map[chat.StreamID]chat.AppliedRow{}
 	for _, row := range rows {
-		known[row.Stream] = true
+		node := chat.NodeRef{Region: row.Stream.Region, Node: row.Stream.Node}
+		if count[node]++; count[node] <= livesKept {
+			kept[row.Stream] = row
+		}
 	}
-	return slices.DeleteFunc(slices.Clone(rows), func(row chat.AppliedRow) bool {
-		_, later := around(row.Stream, known)
-		return later >= livesKept
-	})
+	return kept
 }

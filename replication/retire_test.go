@@ -72,10 +72,13 @@ func TestManyLivesAreTold(t *testing.T) {
 // the older ones, do not tell of them, and they are not brought once more.
 func TestOldLivesAreNotRestored(t *testing.T) {
 	var rows []chat.AppliedRow
+	var shown []chat.PositionRow
 	for n := 1; n <= 3*livesKept; n++ {
-		rows = append(rows, chat.AppliedRow{Stream: chat.StreamID{Region: "us", Node: "n1", Incarnation: chat.Incarnation(n)}, Seq: 9})
+		life := chat.StreamID{Region: "us", Node: "n1", Incarnation: chat.Incarnation(n)}
+		rows = append(rows, chat.AppliedRow{Stream: life, Seq: 9})
+		shown = append(shown, chat.PositionRow{Stream: life, To: "eu", Seq: 9})
 	}
-	r := newShared(t, Restored{Applied: rows})
+	r := newShared(t, Restored{Applied: rows, HandedOn: shown})
 	if known := r.core.peers["us"].known(); len(known) != livesKept || known[0].id != rows[2*livesKept].Stream {
 		t.Fatalf("%d lives are restored, from %v", len(known), known[0].id)
 	}
