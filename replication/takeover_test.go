@@ -181,6 +181,20 @@ func TestTellsOfANewLife(t *testing.T) {
 	t.Fatalf("us is not told of %v: %+v", life, outs)
 }
 
+// looksForLate lets the search for late rows of a life run, which finds one; outs are what came before.
+func (r *rig) looksForLate(outs []Output, life chat.NodeRow, late chat.Op) (more []Output) {
+	for range 3 {
+		r.now = r.now.Add(lateEvery / 2)
+		more = append(more, r.settle(r.step(Renewed{Nodes: []chat.NodeRow{{Stream: r.core.stream}, life}}))...)
+	}
+	for _, read := range only[ReadLog](slices.Concat(outs, more)) {
+		if read.Stream == life.Stream && read.To == "" {
+			more = append(more, r.settle(r.step(LogRead{Stream: read.Stream, After: read.After, UpTo: read.UpTo, Ops: []chat.Op{late}}))...)
+		}
+	}
+	return more
+}
+
 // What reached the op log of a frozen life after the first adopter had told its end is logged anew by the next one, too.
 func TestLateRowAfterAnotherAdopter(t *testing.T) {
 	life := chat.StreamID{Region: "eu", Node: "n2", Incarnation: 1}
@@ -193,15 +207,7 @@ func TestLateRowAfterAnotherAdopter(t *testing.T) {
 		now := row
 		now.AdoptedBy = "n1"
 		outs := r.settle(r.step(Adopted{Life: life, Row: now, Positions: map[chat.Region]uint64{"us": 4}, Tail: []chat.Op{late}}))
-		for range 3 {
-			r.now = r.now.Add(lateEvery / 2)
-			outs = append(outs, r.settle(r.step(Renewed{Nodes: []chat.NodeRow{{Stream: r.core.stream}, now}}))...)
-		}
-		for _, read := range only[ReadLog](outs) {
-			if read.Stream == life && read.To == "" {
-				outs = append(outs, r.settle(r.step(LogRead{Stream: life, After: read.After, UpTo: read.UpTo, Ops: []chat.Op{late}}))...)
-			}
-		}
+		outs = append(outs, r.looksForLate(outs, now, late)...)
 		if logged := r.loggedAnew(outs, late.ID); logged != want {
 			t.Errorf("adopted from %q: logged anew %d times, want %d", by, logged, want)
 		}
@@ -221,15 +227,7 @@ func TestLateRowBeyondWhatTheStoreKnows(t *testing.T) {
 		now.AdoptedBy = "n1"
 		outs := r.settle(r.step(Adopted{Life: life, Row: now, Positions: map[chat.Region]uint64{"us": 1}, Tail: []chat.Op{late}}))
 		outs = append(outs, r.step(Received{Peer: usNode, Frame: Frame{Kind: FramePosition, Stream: life, UpTo: stated}})...)
-		for range 3 {
-			r.now = r.now.Add(lateEvery / 2)
-			outs = append(outs, r.settle(r.step(Renewed{Nodes: []chat.NodeRow{{Stream: r.core.stream}, now}}))...)
-		}
-		for _, read := range only[ReadLog](outs) {
-			if read.Stream == life && read.To == "" {
-				outs = append(outs, r.settle(r.step(LogRead{Stream: life, After: read.After, UpTo: read.UpTo, Ops: []chat.Op{late}}))...)
-			}
-		}
+		outs = append(outs, r.looksForLate(outs, now, late)...)
 		if logged := r.loggedAnew(outs, late.ID); logged != want {
 			t.Errorf("at position %d: logged anew %d times, want %d", stated, logged, want)
 		}
