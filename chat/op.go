@@ -150,6 +150,10 @@ const (
 	ChangeAlias    ChangeKind = 4 // never in an op: another id of the message, kept beside it so that changes of that id are found
 )
 
+// Each says that every change of the kind is kept, by its op: an alias, or a deletion, which may turn out not to count. Of the
+// others the newest stands.
+func (k ChangeKind) Each() bool { return k == ChangeAlias || k == ChangeDelete }
+
 // Change is what the op's author does to the message Target of Op.Conversation.
 type Change struct {
 	Kind   ChangeKind

@@ -268,3 +268,11 @@ func (b *Batch) Empty() bool {
 	return b.Rows.Len()+len(b.Log)+len(b.Inbox)+len(b.Claims)+len(b.Applied)+len(b.Positions)+len(b.DeadLetters)+len(b.Refusals)+len(b.Parked)+
 		len(b.Unparked) == 0 && b.HighWater == 0
 }
+
+// Intent splits the batch in what a store that cannot write all at once makes durable first, and the rest. The first is the
+// op log, from which recovery applies again what a crash left undone; the positions, which say that a thing is done, are in the rest.
+func (b *Batch) Intent() (intent, rest *Batch) {
+	after := *b
+	after.Log = nil
+	return &Batch{Log: b.Log, HighWater: b.HighWater}, &after
+}

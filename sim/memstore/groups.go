@@ -14,7 +14,7 @@ func (t *Tables) applyGroups(b *chat.Rows) {
 	for _, row := range b.Changes {
 		m := inner(t.changes, mailbox{row.Owner, row.Conversation})
 		k := changeKey{target: row.Target, kind: row.Kind, user: row.User, emoji: row.Emoji}
-		if row.Kind == chat.ChangeAlias || row.Kind == chat.ChangeDelete {
+		if row.Kind.Each() {
 			k.op = row.Op
 		}
 		if old, ok := m[k]; ok && !(row.Version > old.Version || row.Version == old.Version && row.Op.Compare(old.Op) > 0) {

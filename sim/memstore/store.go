@@ -67,7 +67,7 @@ func (s *Store) sync() {
 	var err error
 	if s.closed {
 		err = errClosed
-	} else if err = validate(c.batch); err == nil {
+	} else if err = c.batch.Check(); err == nil {
 		s.t.ApplyOf(s.node, c.batch)
 	}
 	s.mu.Unlock()

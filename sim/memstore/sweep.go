@@ -11,54 +11,6 @@ import (
 // Retention is how long things are kept; 0: for ever.
 type Retention struct{ Inbox, OpLog, Retries time.Duration }
 
-// validate refuses rows that cannot be stored. The error has CodeInvalid.
-func validate(b *chat.Batch) error {
-	bad := func(what string) error {
-		return &chat.Error{Code: chat.CodeInvalid, Op: "memstore.Commit", Message: what}
-	}
-	for _, row := range b.Messages {
-		if row.ID.Time() == 0 {
-			return bad("a message id without a time")
-		}
-	}
-	for _, row := range b.Retries {
-		if row.ID.Time() == 0 {
-			return bad("a retry row's id without a time")
-		}
-	}
-	for _, row := range b.Inbox {
-		if row.Op.Time() == 0 {
-			return bad("an inbox entry's op without a time")
-		}
-	}
-	for _, row := range b.Changes {
-		if row.Target.Time() == 0 || row.Op.Time() == 0 {
-			return bad("a change's ids without a time")
-		}
-	}
-	for _, row := range b.Members {
-		if row.Op.Time() == 0 {
-			return bad("a membership step's op without a time")
-		}
-	}
-	for _, row := range b.Log {
-		if row.Op.Seq == 0 || row.Op.Stream == (chat.StreamID{}) {
-			return bad("an op without a place in a stream")
-		}
-	}
-	for _, row := range b.Applied {
-		if row.Stream == (chat.StreamID{}) {
-			return bad("an applied row without a stream")
-		}
-	}
-	for _, cl := range b.Claims {
-		if cl.Pending {
-			return bad("a pending claim")
-		}
-	}
-	return nil
-}
-
 // Sweep drops what has outlived its retention; an op only when every destination is known to have it. It counts the rows dropped.
 func (t *Tables) Sweep(now chat.HLC, keep Retention) int {
 	dropped := 0

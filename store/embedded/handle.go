@@ -31,7 +31,7 @@ func newHandle(e *engine, life chat.StreamID, keeps bool) *Store {
 // name that cannot be, and the codes of chat.Store.
 func (s *Store) Node(ctx context.Context, node chat.NodeID) (*Store, error) {
 	const op = "embedded.Node"
-	if node == "" || len(node) > maxName {
+	if node == "" || len(node) > chat.MaxNameBytes {
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: op, Message: "a node's name has 1 to 255 bytes"}
 	}
 	life := make(chan chat.StreamID, 1)
@@ -61,7 +61,7 @@ func (s *Store) NodeLife(ctx context.Context, node chat.NodeID, life chat.Incarn
 	if err := s.ready(ctx, op); err != nil {
 		return nil, err
 	}
-	if node == "" || len(node) > maxName || life == 0 {
+	if node == "" || len(node) > chat.MaxNameBytes || life == 0 {
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: op, Message: "a node's name has 1 to 255 bytes; lives count from 1"}
 	}
 	return newHandle(s.engine, chat.StreamID{Region: s.region, Node: node, Incarnation: life}, false), nil

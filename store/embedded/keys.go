@@ -178,12 +178,9 @@ func positionKey(s chat.StreamID, to chat.Region) []byte {
 	return append(streamKey(tagPosition, s), to...)
 }
 
-// manyOf says whether each change of the kind is kept, by its op: an alias, or a deletion, which may turn out not to count.
-func manyOf(kind chat.ChangeKind) bool { return kind == chat.ChangeAlias || kind == chat.ChangeDelete }
-
 func changeKey(c *chat.ChangeRow) []byte {
 	k := key(tagChange, c.Owner[:], c.Conversation[:], ord(c.Target), []byte{byte(c.Kind)}, c.User[:])
-	if manyOf(c.Kind) {
+	if c.Kind.Each() {
 		return append(k, ord(c.Op)...)
 	}
 	return append(k, c.Emoji...)

@@ -69,7 +69,7 @@ const (
 )
 
 func (o Options) withDefaults() (Options, error) {
-	if o.Dir == "" || o.Region == "" || o.Codec == nil || len(o.Region) > maxName || len(o.Node) > maxName {
+	if o.Dir == "" || o.Region == "" || o.Codec == nil || len(o.Region) > chat.MaxNameBytes || len(o.Node) > chat.MaxNameBytes {
 		return o, &chat.Error{Code: chat.CodeInvalid, Op: "embedded.Open", Message: "Dir, Codec and Region are required; names have at most 255 bytes"}
 	}
 	if o.CacheBytes <= 0 {

@@ -26,7 +26,7 @@ func unpackChange(k, v []byte) (chat.ChangeRow, error) {
 	}
 	kr := reader{b: k[1:]}
 	c := chat.ChangeRow{Owner: kr.id(), Conversation: kr.id(), Target: chat.MessageIDFromOrd(kr.id()), Kind: chat.ChangeKind(kr.u8()), User: kr.id()}
-	if !manyOf(c.Kind) {
+	if !c.Kind.Each() {
 		c.Emoji = string(kr.b)
 	}
 	c.Version, c.Op, c.On, c.Client = chat.HLC(r.u64()), chat.MessageIDFromOrd(r.id()), r.u8() == 1, r.id()
