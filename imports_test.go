@@ -40,8 +40,9 @@ var mayImport = map[string]string{
 	"web":                "",
 	"runbooks":           "",
 	"sdk":                "",
-	"test":               "chat config store/embedded sdk",
-	"cmd": "chat proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
+	"deploy":             "",
+	"test":               "chat config deploy store/embedded sdk",
+	"cmd": "chat deploy proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
 		"replication/member region-node store/embedded store/shared sim web sdk",
 	"replication/claim": "chat residency",
 }

@@ -1,0 +1,56 @@
+package local
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+const addressTries = 100
+
+// Address gives a loopback address (127.0.16.1 to 127.0.254.254) at which all the ports are free, so that each server has the
+// ports that it has in production and many clusters run side by side. It is chosen at random: another process that looks at
+// the same time finds another.
+func Address(ports ...int) (string, error) {
+	var err error
+	for range addressTries {
+		addr := fmt.Sprintf("127.0.%d.%d", 16+rand.IntN(239), 1+rand.IntN(254))
+		if err = free(addr, ports); err == nil {
+			return addr, nil
+		}
+	}
+	return "", fmt.Errorf("no loopback address has the ports %v free: %w", ports, err)
+}
+
+// free tells why one of the ports cannot be had.
+func free(addr string, ports []int) error {
+	for _, port := range ports {
+		l, err := net.Listen("tcp", net.JoinHostPort(addr, strconv.Itoa(port)))
+		if err != nil {
+			return err
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ports below those that the kernel gives to clients, so that no connection holds one by chance.
+const (
+	portFirst = 11_000
+	portCount = 20_000
+)
+
+// Port gives a free port of addr, for servers that can have no address of their own.
+func Port(addr string) (int, error) {
+	var err error
+	for range addressTries {
+		port := portFirst + rand.IntN(portCount)
+		if err = free(addr, []int{port}); err == nil {
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("no port of %s is free: %w", addr, err)
+}
