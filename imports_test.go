@@ -34,6 +34,7 @@ var mayImport = map[string]string{
 	"router/geo":         "chat config router/decide",
 	"region-node":        "chat residency replication replication/claim replication/drift replication/link config proto",
 	"store/embedded":     "chat",
+	"store/cassandra":    "chat",
 	"store/shared":       "chat",
 	"store/storetest":    "chat",
 	"sim":                "chat residency replication replication/claim replication/drift config proto router/decide region-node store/embedded",
@@ -43,7 +44,7 @@ var mayImport = map[string]string{
 	"deploy":             "",
 	"test":               "chat config deploy store/embedded sdk",
 	"cmd": "chat deploy proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
-		"replication/member region-node store/embedded store/shared sim web sdk",
+		"replication/member region-node store/embedded store/shared store/cassandra sim web sdk",
 	"replication/claim": "chat residency",
 }
 

@@ -46,6 +46,8 @@ type Region struct {
 	// Store is where the region's store listens for its nodes, a process of its own (`meridian store`); empty: it lives in the
 	// one node's process.
 	Store string `yaml:"store"`
+	// Cassandra, if given, keeps the region's rows instead.
+	Cassandra *Cassandra `yaml:"cassandra"`
 	// Nodes are the region's processes; empty: one, named OnlyNode, at the addresses above.
 	Nodes []Node `yaml:"nodes"`
 	// Addresses are what GeoDNS answers for this region; default: the hosts of HTTP, or of the nodes', that are addresses.

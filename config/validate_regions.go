@@ -37,6 +37,7 @@ func (v *validator) checkRegions() {
 			v.listenAll(path, Node{HTTP: r.HTTP, Admin: r.Admin, Backbone: r.Backbone, URL: r.URL})
 		}
 		v.checkStore(path, r)
+		v.checkCassandra(path, r)
 		v.checkReach(path, r)
 		if r.CapacitySockets < 0 {
 			v.add(path+".capacity_sockets", "%d is out of bounds; allowed: 0 (not limited) or more", r.CapacitySockets)
@@ -117,8 +118,8 @@ func (v *validator) listenAll(path string, n Node) {
 func (v *validator) checkStore(path string, r Region) {
 	at := path + ".store"
 	if r.Store == "" {
-		if len(r.Nodes) > 1 {
-			v.add(at, "is missing; the nodes of a region share one store, a process of its own: write where it listens, host:port")
+		if len(r.Nodes) > 1 && r.Cassandra == nil {
+			v.add(at, "is missing; the nodes of a region share one store: write where a process of its own listens, host:port, or give the region a cassandra")
 		}
 		return
 	}

@@ -118,6 +118,11 @@ func storeMetrics() []Metric {
 		{Name: "store_free_bytes", Kind: Gauge, Help: "Room on the data directory's disk."},
 		{Name: "store_bytes", Kind: Gauge, Help: "Size of the data directory."},
 		{Name: "store_swept_total", Kind: Counter, Help: "Buckets dropped after their retention."},
+		{Name: "cassandra_request_seconds", Kind: Histogram, Help: "Requests to the region's Cassandra: read, write or batch.", Labels: []string{"kind"}},
+		{Name: "cassandra_request_errors_total", Kind: Counter, Help: "Requests to Cassandra that failed.", Labels: []string{"kind"}, Start: [][]string{{"read"}, {"write"}, {"batch"}}},
+		{Name: "cassandra_slow_total", Kind: Counter, Help: "Requests to Cassandra that took longer than slow_query.", Labels: []string{"kind"}, Start: [][]string{{"read"}, {"write"}, {"batch"}}},
+		{Name: "cassandra_retries_total", Kind: Counter, Help: "Writes whose outcome Cassandra did not tell, sent again."},
+		{Name: "cassandra_connects_total", Kind: Counter, Help: "Connections made to nodes of Cassandra: ok or failed.", Labels: []string{"outcome"}, Start: [][]string{{"ok"}, {"failed"}}},
 	}
 }
 

@@ -127,6 +127,9 @@ func (d *deployment) openStore(ctx context.Context, ref chat.NodeRef, metrics *o
 func (d *deployment) openUnsealed(ctx context.Context, ref chat.NodeRef, metrics *observe.Metrics) (chat.Store, error) {
 	log := d.log.With("region", ref.Region, "node", ref.Node)
 	r, _ := d.cfg.Region(ref.Region)
+	if r.Cassandra != nil {
+		return openCassandra(ctx, d.cfg, ref, log, metrics)
+	}
 	if r.Store == "" {
 		store, err := openEmbedded(d.cfg, ref, log, embedded.Metrics{
 			Committed: func(int, int, time.Duration) { metrics.Count("store_commits_total") },
