@@ -35,6 +35,8 @@ var mayImport = map[string]string{
 	"region-node":        "chat residency replication replication/claim replication/drift replication/link config proto",
 	"store/embedded":     "chat",
 	"store/cassandra":    "chat",
+	"store/memory":       "chat",
+	"store/redis":        "chat",
 	"store/shared":       "chat",
 	"store/storetest":    "chat",
 	"sim":                "chat residency replication replication/claim replication/drift config proto router/decide region-node store/embedded",

@@ -11,17 +11,17 @@ type CacheClass string
 // The classes.
 const (
 	CacheProfile  CacheClass = "profile"
-	CachePresence CacheClass = "presence"
-	CachePage     CacheClass = "page" // of a conversation's messages
+	CachePage     CacheClass = "page" // the newest messages of a conversation
 	CacheContacts CacheClass = "contacts"
 )
 
 // How long what is cached lives at most. After that it is read anew, whatever was lost meanwhile.
 const (
 	TTLProfile  = time.Hour
-	TTLPresence = 5 * time.Minute
 	TTLPage     = 10 * time.Minute
 	TTLContacts = 30 * time.Minute
+	// TTLPresence bounds the leases of Presences.
+	TTLPresence = 5 * time.Minute
 )
 
 // TTL gives how long a value of the class lives; 0 for an unknown class, whose values are not kept.
@@ -29,8 +29,6 @@ func (c CacheClass) TTL() time.Duration {
 	switch c {
 	case CacheProfile:
 		return TTLProfile
-	case CachePresence:
-		return TTLPresence
 	case CachePage:
 		return TTLPage
 	case CacheContacts:
@@ -44,6 +42,8 @@ const (
 	MaxCacheName = 256
 	// MaxCacheValue bounds a cached value, in bytes; what is larger is not kept.
 	MaxCacheValue = 256 << 10
+	// CacheLeaseFor is how long a lease stands.
+	CacheLeaseFor = 10 * time.Second
 )
 
 // CacheKey names a cached value. Name is 1 to MaxCacheName bytes, unique in its class and region.

@@ -19,8 +19,8 @@ const (
 // JobID names a job of a queue; unique in the queue, ascending in the order of Enqueue.
 type JobID string
 
-// JobGroup is a set of consumers that share the work of a queue: each job goes to one of them at a time, and every group of a
-// queue gets all jobs that are put in after the group was first used. Give the same values on every node.
+// JobGroup is a set of consumers that share the work of a queue: each job goes to one of them at a time, and every group gets
+// all jobs of the queue; a new one those that are not ended by all others yet. Give the same values on every node.
 type JobGroup struct {
 	Queue, Group string
 	// Hold is how long a consumer may work at a job before another one gets it; above 0.
@@ -29,6 +29,32 @@ type JobGroup struct {
 	Attempts int
 	// BackoffMin is the wait after the first failure; it doubles with each, up to BackoffMax.
 	BackoffMin, BackoffMax time.Duration
+}
+
+// Check gives an error with CodeInvalid unless the group and the consumer's name are well formed.
+func (g JobGroup) Check(consumer string) error {
+	invalid := func(what string) error {
+		return &Error{Code: CodeInvalid, Op: "chat.JobGroup.Check", Message: what}
+	}
+	switch {
+	case !JobName(g.Queue) || !JobName(g.Group) || !JobName(consumer):
+		return invalid("a name of a queue, group or consumer is malformed")
+	case g.Hold <= 0 || g.Attempts < 1:
+		return invalid("a group needs a hold and at least one attempt")
+	case g.BackoffMin < 0 || g.BackoffMax < g.BackoffMin:
+		return invalid("the back-off is malformed")
+	}
+	return nil
+}
+
+// JobName says whether name may name a queue, a group or a consumer.
+func JobName(name string) bool {
+	for _, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return name != "" && len(name) <= MaxJobName
 }
 
 // Backoff gives the wait before a job is tried again that has been tried that often.
