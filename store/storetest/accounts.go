@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -10,231 +12,291 @@ import (
 	"meridian/chat"
 )
 
-// The newest version of an account and of a session stands as a whole; a revoked session never comes back.
-func testAccounts(t *testing.T, f Factory) {
-	s := fresh(t, f)
-	account := func(version int) chat.Account {
-		return chat.Account{
-			ID: user(1), Username: "Ann", DisplayName: fmt.Sprint("Ann ", version), PasswordHash: "$argon2id$x", Zone: "eu", Pinned: true,
-			CreatedAt: at(1), Version: at(version), SessionsNotBefore: at(version), SessionKept: chat.SessionID(uuid("session", 1)),
-		}
+// AccountPlace is where one test's account store lives.
+type AccountPlace interface {
+	// Open opens the store that lives here; no other is open. What was durable before is there.
+	Open() (chat.AccountStore, error)
+	// Crash ends the store without a word, with all that was not durable.
+	Crash()
+}
+
+// AccountFactory makes an empty place for one test, which cleans it up when it ends.
+type AccountFactory func(t testing.TB) AccountPlace
+
+// RunAccounts runs the part of the suite that an account store passes; Run has it too.
+func RunAccounts(t *testing.T, f AccountFactory) {
+	tests := []struct {
+		name string
+		test func(*testing.T, AccountFactory)
+	}{
+		{"Newest", testNewest},
+		{"Ties", testTies},
+		{"AnyOrder", testAccountsAnyOrder},
+		{"Text", testAccountText},
+		{"Pages", testAccountOwners},
+		{"ManySavers", testManySavers},
+		{"Survive", testAccountsSurvive},
+		{"Closed", testAccountsClosed},
 	}
-	for _, v := range []int{5, 9, 7} {
-		must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Accounts: []chat.Account{account(v)}}}))
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) { tt.test(t, f) })
 	}
-	a, ok, err := s.Account(ctx, user(1))
+}
+
+// accountsOf takes the account store that a chat.Store is.
+func accountsOf(f Factory) AccountFactory {
+	return func(t testing.TB) AccountPlace { return storePlace{f(t, DefaultConfig())} }
+}
+
+type storePlace struct{ Place }
+
+func (p storePlace) Open() (chat.AccountStore, error) {
+	s, err := p.Place.Open()
+	return AccountsOf(s), err
+}
+
+// AccountsOf gives the account store that s is too.
+func AccountsOf(s chat.Store) chat.AccountStore { return asAccounts{s} }
+
+type asAccounts struct{ chat.Store }
+
+func (s asAccounts) Save(_ context.Context, accounts []chat.Account, sessions []chat.Session) error {
+	return Commit(s.Store, &chat.Batch{Rows: chat.Rows{Accounts: accounts, Sessions: sessions}})
+}
+
+func (s asAccounts) AccountOwners(ctx context.Context, after chat.UserID, limit int) ([]chat.OwnerRow, error) {
+	return s.Owners(ctx, after, limit)
+}
+
+func openAccounts(t testing.TB, p AccountPlace) chat.AccountStore {
+	t.Helper()
+	s, err := p.Open()
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func account(n, version int) chat.Account {
+	return chat.Account{
+		ID: user(n), Username: "Ann", DisplayName: fmt.Sprint("Ann ", version), PasswordHash: "$argon2id$x", Zone: "eu", Pinned: true,
+		CreatedAt: at(1), Version: at(version), SessionsNotBefore: at(version), SessionKept: chat.SessionID(uuid("session", 1)),
+	}
+}
+
+func session(n, version int, revoked bool) chat.Session {
+	return chat.Session{
+		ID: chat.SessionID(uuid("session", n)), User: user(1), Zone: "eu", Device: fmt.Sprint("device ", version),
+		Region: "eu-west", CreatedAt: at(n), Version: at(version), Revoked: revoked,
+	}
+}
+
+func saveAccounts(t testing.TB, s chat.AccountStore, rows ...chat.Account) {
+	t.Helper()
+	must(t, s.Save(ctx, rows, nil))
+}
+
+func saveSessions(t testing.TB, s chat.AccountStore, rows ...chat.Session) {
+	t.Helper()
+	must(t, s.Save(ctx, nil, rows))
+}
+
+func wantAccount(t testing.TB, s chat.AccountStore, want chat.Account) {
+	t.Helper()
+	a, ok, err := s.Account(ctx, want.ID)
 	must(t, err)
-	same(t, "the account", []any{a, ok}, []any{account(9), true})
+	same(t, "the account", []any{a, ok}, []any{want, true})
+}
+
+func wantSession(t testing.TB, s chat.AccountStore, want chat.Session) {
+	t.Helper()
+	row, ok, err := s.Session(ctx, want.User, want.ID)
+	must(t, err)
+	same(t, "the session", []any{row, ok}, []any{want, true})
+}
+
+// The newest version of an account and of a session stands as a whole; a revoked session never comes back.
+func testNewest(t *testing.T, f AccountFactory) {
+	s := openAccounts(t, f(t))
+	for _, v := range []int{5, 9, 7} {
+		saveAccounts(t, s, account(1, v))
+	}
+	wantAccount(t, s, account(1, 9))
 	if _, ok, err := s.Account(ctx, user(2)); ok || err != nil {
 		t.Fatalf("an account that is not there: ok %v, error %v", ok, err)
 	}
-	session := func(n, version int, revoked bool) chat.Session {
-		return chat.Session{
-			ID: chat.SessionID(uuid("session", n)), User: user(1), Zone: "eu", Device: fmt.Sprint("device ", version),
-			Region: "eu-west", CreatedAt: at(n), Version: at(version), Revoked: revoked,
-		}
+	if _, ok, err := s.Session(ctx, user(1), chat.SessionID(uuid("session", 1))); ok || err != nil {
+		t.Fatalf("a session that is not there: ok %v, error %v", ok, err)
 	}
-	for _, row := range []chat.Session{session(1, 1, false), session(2, 5, true), session(2, 9, false), session(3, 9, false), session(3, 2, false)} {
-		must(t, Commit(s, &chat.Batch{Rows: chat.Rows{Sessions: []chat.Session{row}}}))
+	for _, row := range []chat.Session{session(1, 1, false), session(2, 5, true), session(2, 9, false), session(3, 9, false), session(3, 2, false), session(4, 9, false), session(4, 3, true)} {
+		saveSessions(t, s, row)
 	}
 	same(t, "the sessions", got[[]chat.Session](t)(s.Sessions(ctx, user(1))), []chat.Session{session(3, 9, false), session(1, 1, false)})
-	gone, ok, err := s.Session(ctx, user(1), chat.SessionID(uuid("session", 2)))
-	must(t, err)
-	same(t, "the revoked session", []any{gone, ok}, []any{session(2, 9, true), true})
+	wantSession(t, s, session(2, 9, true))
+	wantSession(t, s, session(4, 9, true))
+	same(t, "nobody's sessions", got[[]chat.Session](t)(s.Sessions(ctx, user(2))), []chat.Session{})
+	must(t, s.Save(ctx, nil, nil))
 }
 
-func claim(name, attempt int, zone chat.Zone, pending bool) chat.Claim {
-	c := chat.Claim{
-		Blinded: uuid("blinded", attempt), Zone: zone, Bucket: uint16(name % 2), Attempt: uuid("attempt", attempt),
-		Pending: pending, Version: at(attempt),
-	}
-	id := uuid("name", name)
-	copy(c.Key[:], id[:])
-	return c
-}
-
-// A name is reserved once; only its own attempt releases it; the smallest confirmed entry stands.
-func testDirectory(t *testing.T, f Factory) {
-	s := fresh(t, f)
-	reserve := got[chat.Claim](t)
-	mine, theirs := claim(1, 1, "eu", true), claim(1, 2, "in", true)
-	same(t, "the first attempt", reserve(s.Reserve(ctx, mine)), mine)
-	same(t, "another attempt", reserve(s.Reserve(ctx, theirs)), mine)
-	same(t, "the first attempt again", reserve(s.Reserve(ctx, mine)), mine)
-	must(t, s.Release(ctx, mine.Key, theirs.Attempt))
-	same(t, "after another's release", reserve(s.Reserve(ctx, theirs)), mine)
-	must(t, s.Release(ctx, mine.Key, mine.Attempt))
-	if _, ok, err := s.Claim(ctx, mine.Key); ok || err != nil {
-		t.Fatalf("a released name: ok %v, error %v", ok, err)
-	}
-	must(t, s.Release(ctx, mine.Key, mine.Attempt))
-	same(t, "the next attempt", reserve(s.Reserve(ctx, theirs)), theirs)
-
-	confirmed := claim(1, 2, "in", false)
-	must(t, Commit(s, &chat.Batch{Claims: []chat.Claim{confirmed}}))
-	must(t, Commit(s, &chat.Batch{Claims: []chat.Claim{claim(1, 3, "world", false)}}))
-	must(t, s.Release(ctx, confirmed.Key, confirmed.Attempt))
-	same(t, "a reservation of a confirmed name", reserve(s.Reserve(ctx, mine)), confirmed)
-	same(t, "its own attempt's reservation", reserve(s.Reserve(ctx, theirs)), confirmed)
-	have, ok, err := s.Claim(ctx, confirmed.Key)
-	must(t, err)
-	same(t, "the entry", []any{have, ok}, []any{confirmed, true})
-
-	// Of two confirmed ones the smaller (Version, Attempt) stands, in whatever order they come.
-	earlier, twin := claim(1, 1, "in", false), claim(1, 1, "in", false)
-	twin.Attempt[0] = earlier.Attempt[0] - 1
-	if earlier.Attempt[0] == 0 {
-		twin, earlier = earlier, twin
-	}
-	for _, c := range []struct {
-		comes  []chat.Claim
-		stands chat.Claim
-	}{{[]chat.Claim{confirmed, earlier}, earlier}, {[]chat.Claim{confirmed}, earlier}, {[]chat.Claim{twin}, twin}, {[]chat.Claim{earlier}, twin}} {
-		must(t, Commit(s, &chat.Batch{Claims: c.comes}))
-		have, _, err := s.Claim(ctx, confirmed.Key)
-		must(t, err)
-		same(t, "of two confirmed entries", have, c.stands)
-	}
-
-	// A claim that this region never saw pending, and two of one name in one batch: the smaller stands.
-	must(t, Commit(s, &chat.Batch{Claims: []chat.Claim{claim(3, 5, "eu", false), claim(5, 6, "eu", false), claim(5, 7, "zz", false), claim(2, 8, "aa", false)}}))
-	must(t, Commit(s, &chat.Batch{Claims: []chat.Claim{claim(3, 5, "eu", false)}}))
-	same(t, "the zones of a bucket", got[[]chat.Zone](t)(s.ZonesOfBucket(ctx, 1)), []chat.Zone{"eu", "in"})
-	same(t, "the zones of another", got[[]chat.Zone](t)(s.ZonesOfBucket(ctx, 0)), []chat.Zone{"aa"})
-	same(t, "the zones of an empty one", got[[]chat.Zone](t)(s.ZonesOfBucket(ctx, 2)), []chat.Zone{})
-	wantCode(t, Commit(s, &chat.Batch{Claims: []chat.Claim{claim(9, 9, "eu", true)}}), chat.CodeInvalid)
-}
-
-// The directory is read page by page in the order of its keys: each entry once, reserved or confirmed.
-func testClaims(t *testing.T, f Factory) {
-	s := fresh(t, f)
-	read := got[[]chat.Claim](t)
-	same(t, "an empty directory", read(s.Claims(ctx, chat.ClaimKey{}, 10)), []chat.Claim{})
-	var want []chat.Claim
-	for n := range 30 {
-		c := claim(n, n, "eu", n%3 == 0)
-		if c.Pending {
-			_, err := s.Reserve(ctx, c)
-			must(t, err)
-		} else {
-			must(t, Commit(s, &chat.Batch{Claims: []chat.Claim{c}}))
+// Of two rows of one version the one with the larger encoding stands, in whatever order they come: every store, in every region,
+// decides alike.
+func testTies(t *testing.T, f AccountFactory) {
+	s := openAccounts(t, f(t))
+	for n, names := range [][2]string{{"Ann", "Bea"}, {"Ann", "Ann B"}, {"Zoé", "Zoë"}, {"a", "ä"}, {"", "a"}} {
+		one, two := account(n, 5), account(n, 5)
+		one.DisplayName, two.DisplayName = names[0], names[1]
+		stands := one
+		if bytes.Compare(one.Encoded(), two.Encoded()) < 0 {
+			stands = two
 		}
-		want = append(want, c)
+		for _, row := range []chat.Account{one, two, one} {
+			saveAccounts(t, s, row)
+		}
+		wantAccount(t, s, stands)
+		x, y := session(n, 5, n%2 == 0), session(n, 5, false)
+		x.Device, y.Device = names[0], names[1]
+		want := x.Merge(&y)
+		for _, row := range []chat.Session{y, x, y} {
+			saveSessions(t, s, row)
+		}
+		wantSession(t, s, want)
 	}
-	slices.SortFunc(want, func(a, b chat.Claim) int { return bytes.Compare(a.Key[:], b.Key[:]) })
-	same(t, "the whole directory", read(s.Claims(ctx, chat.ClaimKey{}, 100)), want)
-	var paged []chat.Claim
-	for from := (chat.ClaimKey{}); ; {
-		page := read(s.Claims(ctx, from, 7))
+}
+
+// The same rows in any order, each any number of times, in any batches, end in the same state.
+func testAccountsAnyOrder(t *testing.T, f AccountFactory) {
+	s := openAccounts(t, f(t))
+	for seed := range uint64(30) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		n := 100 + int(seed)
+		var accounts []chat.Account
+		var sessions []chat.Session
+		var lastAccount chat.Account
+		var lastSession chat.Session
+		for i := range 8 {
+			a, x := account(n, 1+rng.IntN(4)), session(n, 1+rng.IntN(4), rng.IntN(6) == 0)
+			a.DisplayName, x.Device = fmt.Sprint("name ", rng.IntN(3)), fmt.Sprint("device ", rng.IntN(3))
+			if i == 0 || lastAccount.Compare(&a) < 0 {
+				lastAccount = a
+			}
+			if i == 0 {
+				lastSession = x
+			}
+			lastSession = lastSession.Merge(&x)
+			accounts, sessions = append(accounts, a), append(sessions, x)
+		}
+		for range 2 {
+			rng.Shuffle(len(accounts), func(i, j int) { accounts[i], accounts[j] = accounts[j], accounts[i] })
+			rng.Shuffle(len(sessions), func(i, j int) { sessions[i], sessions[j] = sessions[j], sessions[i] })
+			cut := rng.IntN(len(accounts))
+			must(t, s.Save(ctx, accounts[:cut], sessions[cut:]))
+			must(t, s.Save(ctx, accounts[cut:], sessions[:cut]))
+		}
+		wantAccount(t, s, lastAccount)
+		wantSession(t, s, lastSession)
+	}
+}
+
+// Text comes back as it was, whatever it holds.
+func testAccountText(t *testing.T, f AccountFactory) {
+	s := openAccounts(t, f(t))
+	for n, text := range []string{"", "\x00", "a\x00b", `"quoted" \ 'and' ; DROP TABLE accounts; --`, "Zoë 👩‍🚀 مرحبا", "line\nline\ttab", string(bytes.Repeat([]byte("x"), 100_000))} {
+		a, x := account(n, 1), session(n, 1, false)
+		a.Username, a.DisplayName, a.PasswordHash, x.Device = text, text, text, text
+		must(t, s.Save(ctx, []chat.Account{a}, []chat.Session{x}))
+		wantAccount(t, s, a)
+		wantSession(t, s, x)
+	}
+}
+
+// Whoever has an account is listed once, in the order of ids, page by page, also the id of zeros.
+func testAccountOwners(t *testing.T, f AccountFactory) {
+	s := openAccounts(t, f(t))
+	read := got[[]chat.OwnerRow](t)
+	same(t, "nobody", read(s.AccountOwners(ctx, chat.NoUser, 10)), []chat.OwnerRow{})
+	var want []chat.OwnerRow
+	for n := range 30 {
+		a := account(n, 1)
+		a.Zone = chat.Zone([]string{"eu", "world"}[n%2])
+		saveAccounts(t, s, a)
+		want = append(want, chat.OwnerRow{ID: a.ID, Zone: a.Zone})
+	}
+	slices.SortFunc(want, func(a, b chat.OwnerRow) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	var paged []chat.OwnerRow
+	for from := chat.NoUser; ; {
+		page := read(s.AccountOwners(ctx, from, 7))
 		if len(page) == 0 {
 			break
 		}
 		paged = append(paged, page...)
-		from = page[len(page)-1].Key
+		from = page[len(page)-1].ID
 	}
 	same(t, "the pages together", paged, want)
+	for _, limit := range []int{0, -1} {
+		_, err := s.AccountOwners(ctx, chat.NoUser, limit)
+		wantCode(t, err, chat.CodeInvalid)
+	}
 }
 
-// Of 32 that claim one name at once exactly one wins, and all are told the same; so with keys.
-func testManyClaimants(t *testing.T, f Factory) {
-	s := fresh(t, f)
-	const claimants, names = 32, 20
-	for name := range names {
-		stands, keys := make([]chat.Claim, claimants), make([]chat.KeyRow, claimants)
-		errs := make([]error, 2*claimants)
-		var all sync.WaitGroup
-		for i := range claimants {
-			all.Go(func() { stands[i], errs[2*i] = s.Reserve(ctx, claim(name, i, "eu", true)) })
-			all.Go(func() {
-				keys[i], errs[2*i+1] = s.InsertKey(ctx, chat.KeyRow{Author: user(name), Zone: "eu", Wrapped: []byte{byte(i)}})
-			})
-		}
-		all.Wait()
-		for _, err := range errs {
-			must(t, err)
-		}
-		won := 0
-		for i := range claimants {
-			same(t, "what the claimants are told", stands[i], stands[0])
-			same(t, "the key they are told", keys[i], keys[0])
-			if stands[i].Attempt == uuid("attempt", i) {
-				won++
+// Many who save the same rows at once all succeed, and the newest stands.
+func testManySavers(t *testing.T, f AccountFactory) {
+	s := openAccounts(t, f(t))
+	const savers, rounds, people = 12, 6, 5
+	errs := make([]error, savers)
+	var all sync.WaitGroup
+	for w := range savers {
+		all.Go(func() {
+			for round := range rounds {
+				var accounts []chat.Account
+				var sessions []chat.Session
+				for n := range people {
+					p := (n + w) % people // each in another order
+					accounts = append(accounts, account(p, 1+round*savers+w))
+					sessions = append(sessions, session(p, 1+round*savers+w, false))
+				}
+				if err := s.Save(ctx, accounts, sessions); err != nil {
+					errs[w] = err
+				}
 			}
-		}
-		if won != 1 {
-			t.Fatalf("%d claimants won", won)
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		must(t, err)
+	}
+	for p := range people {
+		wantAccount(t, s, account(p, savers*rounds))
+		wantSession(t, s, session(p, savers*rounds, false))
+	}
+}
+
+// What was saved is there after the store has crashed, and after it was closed.
+func testAccountsSurvive(t *testing.T, f AccountFactory) {
+	p := f(t)
+	s := openAccounts(t, p)
+	for n := range 20 {
+		must(t, s.Save(ctx, []chat.Account{account(n, 3)}, []chat.Session{session(n, 3, n == 4)}))
+	}
+	for _, end := range []func(){p.Crash, func() { must(t, s.Close()) }} {
+		end()
+		s = openAccounts(t, p)
+		for n := range 20 {
+			wantAccount(t, s, account(n, 3))
+			wantSession(t, s, session(n, 3, n == 4))
 		}
 	}
 }
 
-// A data key is stored once; the first stands.
-func testKeys(t *testing.T, f Factory) {
-	s := fresh(t, f)
-	first := chat.KeyRow{Author: user(1), Zone: "eu", Wrapped: []byte("wrapped")}
-	insert := got[chat.KeyRow](t)
-	if _, ok, err := s.Key(ctx, user(1), "eu"); ok || err != nil {
-		t.Fatalf("a key that is not there: ok %v, error %v", ok, err)
-	}
-	same(t, "the first", insert(s.InsertKey(ctx, first)), first)
-	same(t, "a second", insert(s.InsertKey(ctx, chat.KeyRow{Author: user(1), Zone: "eu", Wrapped: []byte("other")})), first)
-	other := chat.KeyRow{Author: user(1), Zone: "in", Wrapped: []byte("in")}
-	same(t, "another zone's", insert(s.InsertKey(ctx, other)), other)
-	k, ok, err := s.Key(ctx, user(1), "eu")
-	must(t, err)
-	same(t, "the key", []any{k, ok}, []any{first, true})
-}
-
-// A malformed row is refused with CodeInvalid, and nothing of its batch is stored; what stood before it in the queue is.
-func testMalformed(t *testing.T, f Factory) {
-	s := fresh(t, f)
-	noTime := chat.MessageID(uuid("random", 1))
-	noTime[6] = 0x40
-	bad := []chat.Batch{
-		{Rows: chat.Rows{Messages: []chat.MessageRow{{Owner: user(1), ID: noTime}}}},
-		{Rows: chat.Rows{Retries: []chat.RetryRow{{ID: chat.NoMessage}}}},
-		{Inbox: []chat.InboxRow{{Op: noTime}}},
-		{Log: []chat.LogRow{{Op: chat.Op{Seq: 1}}}},
-		{Log: []chat.LogRow{{Op: chat.Op{Stream: stream(1)}}}},
-		{Applied: []chat.AppliedRow{{Seq: 1}}},
-	}
-	for i := range bad {
-		b := bad[i]
-		b.Accounts = []chat.Account{{ID: user(i), Version: 1}}
-		wantCode(t, Commit(s, &b), chat.CodeInvalid)
-		if _, ok, err := s.Account(ctx, user(i)); ok || err != nil {
-			t.Fatalf("batch %d left a row behind (error %v)", i, err)
-		}
-	}
-	must(t, Commit(s, sendBatch(1)))
-}
-
-// An empty batch is done like any other, after those before it.
-func testEmpty(t *testing.T, f Factory) {
-	s := fresh(t, f)
-	must(t, Commit(s, &chat.Batch{}))
-	if !(&chat.Batch{}).Empty() {
-		t.Fatal("an empty batch is not empty")
-	}
-}
-
-// Callbacks come once each and, for the batches of one caller, in the order of its calls.
-func testCallbackOrder(t *testing.T, f Factory) {
-	s := fresh(t, f)
-	const n = 500
-	order := make(chan int, 2*n)
-	for i := range n {
-		b := sendBatch(i + 1)
-		if i%50 == 7 {
-			b = &chat.Batch{Log: []chat.LogRow{{}}} // malformed
-		}
-		s.Commit(b, func(error) { order <- i })
-	}
-	must(t, Commit(s, &chat.Batch{HighWater: 1}))
-	var have []int
-	for range n {
-		have = append(have, <-order)
-	}
-	if !slices.IsSorted(have) || len(order) != 0 {
-		t.Fatalf("the callbacks came in the order %v, %d too many", have, len(order))
-	}
+// A closed store refuses with CodeRegionDegraded.
+func testAccountsClosed(t *testing.T, f AccountFactory) {
+	s := openAccounts(t, f(t))
+	saveAccounts(t, s, account(1, 1))
+	must(t, s.Close())
+	must(t, s.Close())
+	_, _, err := s.Account(ctx, user(1))
+	wantCode(t, err, chat.CodeRegionDegraded)
+	_, _, err = s.Session(ctx, user(1), session(1, 1, false).ID)
+	wantCode(t, err, chat.CodeRegionDegraded)
+	wantCode(t, s.Save(ctx, []chat.Account{account(1, 2)}, nil), chat.CodeRegionDegraded)
 }

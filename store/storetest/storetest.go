@@ -68,7 +68,7 @@ func Run(t *testing.T, f Factory) {
 		{"Parked", testParked},
 		{"ForeignLogs", testForeignLogs},
 		{"SweepLogs", testSweepLogs},
-		{"Accounts", testAccounts},
+		{"Accounts", func(t *testing.T, f Factory) { RunAccounts(t, accountsOf(f)) }},
 		{"Log", testLog},
 		{"Streams", testStreams},
 		{"Refusals", testRefusals},
