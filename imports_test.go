@@ -34,6 +34,7 @@ var mayImport = map[string]string{
 	"router/geo":         "chat config router/decide",
 	"region-node":        "chat residency replication replication/claim replication/drift replication/link config proto",
 	"store/embedded":     "chat",
+	"store/postgres":     "chat",
 	"store/cassandra":    "chat",
 	"store/memory":       "chat",
 	"store/redis":        "chat",

@@ -1,0 +1,180 @@
+package postgres_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"meridian/chat"
+	"meridian/store/postgres"
+	"meridian/store/storetest"
+)
+
+// The store keeps the contract of chat.AccountStore, also when its server is killed.
+func TestConformance(t *testing.T) { storetest.RunAccounts(t, newPlace) }
+
+func open(t testing.TB, url string) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(ctx, postgres.Options{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func wantRefused(t *testing.T, url string, code chat.Code, words ...string) {
+	t.Helper()
+	s, err := postgres.Open(ctx, postgres.Options{URL: url})
+	if err == nil {
+		_ = s.Close()
+	}
+	if chat.CodeOf(err) != code {
+		t.Fatalf("open gives %v, want code %s", err, code)
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("%q does not say %q", err, word)
+		}
+	}
+	if strings.Contains(err.Error(), server.Password) {
+		t.Errorf("the error holds the password: %v", err)
+	}
+}
+
+// Migrations are safe to run again, and from many nodes at once; a schema that a newer build made is refused by the numbers of
+// both versions.
+func TestMigrations(t *testing.T) {
+	url := newDatabase(t)
+	var all sync.WaitGroup
+	errs := make([]error, 8)
+	for i := range errs {
+		all.Go(func() {
+			s, err := postgres.Open(ctx, postgres.Options{URL: url, MaxConns: 1})
+			if err == nil {
+				err = s.Close()
+			}
+			errs[i] = err
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, url)
+	if err := s.Save(ctx, []chat.Account{{ID: chat.UserID{1}, Username: "ann", Version: 1}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, url, "SELECT username, created_at FROM account_list", "SELECT device FROM session_list")
+	execute(t, url, "INSERT INTO meridian_schema (version) VALUES (41)")
+	wantRefused(t, url, chat.CodeUpgradePending, "41", "up to 2")
+}
+
+// A migration that breaks off leaves the schema as it was.
+func TestMigrationBreaksOff(t *testing.T) {
+	url := newDatabase(t)
+	execute(t, url, "CREATE TABLE sessions (n int)") // in the way of the first step
+	wantRefused(t, url, chat.CodeRegionDegraded, "migration 1")
+	execute(t, url, "DROP TABLE sessions", "CREATE TABLE accounts (n int)", "DROP TABLE accounts")
+	open(t, url)
+}
+
+// A server that acknowledges what is not on its disk is refused, and the error says what to change.
+func TestUnsyncedServerIsRefused(t *testing.T) {
+	url := newDatabase(t)
+	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
+	execute(t, "postgres", "ALTER DATABASE "+name+" SET synchronous_commit = off")
+	wantRefused(t, url, chat.CodeInvalid, "synchronous_commit=on")
+	execute(t, "postgres", "ALTER DATABASE "+name+" RESET synchronous_commit")
+	open(t, url)
+	defer execute(t, "postgres", "ALTER SYSTEM RESET fsync", "SELECT pg_reload_conf()")
+	execute(t, "postgres", "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) { // a reload is asynchronous
+		s, err := postgres.Open(ctx, postgres.Options{URL: url})
+		if err != nil {
+			break
+		}
+		_ = s.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("a server with fsync=off is taken")
+		}
+	}
+	wantRefused(t, url, chat.CodeInvalid, "fsync=on")
+}
+
+// A wrong URL, password, database or port is told apart from a server that works, and no error shows the password.
+func TestWrongServer(t *testing.T) {
+	url := newDatabase(t)
+	wantRefused(t, "mysql://"+server.Password+"@host/x", chat.CodeInvalid, "postgres://")
+	wantRefused(t, strings.Replace(url, server.Password, "wrong", 1), chat.CodeRegionDegraded, "password")
+	wantRefused(t, server.URL("nosuch"), chat.CodeRegionDegraded, "no such database")
+	wantRefused(t, strings.Replace(url, ":5432", ":1", 1), chat.CodeRegionDegraded, "does not answer")
+	if _, err := postgres.Open(ctx, postgres.Options{URL: url, MaxConns: 100_000}); chat.CodeOf(err) != chat.CodeInvalid {
+		t.Errorf("a pool of 100,000: %v", err)
+	}
+}
+
+// A row that can never be stored is refused for good, and nothing that is saved with it is stored.
+func TestRefusedRow(t *testing.T) {
+	s := open(t, newDatabase(t))
+	good := chat.Account{ID: chat.UserID{1}, Version: 1}
+	for _, bad := range []chat.Account{{ID: chat.UserID{2}, Version: 1 << 63}, {ID: chat.UserID{2}, Zone: "a\x00b"}} {
+		if err := s.Save(ctx, []chat.Account{good, bad}, nil); chat.CodeOf(err) != chat.CodeInvalid {
+			t.Fatalf("got %v", err)
+		}
+		if _, ok, err := s.Account(ctx, good.ID); ok || err != nil {
+			t.Fatalf("a part is stored: %v, %v", ok, err)
+		}
+	}
+}
+
+// While the server is gone, or stands still, calls fail in time with a hint when to try again; afterwards they succeed.
+func TestServerGone(t *testing.T) {
+	s, err := postgres.Open(ctx, postgres.Options{URL: newDatabase(t), Timeout: 500 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	row := []chat.Account{{ID: chat.UserID{1}, Version: 1}}
+	wantDown := func() {
+		t.Helper()
+		started := time.Now()
+		_, _, err := s.Account(ctx, row[0].ID)
+		if e := chat.AsError(err); e == nil || e.Code != chat.CodeRegionDegraded || e.RetryAfter == 0 {
+			t.Fatalf("a read gives %v", err)
+		}
+		err = s.Save(ctx, row, nil)
+		if code := chat.CodeOf(err); code != chat.CodeRegionDegraded && code != chat.CodeUnknownOutcome {
+			t.Fatalf("a write gives %v", err)
+		}
+		if took := time.Since(started); took > 3*time.Second {
+			t.Fatalf("it took %s", took)
+		}
+	}
+	if err := s.Save(ctx, row, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	wantDown()
+	if err := server.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	wantDown()
+	start(t)
+	row[0].Version = 2
+	if err := s.Save(ctx, row, nil); err != nil {
+		t.Fatal(err)
+	}
+	a, ok, err := s.Account(ctx, row[0].ID)
+	if err != nil || !ok || a.Version != 2 {
+		t.Fatalf("got %+v, %v, %v", a, ok, err)
+	}
+}
