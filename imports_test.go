@@ -33,6 +33,7 @@ var mayImport = map[string]string{
 	"router/decide":      "chat residency config",
 	"router/geo":         "chat config router/decide",
 	"region-node":        "chat residency replication replication/claim replication/drift replication/link config proto",
+	"store/composed":     "chat",
 	"store/embedded":     "chat",
 	"store/postgres":     "chat",
 	"store/cassandra":    "chat",
