@@ -14,6 +14,8 @@ type Node struct {
 	URL string `yaml:"url"`
 	// Gossip is where the region's nodes tell each other who is there, TCP and UDP; empty: they do not.
 	Gossip string `yaml:"gossip"`
+	// Services are what the node does for people; empty: all. What it does not run it passes on to a node of the region that does.
+	Services []chat.Service `yaml:"services"`
 }
 
 // OnlyNode is the name of the node of a region that lists none.

@@ -33,6 +33,7 @@ func (v *validator) checkRegions() {
 		v.checkPlace(path, r)
 		if len(r.Nodes) > 0 {
 			v.checkNodes(path, r)
+			v.checkServices(path, r)
 		} else {
 			v.listenAll(path, Node{HTTP: r.HTTP, Admin: r.Admin, Backbone: r.Backbone, URL: r.URL})
 		}

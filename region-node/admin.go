@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"meridian/chat"
+	"meridian/region-node/edge"
 	"meridian/region-node/messages"
 	"meridian/region-node/wire"
 	"meridian/replication/link"
@@ -27,11 +28,13 @@ type Status struct {
 	Sockets    int    `json:"sockets"`
 	Online     int    `json:"online"`
 	// Peers are the other regions; Nodes are the other nodes, those of this region too, as region/node.
-	Peers   map[chat.Region]Peer  `json:"peers"`
-	Nodes   map[string]Peer       `json:"nodes"`
-	Streams messages.Status       `json:"streams"`
-	Zones   map[chat.Zone]ZoneRPO `json:"zones"`
-	Clock   ClockStatus           `json:"clock"`
+	Peers map[chat.Region]Peer `json:"peers"`
+	Nodes map[string]Peer      `json:"nodes"`
+	// Services are the nodes of this region that are there, with what they run and how busy they are.
+	Services map[chat.NodeID]edge.Word `json:"services"`
+	Streams  messages.Status           `json:"streams"`
+	Zones    map[chat.Zone]ZoneRPO     `json:"zones"`
+	Clock    ClockStatus               `json:"clock"`
 	// DeadLetters counts the newest ops that could not be applied, at most 100.
 	DeadLetters int `json:"dead_letters"`
 }
@@ -89,7 +92,7 @@ func (n *Node) Ready(ctx context.Context) error {
 func (n *Node) Status(ctx context.Context) Status {
 	s := Status{
 		Region: n.opt.Region, Node: n.identity.Node, UpFor: n.clock.Now().Sub(n.started).Round(time.Second).String(), Sockets: n.gateway.Count(),
-		Peers: n.Peers(), Nodes: n.Nodes(), Streams: n.messages.Status(), Zones: make(map[chat.Zone]ZoneRPO), Clock: n.clockStatus(),
+		Peers: n.Peers(), Nodes: n.Nodes(), Services: n.Services(), Streams: n.messages.Status(), Zones: make(map[chat.Zone]ZoneRPO), Clock: n.clockStatus(),
 	}
 	if err := n.Ready(ctx); err != nil {
 		s.NotReady = err.Error()

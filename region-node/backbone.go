@@ -38,6 +38,11 @@ func (b *backbone) OpenStream(ctx context.Context, peer chat.Region, kind string
 	return b.mesh.OpenStream(ctx, peer, kind, header)
 }
 
+func (b *backbone) OpenStreamNode(ctx context.Context, peer chat.NodeRef, kind string, header []byte) (edge.Stream, error) {
+	<-b.built
+	return b.mesh.OpenStreamNode(ctx, peer, kind, header)
+}
+
 func (b *backbone) Reachable(peer chat.Region) (time.Duration, bool) {
 	<-b.built
 	p := b.regions()[peer]
@@ -94,25 +99,43 @@ func (n *Node) onTell(peer chat.NodeRef, kind string, payload []byte) {
 		}
 		return
 	}
+	if kind == edge.TellServices {
+		if peer.Region == n.opt.Region {
+			n.edge.Hear(peer.Node, payload)
+		}
+		return
+	}
 	n.presence.OnTell(peer, kind, payload)
 }
 
 func (n *Node) onStream(peer chat.NodeRef, stream link.Stream, kind string, header []byte) {
-	if kind != edge.StreamClient {
+	within := peer.Region == n.opt.Region
+	switch {
+	case kind == edge.StreamClient:
+		n.edge.ServeStream(n.ctx, peer.Region, stream, header)
+	case kind == edge.StreamSocket && within:
+		n.edge.ServeSocket(n.ctx, stream, header)
+	case kind == edge.StreamRequest && within:
+		n.edge.ServeRequest(n.ctx, stream, header)
+	default:
 		stream.CloseWithCode(1002, "unknown kind of stream")
-		return
 	}
-	n.edge.ServeStream(n.ctx, peer.Region, stream, header)
 }
 
 func (n *Node) onUp(peer link.Remote) {
 	n.messages.Up(peer.NodeRef)
 	n.presence.Sync(peer.NodeRef)
+	if peer.Region == n.opt.Region {
+		n.edge.Tell()
+	}
 	n.opt.Metrics.Set("link_up", 1, peer.NodeRef.String())
 }
 
 func (n *Node) onDown(peer link.Remote) {
 	n.messages.Down(peer.NodeRef)
+	if peer.Region == n.opt.Region {
+		n.edge.Forget(peer.Node)
+	}
 	n.opt.Metrics.Set("link_up", 0, peer.NodeRef.String())
 }
 

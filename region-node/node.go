@@ -195,7 +195,7 @@ func (n *Node) buildEdge(identity chat.Identity) {
 	})
 	n.edge = edge.New(edge.Options{
 		Self: o.Region, Topology: n.topology, Limits: o.Config.Limits, Timing: o.Config.Timing, Verifier: n.auth.Verifier(),
-		Gateway: n.gateway, REST: n.rest, Backbone: n.backbone,
+		Services: n.services(n.identity.Node), Gateway: n.gateway, REST: n.rest, Backbone: n.backbone,
 		ZoneOf: func(ctx context.Context, username string) (chat.Zone, error) {
 			owner, err := n.auth.Resolve(ctx, username)
 			return owner.Zone, err
@@ -205,8 +205,8 @@ func (n *Node) buildEdge(identity chat.Identity) {
 			return zone
 		},
 		Endpoints: func(z chat.Zone, addr netip.Addr) []chat.Endpoint { return o.Endpoints(n, z, addr) },
-		Serving:   n.messages.CatchingUp,
-		Address:   n.address, Origin: n.originOK, Simulate: o.Simulate, Log: o.Log, Metrics: o.Metrics,
+		Serving:   n.messages.CatchingUp, Taking: n.messages.Refusal,
+		Address: n.address, Origin: n.originOK, Simulate: o.Simulate, Log: o.Log, Metrics: o.Metrics,
 	})
 }
 
@@ -218,7 +218,7 @@ func (n *Node) Start() error {
 	n.messages.Run()
 	n.serve(n.opt.HTTP, n.publicHandler())
 	n.serve(n.opt.Admin, n.adminHandler())
-	for _, run := range []func(context.Context){n.presence.Run, n.gateway.Run, n.watchStore} {
+	for _, run := range []func(context.Context){n.presence.Run, n.gateway.Run, n.edge.Run, n.watchStore} {
 		n.done.Go(func() {
 			run(n.ctx)
 		})
@@ -253,10 +253,12 @@ const (
 func (n *Node) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownWait)
 	defer cancel()
+	n.edge.End()
 	n.gateway.Close(1012, "restart")
 	for _, s := range n.servers {
 		_ = s.Shutdown(ctx) // past its time the connections are closed below
 	}
+	n.edge.Settle(ctx)
 	n.messages.Leave()
 	n.halt()
 	n.backbone.mesh.Close()

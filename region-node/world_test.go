@@ -131,30 +131,37 @@ func prepare(t *testing.T, tweak func(*config.Config)) (*world, map[chat.Region]
 	return w, listeners
 }
 
-// start runs region r; its store refuses writes when fewer than reserve bytes are free on the disk.
-func (w *world) start(r chat.Region, ls [3]net.Listener, reserve int64) {
-	w.t.Helper()
+func testLog(r chat.Region) *slog.Logger {
 	level := slog.LevelError
 	if os.Getenv("MERIDIAN_TEST_LOG") != "" {
 		level = slog.LevelDebug
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("region", r)
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("region", r)
+}
+
+// start runs region r; its store refuses writes when fewer than reserve bytes are free on the disk.
+func (w *world) start(r chat.Region, ls [3]net.Listener, reserve int64) {
+	w.t.Helper()
+	log := testLog(r)
 	store, err := embedded.Open(embedded.Options{
 		Dir: w.cfg.DataDir + "/" + string(r), Region: r, Node: "n1", Codec: link.OpCodec{}, ReserveBytes: reserve, Log: log,
 		Retention: embedded.Retention{Inbox: w.cfg.Retention.InboxLog, OpLog: w.cfg.Retention.OpLog, Retries: w.cfg.Retention.Retries},
 	})
 	must(w.t, err)
-	identity, err := link.LoadIdentity(w.cfg.DataDir, r)
+	w.stores[r] = store
+	w.startNode(chat.NodeRef{Region: r, Node: "n1"}, r, w.wrap(r, store), ls, log)
+}
+
+// startNode runs a node on a store; the world knows it by key.
+func (w *world) startNode(ref chat.NodeRef, key chat.Region, store chat.Store, ls [3]net.Listener, log *slog.Logger) {
+	w.t.Helper()
+	identity, err := link.LoadIdentity(w.cfg.DataDir, ref.Region)
 	must(w.t, err)
-	peers := make(map[chat.NodeRef]string)
-	for _, other := range w.cfg.Regions {
-		if other.Name != r {
-			peers[chat.NodeRef{Region: other.Name, Node: "n1"}] = other.Backbone
-		}
-	}
-	w.stores[r], w.metrics[r] = store, observe.NewMetrics(r)
+	peers := w.cfg.Backbones()
+	delete(peers, ref)
+	w.metrics[key] = observe.NewMetrics(ref.Region)
 	node, err := regionnode.New(w.t.Context(), regionnode.Options{
-		Config: w.cfg, Region: r, Store: w.wrap(r, store), Keys: w.keys, AdminToken: "test-admin",
+		Config: w.cfg, Region: ref.Region, Store: store, Keys: w.keys, AdminToken: "test-admin",
 		HTTP: ls[0], Admin: ls[1], Backbone: ls[2], Peers: peers, Identity: identity, Network: w.net,
 		Route: func(*regionnode.Node) http.Handler { return http.NotFoundHandler() }, Web: http.NotFoundHandler(),
 		Endpoints: func(_ *regionnode.Node, zone chat.Zone, _ netip.Addr) []chat.Endpoint {
@@ -168,12 +175,12 @@ func (w *world) start(r chat.Region, ls [3]net.Listener, reserve int64) {
 		},
 		Address: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
 		Country: func(netip.Addr) string { return "" }, Simulate: true, Log: log,
-		Now: func() time.Time { return time.Now().Add(time.Duration(w.wrong[r].Load())) }, SetClock: func(d time.Duration) { w.wrong[r].Store(int64(d)) },
-		Metrics: w.metrics[r], Tracer: &observe.Tracer{},
+		Now: func() time.Time { return time.Now().Add(time.Duration(w.wrong[ref.Region].Load())) }, SetClock: func(d time.Duration) { w.wrong[ref.Region].Store(int64(d)) },
+		Metrics: w.metrics[key], Tracer: &observe.Tracer{},
 	})
 	must(w.t, err)
 	must(w.t, node.Start())
-	w.nodes[r] = node
+	w.nodes[key] = node
 }
 
 // restart ends region r cleanly and runs it again at its addresses.
@@ -221,7 +228,13 @@ func (w *world) eventually(what string, ok func() bool) {
 	}
 }
 
+// url is where clients reach a region, or one of its nodes: region/node.
 func (w *world) url(r chat.Region) string {
+	if of, node, ok := strings.Cut(string(r), "/"); ok {
+		region, _ := w.cfg.Region(chat.Region(of))
+		n, _ := region.Node(chat.NodeID(node))
+		return n.BaseURL()
+	}
 	region, _ := w.cfg.Region(r)
 	return region.BaseURL()
 }

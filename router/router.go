@@ -309,7 +309,7 @@ func (r *Router) dnsRegions() []dns.Region {
 func RegionsOf(cfg *config.Config) ([]Region, error) {
 	out := make([]Region, len(cfg.Regions))
 	for i, c := range cfg.Regions {
-		r := Region{Name: c.Name, URLs: c.URLs()}
+		r := Region{Name: c.Name, URLs: c.ClientURLs()}
 		list := c.Addresses
 		for _, n := range c.NodeList() {
 			r.Admins = append(r.Admins, "http://"+n.Admin)

@@ -65,6 +65,8 @@ func TestExitCodes(t *testing.T) {
 		"sim --busy 1us":                          {exitUsage, "--busy"},
 		"sim --seed 1 --mask {":                   {exitUsage, "--mask"},
 		"node --config /nonexistent --region x":   {exitFailed, "/nonexistent"},
+		"node --config ../../config/examples/three-regions.yaml --region eu-west --services chat":                           {exitUsage, `no node of region eu-west runs "auth"`},
+		"node --config ../../config/examples/three-regions-two-nodes.yaml --region eu-west --node n1 --services auth,media": {exitUsage, `"media" is not allowed; allowed: auth, messages, chat`},
 	} {
 		code, _, errs := verb(t, strings.Fields(line)...)
 		if code != want.code || !strings.Contains(errs, want.says) {

@@ -188,17 +188,21 @@ func (d *deployment) endpoints(node *regionnode.Node, zone chat.Zone, addr netip
 	return out
 }
 
-// urls gives what clients use for a region, as node sees its nodes: those that are linked first, for the others may be back
-// when a client needs them.
+// urls gives what clients use for a region, as node sees its nodes: of those that serve sockets the ones that are linked first, for
+// the others may be back when a client needs them.
 func (d *deployment) urls(node *regionnode.Node, region chat.Region) []string {
 	r, _ := d.cfg.Region(region)
 	if r.URL != "" || len(r.Nodes) == 0 {
-		return r.URLs()
+		return r.ClientURLs()
 	}
 	links := node.Nodes()
 	var up, down []string
 	for _, n := range r.Nodes {
-		if p, other := links[chat.NodeRef{Region: region, Node: n.Name}.String()]; !other || p.Up {
+		ref := chat.NodeRef{Region: region, Node: n.Name}
+		if !node.Runs(ref, chat.ServiceChat) {
+			continue
+		}
+		if p, other := links[ref.String()]; !other || p.Up {
 			up = append(up, n.BaseURL())
 		} else {
 			down = append(down, n.BaseURL())

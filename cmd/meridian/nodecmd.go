@@ -19,33 +19,60 @@ import (
 // nodeCommand runs one region as a process of its own.
 func nodeCommand() *cobra.Command {
 	var file, region, node string
+	var services []string
 	var offset time.Duration
 	cmd := &cobra.Command{
 		Use: "node", Short: "Run a node of one region from a configuration file", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ref := chat.NodeRef{Region: chat.Region(region), Node: chat.NodeID(node)}
+			prepare := func(cfg *config.Config) error {
+				if !cmd.Flags().Changed(servicesFlag) {
+					return nil
+				}
+				return runOnly(cfg, ref, services)
+			}
 			adjust := func(d *deployment) {
 				if cmd.Flags().Changed(clockOffset) {
 					d.clock.set(offset)
 					d.setClock = d.clock.set
 				}
 			}
-			return failed(runNode(cmd.Context(), file, ref, adjust, cmd.OutOrStdout(), cmd.ErrOrStderr()))
+			return failed(runNode(cmd.Context(), file, ref, prepare, adjust, cmd.OutOrStdout(), cmd.ErrOrStderr()))
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file of the deployment")
 	cmd.Flags().StringVar(&region, "region", "", "the region to run")
 	cmd.Flags().StringVar(&node, "node", string(config.OnlyNode), "which of the region's nodes")
+	cmd.Flags().StringSliceVar(&services, servicesFlag, nil, "what this node runs, whatever its configuration says: "+chat.ServiceNames(chat.Services())+"; default: as configured, or all")
 	cmd.Flags().DurationVar(&offset, clockOffset, 0, "for tests: added to this node's clock, as if the machine's were wrong; POST /v1/admin/clock?offset= then changes it")
 	_ = cmd.MarkFlagRequired("config") // the flags exist
 	_ = cmd.MarkFlagRequired("region")
 	return cmd
 }
 
+// servicesFlag is the flag that says what a node runs.
+const servicesFlag = "services"
+
+// runOnly lets the configuration say that node ref runs only the named services. The other nodes hear of it from the node itself.
+func runOnly(cfg *config.Config, ref chat.NodeRef, names []string) error {
+	list := []chat.Service{}
+	for _, name := range names {
+		list = append(list, chat.Service(name))
+	}
+	if err := cfg.SetServices(ref, list); err != nil {
+		return &exitError{
+			code: exitUsage, what: fmt.Sprintf("node %s cannot run only %s: %v", ref, strings.Join(names, ", "), err),
+			next: "give the services in the configuration (regions[].nodes[].services), so that every region has a node for each",
+		}
+	}
+	return nil
+}
+
 // clockOffset is the flag that makes a node's clock wrong.
 const clockOffset = "clock-offset"
 
-func runNode(ctx context.Context, file string, ref chat.NodeRef, adjust func(*deployment), stdout, stderr io.Writer) error {
+// runNode runs a node; prepare may change the configuration once it is known that it has the node.
+func runNode(ctx context.Context, file string, ref chat.NodeRef, prepare func(*config.Config) error, adjust func(*deployment), stdout, stderr io.Writer) error {
 	cfg, err := config.Load(file)
 	if err != nil {
 		return err
@@ -54,10 +81,14 @@ func runNode(ctx context.Context, file string, ref chat.NodeRef, adjust func(*de
 	if !ok {
 		return &exitError{code: exitUsage, what: fmt.Sprintf("%q is not a region of %s; known: %v", ref.Region, file, cfg.Topology().Regions)}
 	}
-	n, ok := r.Node(ref.Node)
-	if !ok {
+	if _, ok = r.Node(ref.Node); !ok {
 		return &exitError{code: exitUsage, what: fmt.Sprintf("%q is not a node of region %s in %s; known: %s", ref.Node, ref.Region, file, nodeNames(r))}
 	}
+	if err := prepare(cfg); err != nil {
+		return err
+	}
+	r, _ = cfg.Region(ref.Region)
+	n, _ := r.Node(ref.Node)
 	d, err := newDeployment(cfg, stderr, false)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"meridian/chat"
@@ -24,20 +25,28 @@ type Stream interface {
 	Read(ctx context.Context) ([]byte, error)
 	Write(ctx context.Context, message []byte) error
 	CloseWithCode(code uint16, reason string)
+	// Done is closed when the stream has ended.
+	Done() <-chan struct{}
 }
 
-// Backbone reaches the other regions.
+// Backbone reaches the other regions, and the other nodes of this one.
 type Backbone interface {
+	// Tell sends a hint to every node of a region; of the own region to the others.
+	Tell(region chat.Region, kind string, payload []byte)
 	Call(ctx context.Context, peer chat.Region, method string, payload []byte) ([]byte, error)
 	OpenStream(ctx context.Context, peer chat.Region, kind string, header []byte) (Stream, error)
+	OpenStreamNode(ctx context.Context, peer chat.NodeRef, kind string, header []byte) (Stream, error)
 	// Reachable says whether the link to peer is up, and its round trip.
 	Reachable(peer chat.Region) (rtt time.Duration, up bool)
 }
 
-// The names under which edges speak to home regions.
+// The names under which edges speak to home regions, and nodes to those of their region that run what they do not. What comes
+// under the latter is served where it arrives or refused, never passed on: no request goes round.
 const (
-	StreamClient = "client"
-	MethodHTTP   = "http"
+	StreamClient  = "client"
+	MethodHTTP    = "http"
+	StreamSocket  = "socket"
+	StreamRequest = "request"
 )
 
 // Options make an Edge.
@@ -48,6 +57,8 @@ type Options struct {
 	Timing   config.Timing
 	Verifier *auth.Verifier
 	Gateway  *gateway.Gateway
+	// Services are what this node runs.
+	Services []chat.Service
 	// REST serves the requests of people whose home is here.
 	REST     http.Handler
 	Backbone Backbone
@@ -59,6 +70,8 @@ type Options struct {
 	Endpoints func(zone chat.Zone, addr netip.Addr) []chat.Endpoint
 	// Serving says why this region serves nobody now though it would be their home; nil: it does.
 	Serving func() *chat.Error
+	// Taking says why this node should be given nothing by its region's other nodes; nil: it may. It is stricter than Serving.
+	Taking func() *chat.Error
 	// Address gives the client's address, by the trusted proxies.
 	Address func(*http.Request) netip.Addr
 	// Origin says whether a browser's page may open a socket.
@@ -71,26 +84,74 @@ type Options struct {
 
 // Edge serves /v1/ws and the REST calls.
 type Edge struct {
-	opt     Options
-	sockets *addressCounter
+	opt      Options
+	sockets  *addressCounter
+	siblings siblings
+	loads    loads
+	ending   atomic.Bool
+	// tunnels is ended with the node: sockets that end here and are served elsewhere.
+	tunnels    context.Context
+	endTunnels context.CancelFunc
 }
 
 // New makes an Edge.
 func New(opt Options) *Edge {
-	return &Edge{opt: opt, sockets: newAddressCounter(opt.Limits.SocketsPerAddress)}
+	e := &Edge{opt: opt, sockets: newAddressCounter(opt.Limits.SocketsPerAddress), siblings: siblings{known: make(map[chat.NodeID]*sibling)}}
+	e.tunnels, e.endTunnels = context.WithCancel(context.Background())
+	return e
+}
+
+// Run tells the other nodes of the region what this one runs, until ctx ends.
+func (e *Edge) Run(ctx context.Context) {
+	ticker := time.NewTicker(tellEvery)
+	defer ticker.Stop()
+	for {
+		e.Tell()
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// End makes the node take nothing new, tells the others, and sends those elsewhere whose sockets end here and are served by others.
+func (e *Edge) End() {
+	e.ending.Store(true)
+	e.Tell()
+	e.endTunnels()
+}
+
+// settledEvery is how often an ending node looks whether it has answered everything.
+const settledEvery = 5 * time.Millisecond
+
+// Settle waits until every request that was taken is answered, or ctx ends.
+func (e *Edge) Settle(ctx context.Context) {
+	ticker := time.NewTicker(settledEvery)
+	defer ticker.Stop()
+	for e.loads.auth.Load()+e.loads.messages.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
 }
 
 // place is where a person of some zone is to be served.
 type place struct {
 	here bool
-	// regions of the home zone, nearest first, when not here.
-	regions []chat.Region
+	// targets are asked in turn when not here: nodes of this region, the least loaded first, then regions, the nearest first.
+	targets []target
+	// why is what a person hears when no target takes it.
+	why error
 }
 
-// place decides; the error has CodeWrongRegion, with endpoints, when this region may not handle the zone's people.
-func (e *Edge) place(zone chat.Zone, addr netip.Addr) (place, error) {
+// place decides who serves a person of zone; the error has CodeWrongRegion, with endpoints, when this region may not handle the
+// zone's people.
+func (e *Edge) place(zone chat.Zone, addr netip.Addr, service chat.Service) (place, error) {
 	if e.opt.Topology.InZone(e.opt.Self, zone) {
-		return e.placeHome(zone)
+		return e.placeHome(zone, service), nil
 	}
 	decision := residency.Handle(e.opt.Topology, zone, e.opt.Self)
 	if err := decision.Err("edge.place"); err != nil {
@@ -98,21 +159,42 @@ func (e *Edge) place(zone chat.Zone, addr netip.Addr) (place, error) {
 		wrong.Endpoints = e.opt.Endpoints(zone, addr)
 		return place{}, wrong
 	}
-	spec, _ := e.opt.Topology.Zone(zone)
-	return place{regions: e.nearest(spec.Regions)}, nil
+	return place{targets: e.regionsOf(zone), why: unreachable(zone)}, nil
 }
 
-// placeHome decides for people whose home is here: while this region does not serve, another one of the zone does.
-func (e *Edge) placeHome(zone chat.Zone) (place, error) {
-	why := e.opt.Serving()
+// placeHome decides for people whose home is here: what this node does not serve now another one of the region does, and where
+// there is none, another region of the zone.
+func (e *Edge) placeHome(zone chat.Zone, service chat.Service) place {
+	why := e.refusal(service)
+	if why == nil && (service != chat.ServiceChat || e.opt.Taking() == nil) {
+		return place{here: true}
+	}
+	targets := e.nodesRunning(service)
 	if why == nil {
-		return place{here: true}, nil
+		return place{here: len(targets) == 0, targets: targets, why: unreachable(zone)} // the gateway here says what is wrong
 	}
+	return place{targets: append(targets, e.regionsOf(zone)...), why: why}
+}
+
+// nodesRunning gives the other nodes of this region that run a service.
+func (e *Edge) nodesRunning(service chat.Service) []target {
+	var out []target
+	for _, node := range e.siblings.running(service) {
+		out = append(out, target{region: e.opt.Self, node: node})
+	}
+	return out
+}
+
+// regionsOf gives the other regions of a zone that can be reached, the nearest first.
+func (e *Edge) regionsOf(zone chat.Zone) []target {
 	spec, _ := e.opt.Topology.Zone(zone)
-	if others := e.nearest(spec.Regions); len(others) > 0 {
-		return place{regions: others}, nil
+	var out []target
+	for _, r := range e.nearest(spec.Regions) {
+		if r != e.opt.Self {
+			out = append(out, target{region: r})
+		}
 	}
-	return place{}, why
+	return out
 }
 
 // nearest gives the reachable ones of regions, by round trip.

@@ -11,23 +11,53 @@ import (
 	"meridian/replication/link"
 )
 
-// ServeStream serves, at home, a socket that ends in region peer. It returns when the socket ends.
+// ServeStream serves, at home, a socket that ends in region peer; where this node does not run sockets, another one of the region
+// does. It returns when the socket ends.
 func (e *Edge) ServeStream(ctx context.Context, peer chat.Region, stream Stream, header []byte) {
 	conn := newStreamConn(ctx, stream)
+	hello, err := e.readTunnel(header)
+	if err != nil {
+		e.refuse(conn, err)
+		return
+	}
+	hello.Edge = peer
+	if why := e.refusal(chat.ServiceChat); why != nil {
+		e.tunnel(ctx, conn, hello, place{targets: e.nodesRunning(chat.ServiceChat), why: why})
+		return
+	}
+	e.opt.Gateway.Serve(ctx, conn, hello)
+}
+
+// ServeSocket serves a socket that a node of this region passed on: here, or not at all.
+func (e *Edge) ServeSocket(ctx context.Context, stream Stream, header []byte) {
+	why := e.refusal(chat.ServiceChat)
+	if why == nil {
+		why = e.opt.Taking()
+	}
+	if why != nil {
+		stream.CloseWithCode(closeNotTaken, string(why.Code))
+		return
+	}
+	conn := newStreamConn(ctx, stream)
+	hello, err := e.readTunnel(header)
+	if err != nil {
+		e.refuse(conn, err)
+		return
+	}
+	e.opt.Gateway.Serve(ctx, conn, hello)
+}
+
+// readTunnel reads who opens a stream. Errors: CodeBadFrame, those of the token, CodeDenied for a zone that this region does not serve.
+func (e *Edge) readTunnel(header []byte) (gateway.Hello, error) {
 	var h tunnelHeader
 	if err := json.Unmarshal(header, &h); err != nil {
-		e.refuse(conn, &chat.Error{Code: chat.CodeBadFrame, Message: "tunnel header is not valid", Cause: err})
-		return
+		return gateway.Hello{}, &chat.Error{Code: chat.CodeBadFrame, Message: "tunnel header is not valid", Cause: err}
 	}
 	claims, err := e.opt.Verifier.Verify(h.Hello.Token, auth.Access)
 	if err == nil && !e.opt.Topology.InZone(e.opt.Self, claims.Zone) {
 		err = &chat.Error{Code: chat.CodeDenied, Message: "this region does not serve the token's zone"}
 	}
-	if err != nil {
-		e.refuse(conn, err)
-		return
-	}
-	e.opt.Gateway.Serve(ctx, conn, gateway.Hello{Claims: claims, Frame: h.Hello, Addr: h.Addr, Edge: peer})
+	return gateway.Hello{Claims: claims, Frame: h.Hello, Addr: h.Addr, Edge: h.Edge}, err
 }
 
 // streamConn is a gateway.Conn over a backbone stream.
@@ -64,5 +94,5 @@ func closeOf(err error) (int, string) {
 	if errors.As(err, &closed) && closed.Code != 0 {
 		return int(closed.Code), closed.Reason
 	}
-	return 1012, "the way home broke"
+	return 1012, "the way there broke"
 }

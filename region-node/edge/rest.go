@@ -57,19 +57,39 @@ func (e *Edge) ServeREST(w http.ResponseWriter, r *http.Request) {
 		e.failREST(w, r, err)
 		return
 	}
-	if !known { // nobody's request: the handler here says what is wrong with it
-		e.opt.REST.ServeHTTP(w, r)
-		return
-	}
-	at, err := e.place(zone, addr)
+	service := serviceOf(r)
+	at := place{here: true}
+	switch {
+	case known:
+		at, err = e.place(zone, addr, service)
+	case slices.Contains(beforeLogIn, r.URL.Path): // it costs what a good one costs: those who run the service refuse it
+		at = e.placeNobody(service)
+	} // else nobody's request: the handler here says what is wrong with it
 	switch {
 	case err != nil:
 		e.failREST(w, r, err)
 	case at.here:
-		e.opt.REST.ServeHTTP(w, r)
+		e.serveHere(w, r, service)
 	default:
-		e.forward(w, r, zone, addr, at.regions)
+		e.forward(w, r, service, addr, at)
 	}
+}
+
+// placeNobody decides for a request that names no zone.
+func (e *Edge) placeNobody(service chat.Service) place {
+	why := e.refusal(service)
+	if why == nil {
+		return place{here: true}
+	}
+	return place{targets: e.nodesRunning(service), why: why}
+}
+
+// serveHere answers a request in this process.
+func (e *Edge) serveHere(w http.ResponseWriter, r *http.Request, service chat.Service) {
+	load := e.loads.of(service)
+	load.Add(1)
+	defer load.Add(-1)
+	e.opt.REST.ServeHTTP(w, r)
 }
 
 func (e *Edge) failREST(w http.ResponseWriter, r *http.Request, err error) {
@@ -129,30 +149,19 @@ func (e *Edge) zoneBeforeLogIn(r *http.Request, username string, zone chat.Zone,
 	return zone, err == nil, err
 }
 
-// forward asks the home regions in turn. A region that was asked may have acted: only one that could not be reached is passed over.
-func (e *Edge) forward(w http.ResponseWriter, r *http.Request, zone chat.Zone, addr netip.Addr, regions []chat.Region) {
+// forward lets somebody else answer a request.
+func (e *Edge) forward(w http.ResponseWriter, r *http.Request, service chat.Service, addr netip.Addr, at place) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(e.opt.Limits.RequestBytes)))
 	if err != nil {
 		e.failREST(w, r, &chat.Error{Code: chat.CodeTooLarge, Op: "edge.forward", Message: "request body is over the limit"})
 		return
 	}
-	payload, err := json.Marshal(forwarded{Method: r.Method, URI: r.URL.RequestURI(), Headers: pick(r.Header, headersThere), Body: body, Addr: addr})
+	answer, err := e.pass(r.Context(), &forwarded{Method: r.Method, URI: r.URL.RequestURI(), Headers: pick(r.Header, headersThere), Body: body, Addr: addr}, service, at.targets)
+	if answer == nil && (err == nil || errors.As(err, &notTaken{})) {
+		err = at.why
+	}
 	if err != nil {
 		e.failREST(w, r, err)
-		return
-	}
-	if len(regions) == 0 {
-		e.failREST(w, r, unreachable(zone))
-		return
-	}
-	back, err := e.opt.Backbone.Call(r.Context(), regions[0], MethodHTTP, payload)
-	var answer forwardedAnswer
-	if err == nil {
-		err = json.Unmarshal(back, &answer)
-	}
-	if err != nil {
-		e.opt.Log.Warn("request not forwarded", "to", regions[0], "err", err)
-		e.failREST(w, r, unreachable(zone))
 		return
 	}
 	for k, v := range answer.Headers {
@@ -176,18 +185,38 @@ func pick(h http.Header, names []string) map[string]string {
 	return out
 }
 
-// ServeForwarded answers, at home, a request that an edge passed on.
+// ServeForwarded answers, at home, a request that another region's edge passed on; another node of this region answers what this one
+// does not run.
 func (e *Edge) ServeForwarded(ctx context.Context, payload []byte) ([]byte, error) {
-	var f forwarded
-	if err := json.Unmarshal(payload, &f); err != nil {
-		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "edge.ServeForwarded", Message: "forwarded request is not valid", Cause: err}
+	f, r, err := readForwarded(ctx, payload)
+	if err != nil {
+		return nil, err
 	}
-	if why := e.opt.Serving(); why != nil {
+	service := serviceOf(r)
+	why := e.refusal(service)
+	if why == nil {
+		return json.Marshal(e.record(r))
+	}
+	answer, err := e.pass(ctx, f, service, e.nodesRunning(service))
+	if answer == nil && (err == nil || errors.As(err, &notTaken{})) {
 		return nil, why
 	}
-	r, err := http.NewRequestWithContext(context.WithValue(ctx, addressKey{}, f.Addr), f.Method, f.URI, bytes.NewReader(f.Body))
 	if err != nil {
-		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "edge.ServeForwarded", Message: "forwarded request is not valid", Cause: err}
+		return nil, err
+	}
+	return json.Marshal(answer)
+}
+
+// readForwarded reads a request that was passed on. Errors: CodeInvalid.
+func readForwarded(ctx context.Context, payload []byte) (*forwarded, *http.Request, error) {
+	invalid := &chat.Error{Code: chat.CodeInvalid, Op: "edge.readForwarded", Message: "forwarded request is not valid"}
+	f := new(forwarded)
+	if invalid.Cause = json.Unmarshal(payload, f); invalid.Cause != nil {
+		return nil, nil, invalid
+	}
+	r, err := http.NewRequestWithContext(context.WithValue(ctx, addressKey{}, f.Addr), f.Method, f.URI, bytes.NewReader(f.Body))
+	if invalid.Cause = err; err != nil {
+		return nil, nil, invalid
 	}
 	for _, n := range headersThere {
 		if v, ok := f.Headers[n]; ok {
@@ -195,9 +224,14 @@ func (e *Edge) ServeForwarded(ctx context.Context, payload []byte) ([]byte, erro
 		}
 	}
 	r.RequestURI = f.URI
+	return f, r, nil
+}
+
+// record answers a request in this process, and keeps the answer.
+func (e *Edge) record(r *http.Request) *forwardedAnswer {
 	rec := &recorder{header: make(http.Header), status: http.StatusOK}
-	e.opt.REST.ServeHTTP(rec, r)
-	return json.Marshal(forwardedAnswer{Status: rec.status, Headers: pick(rec.header, headersBack), Body: rec.body.Bytes()})
+	e.serveHere(rec, r, serviceOf(r))
+	return &forwardedAnswer{Status: rec.status, Headers: pick(rec.header, headersBack), Body: rec.body.Bytes()}
 }
 
 // recorder is a ResponseWriter that keeps the answer.

@@ -43,14 +43,14 @@ func (e *Edge) serve(ctx context.Context, conn gateway.Socket, addr netip.Addr) 
 		return
 	}
 	conn.SetIdle(2*e.opt.Timing.Heartbeat + e.opt.Timing.WriteTimeout)
-	at, err := e.place(hello.Claims.Zone, hello.Addr)
+	at, err := e.place(hello.Claims.Zone, hello.Addr, chat.ServiceChat)
 	switch {
 	case err != nil:
 		e.refuse(conn, err)
 	case at.here:
 		e.opt.Gateway.Serve(ctx, conn, hello)
 	default:
-		e.tunnel(ctx, conn, hello, at.regions)
+		e.tunnel(ctx, conn, hello, at)
 	}
 }
 
@@ -97,47 +97,68 @@ func (e *Edge) refuse(conn gateway.Conn, err error) {
 	gateway.Refuse(conn, err, "hello")
 }
 
-// tunnelHeader opens a client's stream. The home region verifies the token again: an edge's word is no proof.
+// tunnelHeader opens a client's stream. Who serves it verifies the token again: an edge's word is no proof.
 type tunnelHeader struct {
 	Hello wire.In    `json:"hello"`
 	Addr  netip.Addr `json:"addr"`
+	// Edge is the region where the socket ends; the word of the own region's nodes only.
+	Edge chat.Region `json:"edge,omitempty"`
 }
 
-// tunnel passes a socket's frames to the nearest region of the home zone that answers, and back.
-func (e *Edge) tunnel(ctx context.Context, conn gateway.Conn, hello gateway.Hello, regions []chat.Region) {
+// tunnel passes a socket's frames to the first target that takes it, and back.
+func (e *Edge) tunnel(ctx context.Context, conn gateway.Conn, hello gateway.Hello, at place) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	header, err := json.Marshal(tunnelHeader{Hello: hello.Frame, Addr: hello.Addr})
+	defer context.AfterFunc(e.tunnels, cancel)()
+	header, err := json.Marshal(tunnelHeader{Hello: hello.Frame, Addr: hello.Addr, Edge: hello.Edge})
 	if err != nil {
 		e.refuse(conn, err)
 		return
 	}
-	for _, r := range regions {
-		stream, err := e.opt.Backbone.OpenStream(ctx, r, StreamClient, header)
+	for _, t := range at.targets {
+		stream, first, err := e.openSocket(ctx, t, header)
 		if err != nil {
-			e.opt.Log.Warn("tunnel not opened", "to", r, "err", err)
+			e.opt.Log.Warn("tunnel not opened", "to", t, "err", err)
+			e.siblings.refused(t.node)
 			continue
 		}
-		e.opt.Metrics.Count("forwarded_total", string(r))
-		e.splice(ctx, conn, stream)
+		e.splice(ctx, conn, stream, first)
 		return
 	}
-	e.refuse(conn, unreachable(hello.Claims.Zone))
+	e.refuse(conn, at.why)
 }
 
-func (e *Edge) splice(ctx context.Context, conn gateway.Conn, stream Stream) {
+// openSocket opens a client's stream to a target and waits for its first frame: before that, nothing was shown, and the next target
+// may be tried.
+func (e *Edge) openSocket(ctx context.Context, t target, header []byte) (stream Stream, first []byte, err error) {
+	if t.node == "" {
+		stream, err = e.opt.Backbone.OpenStream(ctx, t.region, StreamClient, header)
+		e.opt.Metrics.Count("forwarded_total", string(t.region))
+	} else {
+		e.siblings.gave(t.node, chat.ServiceChat)
+		stream, err = e.opt.Backbone.OpenStreamNode(ctx, chat.NodeRef{Region: t.region, Node: t.node}, StreamSocket, header)
+		e.opt.Metrics.Count("passed_total", string(chat.ServiceChat), t.String())
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	first, err = stream.Read(ctx)
+	return stream, first, err
+}
+
+func (e *Edge) splice(ctx context.Context, conn gateway.Conn, stream Stream, first []byte) {
 	var done sync.WaitGroup
 	done.Go(func() {
-		for {
-			frame, err := stream.Read(ctx)
-			if err != nil {
-				code, reason := closeOf(err)
-				conn.Close(code, reason)
-				return
-			}
+		for frame := first; ; {
 			if err := conn.Write([][]byte{frame}); err != nil {
 				conn.Close(gateway.CloseCode(chat.CodeSlowConsumer), string(chat.CodeSlowConsumer))
 				stream.CloseWithCode(1001, "client gone")
+				return
+			}
+			var err error
+			if frame, err = stream.Read(ctx); err != nil {
+				code, reason := closeOf(err)
+				conn.Close(code, reason)
 				return
 			}
 		}
