@@ -21,6 +21,10 @@ at_least 20.19 "${node_version#v}" || fail "Node ${node_version#v} is too old: 2
 packages=()
 command -v chromium >/dev/null || packages+=(chromium)
 command -v dig >/dev/null || packages+=(bind9-dnsutils)
+# For the tests on real stores: deploy/local starts the servers itself, and Debian's own service of Redis stays off.
+command -v redis-server >/dev/null || packages+=(redis-server)
+command -v java >/dev/null || packages+=(openjdk-17-jre-headless)
+command -v mvn >/dev/null || packages+=(maven)
 # For the nemesis, which needs root and falls back to less without.
 if [ "$(id -u)" = 0 ]; then
   command -v ip >/dev/null || packages+=(iproute2)
@@ -32,6 +36,21 @@ if [ "${#packages[@]}" -gt 0 ]; then
   echo "deps: installing ${packages[*]}"
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
+  # A package that brings a service asks this file whether it may start it (101: no).
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
   apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
-echo "deps: ${go_version}, node ${node_version}, $(chromium --version 2>/dev/null | head -n 1), dig"
+# Cassandra 5.0 runs with Java 17 here: another one beside it must not come first.
+java=java
+[ -z "${JAVA_HOME:-}" ] || java=$JAVA_HOME/bin/java
+java_version=$("$java" -version 2>&1 | sed -n 's/.*version "\([^"]*\)".*/\1/p') || true
+case $java_version in
+  17*) ;;
+  *) fail "$java is version ${java_version:-unknown}: Cassandra needs Java 17; install openjdk-17-jre-headless, or set JAVA_HOME" ;;
+esac
+echo "deps: ${go_version}, node ${node_version}, $(chromium --version 2>/dev/null | head -n 1), dig, Java ${java_version}, $(redis-server --version | cut -d ' ' -f 1-3)"

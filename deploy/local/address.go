@@ -1,10 +1,14 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 const addressTries = 100
@@ -21,6 +25,27 @@ func Address(ports ...int) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("no loopback address has the ports %v free: %w", ports, err)
+}
+
+// AddressFor gives the address of the server whose directory is dir: the one it had before, kept in the file address there, or
+// a new one by Address.
+func AddressFor(dir string, ports ...int) (string, error) {
+	file := filepath.Join(dir, "address")
+	b, err := os.ReadFile(file)
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	addr, err := Address(ports...)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	return addr, writeFile(file, addr+"\n")
 }
 
 // free tells why one of the ports cannot be had.

@@ -106,8 +106,12 @@ func moduleRoot() (string, error) {
 	}
 }
 
-// CacheDir gives where what was downloaded or built for real servers is kept: .cache in the root of the module.
+// CacheDir gives where what was downloaded or built for real servers is kept: the directory that MERIDIAN_CACHE names (for
+// several copies of the repository on one machine), or .cache in the root of the module.
 func CacheDir() (string, error) {
+	if dir := os.Getenv("MERIDIAN_CACHE"); dir != "" {
+		return filepath.Abs(dir)
+	}
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
