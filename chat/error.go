@@ -31,6 +31,7 @@ const (
 	CodeUnknownMessage      Code = "unknown_message"
 	CodeNotFound            Code = "not_found"
 	CodeMethodNotAllowed    Code = "method_not_allowed"
+	CodeUnsupportedEncoding Code = "unsupported_encoding"
 	CodeUsernameTaken       Code = "username_taken"
 	CodeClientIDReused      Code = "client_id_reused"
 	CodeAfterUnknown        Code = "after_unknown"
@@ -65,7 +66,7 @@ var Codes = map[Code]CodeInfo{
 	CodeUnauthorized: {401, false}, CodeBadCredentials: {401, false},
 	CodeZoneNotAllowed: {403, false}, CodeDenied: {403, false}, CodeBlocked: {403, false}, CodeNotMember: {403, false},
 	CodeUnknownUser: {404, false}, CodeUnknownConversation: {404, false}, CodeUnknownMessage: {404, false},
-	CodeNotFound: {404, false}, CodeMethodNotAllowed: {405, false},
+	CodeNotFound: {404, false}, CodeMethodNotAllowed: {405, false}, CodeUnsupportedEncoding: {415, false},
 	CodeUsernameTaken: {409, false}, CodeClientIDReused: {409, false}, CodeAfterUnknown: {409, true}, CodeVersionConflict: {409, true},
 	CodeWrongRegion: {307, true}, CodeRateLimited: {429, true},
 	CodeBusy: {503, true}, CodeNoMajority: {503, true}, CodeRegionDegraded: {503, true}, CodeStoreFull: {503, true},

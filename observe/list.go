@@ -47,6 +47,7 @@ func clientMetrics() []Metric {
 		{Name: "frames_out_total", Kind: Counter, Help: "Frames to clients, by type.", Labels: []string{"type"}},
 		{Name: "requests_total", Kind: Counter, Help: "HTTP requests, by route pattern and status.", Labels: []string{"route", "status"}},
 		{Name: "request_seconds", Kind: Histogram, Help: "Time to answer an HTTP request.", Labels: []string{"route"}},
+		{Name: "response_bytes_total", Kind: Counter, Help: "Bytes of REST answers' bodies, by encoding (zstd, gzip, identity): of the body itself, and as sent.", Labels: []string{"encoding", "of"}},
 		{Name: "refused_total", Kind: Counter, Help: "Input that was refused, by error code.", Labels: []string{"code"}, Start: codes},
 		{Name: "slow_consumers_total", Kind: Counter, Help: "Sockets closed since the reader was too slow."},
 		{Name: "heartbeat_timeouts_total", Kind: Counter, Help: "Sockets closed since the client fell silent."},

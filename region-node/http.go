@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"meridian/chat"
+	"meridian/region-node/compress"
 	"meridian/region-node/edge"
 	"meridian/region-node/wire"
 )
@@ -16,8 +17,8 @@ import (
 func (n *Node) publicHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/ws", n.edge.ServeWS)
-	mux.Handle("/v1/route", n.opt.Route(n))
-	mux.HandleFunc("/v1/", n.edge.ServeREST)
+	mux.Handle("/v1/route", compress.Handler(n.opt.Route(n), n.opt.Metrics))
+	mux.Handle("/v1/", compress.Handler(http.HandlerFunc(n.edge.ServeREST), n.opt.Metrics))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		wire.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})

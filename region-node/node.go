@@ -14,6 +14,7 @@ import (
 	"meridian/chat"
 	"meridian/config"
 	"meridian/region-node/auth"
+	"meridian/region-node/compress"
 	"meridian/region-node/edge"
 	"meridian/region-node/gateway"
 	"meridian/region-node/groups"
@@ -29,6 +30,7 @@ import (
 // Metrics counts by the names of observe's list.
 type Metrics interface {
 	messages.Metrics
+	compress.Metrics
 	Handler() http.Handler
 }
 

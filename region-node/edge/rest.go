@@ -51,6 +51,10 @@ func (e *Edge) ServeREST(w http.ResponseWriter, r *http.Request) {
 		e.opt.REST.ServeHTTP(w, r)
 		return
 	}
+	if err := plainBody(r); err != nil {
+		e.failREST(w, r, err)
+		return
+	}
 	addr := e.opt.Address(r)
 	zone, known, err := e.zoneOf(w, r, addr)
 	if err != nil {
@@ -73,6 +77,16 @@ func (e *Edge) ServeREST(w http.ResponseWriter, r *http.Request) {
 	default:
 		e.forward(w, r, service, addr, at)
 	}
+}
+
+// plainBody refuses a request whose body is compressed: no limit on its length would say how long it becomes.
+func plainBody(r *http.Request) error {
+	for _, encoding := range r.Header.Values("Content-Encoding") {
+		if !strings.EqualFold(encoding, "identity") {
+			return &chat.Error{Code: chat.CodeUnsupportedEncoding, Op: "edge.plainBody", Message: "a request's body may not be compressed; send it without Content-Encoding"}
+		}
+	}
+	return nil
 }
 
 // placeNobody decides for a request that names no zone.
