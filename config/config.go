@@ -48,8 +48,6 @@ type Region struct {
 	Store string `yaml:"store"`
 	// Cassandra, if given, keeps the region's rows instead.
 	Cassandra *Cassandra `yaml:"cassandra"`
-	// Postgres, if given, keeps accounts and sessions, apart from the other rows.
-	Postgres *Postgres `yaml:"postgres"`
 	// Nodes are the region's processes; empty: one, named OnlyNode, at the addresses above.
 	Nodes []Node `yaml:"nodes"`
 	// Addresses are what GeoDNS answers for this region; default: the hosts of HTTP, or of the nodes', that are addresses.
@@ -142,11 +140,18 @@ type Limits struct {
 	SocketsPerUser      int     `yaml:"sockets_per_user"`
 	SendQueueBytes      int     `yaml:"send_queue_bytes"`
 	SendsPerSecond      float64 `yaml:"sends_per_second"` // per user; bursts of ten times as much
-	AuthPerMinute       float64 `yaml:"auth_per_minute"`  // sign-ups and log-ins per address
-	ResumeMaxEvents     int     `yaml:"resume_max_events"`
-	RelayWindowOps      int     `yaml:"relay_window_ops"`
-	RelayWindowBytes    int     `yaml:"relay_window_bytes"`
-	RelayTailOps        int     `yaml:"relay_tail_ops"`
+	AuthPerMinute       float64 `yaml:"auth_per_minute"`  // sign-ups and log-ins per address; a minute's worth at once
+	// AddressRequestsPerSecond bounds all REST calls and sockets of one address, where they enter a region; UserReadsPerSecond and
+	// UserWritesPerSecond the REST calls of one person, GET and others; LookupsPerSecond the names that one looks up. Bursts of ten
+	// times as much, of names of sixty times.
+	AddressRequestsPerSecond float64 `yaml:"address_requests_per_second"`
+	UserReadsPerSecond       float64 `yaml:"user_reads_per_second"`
+	UserWritesPerSecond      float64 `yaml:"user_writes_per_second"`
+	LookupsPerSecond         float64 `yaml:"lookups_per_second"`
+	ResumeMaxEvents          int     `yaml:"resume_max_events"`
+	RelayWindowOps           int     `yaml:"relay_window_ops"`
+	RelayWindowBytes         int     `yaml:"relay_window_bytes"`
+	RelayTailOps             int     `yaml:"relay_tail_ops"`
 	// OutboxBytes is the budget of what a region's op logs owe another: from 70 % on who writes to people there is slowed, from
 	// 95 % on refused.
 	OutboxBytes        int64 `yaml:"outbox_bytes"`

@@ -92,6 +92,7 @@ func defaultLimits() Limits {
 		UsernameMaxChars: 32, PasswordMinChars: 8, PasswordMaxBytes: kib, DisplayNameMaxChars: 64,
 		SocketsPerAddress: 1000, SocketsPerUser: 20, SendQueueBytes: mib,
 		SendsPerSecond: 50, AuthPerMinute: 60, ResumeMaxEvents: 5000,
+		AddressRequestsPerSecond: 500, UserReadsPerSecond: 50, UserWritesPerSecond: 20, LookupsPerSecond: 5,
 		RelayWindowOps: 4096, RelayWindowBytes: 8 * mib, RelayTailOps: 8192, OutboxBytes: 16 << 30, InFlightOps: 8192,
 		StoreReserveBytes: 256 * mib, StoreCacheBytes: 16 * mib, StoreMemTableBytes: 16 * mib,
 		SessionsPerUser: 50, ContactsPerUser: 5000,

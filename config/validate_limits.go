@@ -44,6 +44,10 @@ func (v *validator) checkLimits() {
 	}
 	within(v, "limits.sends_per_second", l.SendsPerSecond, 0.1, 10_000)
 	within(v, "limits.auth_per_minute", l.AuthPerMinute, 1, 100_000)
+	within(v, "limits.address_requests_per_second", l.AddressRequestsPerSecond, 0.1, 1_000_000)
+	within(v, "limits.user_reads_per_second", l.UserReadsPerSecond, 0.1, 100_000)
+	within(v, "limits.user_writes_per_second", l.UserWritesPerSecond, 0.1, 100_000)
+	within(v, "limits.lookups_per_second", l.LookupsPerSecond, 0.1, 10_000)
 	within(v, "limits.resume_max_events", l.ResumeMaxEvents, 100, 1_000_000)
 	within(v, "limits.relay_window_ops", l.RelayWindowOps, 1, 1_000_000)
 	within(v, "limits.relay_window_bytes", l.RelayWindowBytes, 256*kib, 1<<30)

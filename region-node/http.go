@@ -16,9 +16,9 @@ import (
 // publicHandler serves what clients reach.
 func (n *Node) publicHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/ws", n.edge.ServeWS)
-	mux.Handle("/v1/route", compress.Handler(n.opt.Route(n), n.opt.Metrics))
-	mux.Handle("/v1/", compress.Handler(http.HandlerFunc(n.edge.ServeREST), n.opt.Metrics))
+	mux.Handle("GET /v1/ws", n.edge.Limited(http.HandlerFunc(n.edge.ServeWS)))
+	mux.Handle("/v1/route", compress.Handler(n.edge.Limited(n.opt.Route(n)), n.opt.Metrics))
+	mux.Handle("/v1/", compress.Handler(n.edge.Limited(http.HandlerFunc(n.edge.ServeREST)), n.opt.Metrics))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		wire.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})

@@ -18,6 +18,7 @@ import (
 	"meridian/region-node/edge"
 	"meridian/region-node/gateway"
 	"meridian/region-node/groups"
+	"meridian/region-node/limits"
 	"meridian/region-node/messages"
 	"meridian/region-node/people"
 	"meridian/region-node/presence"
@@ -68,8 +69,10 @@ type Options struct {
 	// SetClock, if set, makes Now wrong by offset, when an admin call asks for it: in tests of the system only.
 	SetClock func(offset time.Duration)
 	Log      *slog.Logger
-	Metrics  Metrics
-	Tracer   messages.Tracer
+	// Limiter counts what addresses and people ask for.
+	Limiter chat.Limiter
+	Metrics Metrics
+	Tracer  messages.Tracer
 }
 
 // Node is a running region.
@@ -91,6 +94,7 @@ type Node struct {
 	overOnce sync.Once
 	verify   *verify.Service
 	rest     http.Handler
+	limits   *limits.Limits
 
 	servers []*http.Server
 	conns   *connSet
@@ -166,9 +170,10 @@ const (
 
 func (n *Node) buildPeople() {
 	o := n.opt
+	n.limits = limits.New(o.Limiter, o.Config.Limits, o.Metrics)
 	n.auth = auth.New(auth.Options{
 		Self: o.Region, Config: o.Config, Keys: o.Keys, DirectoryKey: o.DirectoryKey, Store: o.Store, Submitter: n.messages,
-		Remote: n.backbone, Serving: n.messages.CatchingUp, Country: o.Country, Now: n.clock.Now, Metrics: o.Metrics,
+		Remote: n.backbone, Serving: n.messages.CatchingUp, Country: o.Country, Now: n.clock.Now, Metrics: o.Metrics, Limits: n.limits,
 		Endpoints: func(z chat.Zone) []chat.Endpoint { return o.Endpoints(n, z, netip.Addr{}) },
 	})
 	n.presence = presence.New(presence.Options{
@@ -188,15 +193,15 @@ func (n *Node) buildEdge(identity chat.Identity) {
 	o := n.opt
 	n.gateway = gateway.New(gateway.Options{
 		Topology: n.topology, Identity: identity, Limits: o.Config.Limits, Timing: o.Config.Timing, Retention: o.Config.Retention,
-		Store: o.Store, Messages: n.messages, People: n.people, Groups: n.groups, Presence: n.presence, Directory: n.auth, Sessions: n.auth,
+		Store: o.Store, Messages: n.messages, People: n.people, Groups: n.groups, Presence: n.presence, Directory: n.auth, Sessions: n.auth, Limiter: n.limits,
 		Endpoints: func(c auth.Claims, addr netip.Addr) []chat.Endpoint { return o.Endpoints(n, c.Zone, addr) },
 		Now:       n.clock.Now, Log: o.Log, Metrics: o.Metrics, Tracer: o.Tracer,
 	})
 	n.rest = rest.New(rest.Options{
-		Config: o.Config, Auth: n.auth, People: n.people, Groups: n.groups, Presence: n.presence, Address: n.address, Origin: n.originAllowed, Log: o.Log, Metrics: o.Metrics, Now: n.clock.Now,
+		Config: o.Config, Auth: n.auth, Limits: n.limits, People: n.people, Groups: n.groups, Presence: n.presence, Address: n.address, Origin: n.originAllowed, Log: o.Log, Metrics: o.Metrics, Now: n.clock.Now,
 	})
 	n.edge = edge.New(edge.Options{
-		Self: o.Region, Topology: n.topology, Limits: o.Config.Limits, Timing: o.Config.Timing, Verifier: n.auth.Verifier(),
+		Self: o.Region, Topology: n.topology, Limits: o.Config.Limits, Limiter: n.limits, Timing: o.Config.Timing, Verifier: n.auth.Verifier(),
 		Services: n.services(n.identity.Node), Gateway: n.gateway, REST: n.rest, Backbone: n.backbone,
 		ZoneOf: func(ctx context.Context, username string) (chat.Zone, error) {
 			owner, err := n.auth.Resolve(ctx, username)

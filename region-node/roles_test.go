@@ -278,3 +278,35 @@ func TestRollingRestartByRole(t *testing.T) {
 		}
 	}
 }
+
+// An address that asks too much is refused at any door, REST, route and socket alike, with the time to wait, before anything is looked
+// at; a page of another origin can read why.
+func TestRateLimitPerAddress(t *testing.T) {
+	w := newWorldOf(t, func(c *config.Config) { c.Limits.AddressRequestsPerSecond = 0.5 })
+	refused := func(path string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "GET", w.url("us-east")+path, nil)
+		must(t, err)
+		req.Header.Set("Origin", w.url("eu-west"))
+		resp, err := http.DefaultClient.Do(req)
+		must(t, err)
+		_ = resp.Body.Close()
+		if after := resp.Header.Get("Retry-After"); resp.StatusCode != http.StatusTooManyRequests || after != "2" || resp.Header.Get("Access-Control-Allow-Origin") == "" {
+			t.Errorf("%s: %s, Retry-After %q, %v", path, resp.Status, after, resp.Header)
+		}
+	}
+	for range 5 {
+		if status, out := w.call("GET", "us-east", "/v1/me", "no token", nil); status != http.StatusUnauthorized {
+			t.Fatalf("within the limit: %d %v", status, out)
+		}
+	}
+	for _, path := range []string{"/v1/me", "/v1/route", "/v1/ws"} {
+		refused(path)
+	}
+	if status, _ := w.call("GET", "us-east", "/healthz", "", nil); status != http.StatusOK {
+		t.Errorf("a probe: %d", status)
+	}
+	if n, _ := w.metrics["us-east"].Value("rate_limited_total", "requests"); n != 3 {
+		t.Errorf("%v counted", n)
+	}
+}

@@ -27,6 +27,7 @@ import (
 	"meridian/replication/link"
 	"meridian/replication/link/simnet"
 	"meridian/store/embedded"
+	"meridian/store/memory"
 )
 
 // patience bounds every wait of these tests.
@@ -176,7 +177,7 @@ func (w *world) startNode(ref chat.NodeRef, key chat.Region, store chat.Store, l
 		Address: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
 		Country: func(netip.Addr) string { return "" }, Simulate: true, Log: log,
 		Now: func() time.Time { return time.Now().Add(time.Duration(w.wrong[ref.Region].Load())) }, SetClock: func(d time.Duration) { w.wrong[ref.Region].Store(int64(d)) },
-		Metrics: w.metrics[key], Tracer: &observe.Tracer{},
+		Limiter: memory.NewLimiter(1000, nil), Metrics: w.metrics[key], Tracer: &observe.Tracer{},
 	})
 	must(w.t, err)
 	must(w.t, node.Start())

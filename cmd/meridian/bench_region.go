@@ -82,6 +82,7 @@ func (s *regionServer) configure() error {
 	cfg.Security.TokenTTL = time.Hour
 	cfg.Limits.AuthPerMinute = 100_000
 	cfg.Limits.SendsPerSecond = 10_000
+	cfg.Limits.AddressRequestsPerSecond = 100_000
 	cfg.Limits.SocketsPerAddress = 1_000_000
 	cfg.Limits.SocketsPerUser = 1000
 	cfg.Telemetry.LogLevel = "error"

@@ -18,6 +18,7 @@ import (
 	"meridian/router/decide"
 	"meridian/router/discovery"
 	"meridian/router/geo"
+	"meridian/store/memory"
 	"meridian/web"
 )
 
@@ -127,9 +128,12 @@ func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, store chat.S
 		AdminToken: d.secrets.adminToken, HTTP: ls.http, Admin: ls.admin, Backbone: ls.backbone,
 		Peers: d.peersOf(ref), Identity: identity, Network: d.network, Route: d.routeHandler, Web: d.web,
 		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, Now: d.clock.now, SetClock: d.setClock, Log: log,
-		Metrics: metrics, Tracer: tracer,
+		Limiter: memory.NewLimiter(limiterKeys, nil), Metrics: metrics, Tracer: tracer,
 	})
 }
+
+// limiterKeys bounds the memory of a node's limits: addresses and people, each in a few classes.
+const limiterKeys = 300_000
 
 func (d *deployment) zonesOf(region chat.Region) []chat.Zone {
 	var zones []chat.Zone

@@ -136,6 +136,7 @@ func onlyOneNode(cfg *config.Config) error {
 // and scripts stand for crowds.
 func widen(l *config.Limits) {
 	l.AuthPerMinute, l.SocketsPerAddress, l.SocketsPerUser, l.SendsPerSecond = 6000, 20_000, 100, 1000
+	l.AddressRequestsPerSecond, l.UserReadsPerSecond, l.UserWritesPerSecond, l.LookupsPerSecond = 10_000, 1000, 1000, 100
 }
 
 // startUp starts everything; on an error what was started is stopped again.

@@ -12,11 +12,9 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	"meridian/region-node/limits"
 	"meridian/replication/claim"
 )
-
-// maxLimitedAddresses bounds the memory of the limit per address.
-const maxLimitedAddresses = 100_000
 
 // Submitter makes an op durable in this region and gives it as stamped. Errors are of type *chat.Error.
 type Submitter interface {
@@ -51,6 +49,8 @@ type Options struct {
 	// Country gives the ISO 3166-1 alpha-2 code of a client's address, "" if unknown.
 	Country func(netip.Addr) string
 	Now     func() time.Time
+	// Limits bound what an address may cost.
+	Limits *limits.Limits
 	// Metrics, if not nil, is told how long password checks take.
 	Metrics Metrics
 }
@@ -62,13 +62,11 @@ type Service struct {
 	directory *Directory
 	hasher    *Hasher
 	verifier  *Verifier
-	perClient *Limiter
 }
 
 // New makes a Service. It hashes one password, which takes as long as a log-in.
 func New(opt Options) *Service {
 	topology := opt.Config.Topology()
-	perMinute := opt.Config.Limits.AuthPerMinute
 	if opt.Serving == nil {
 		opt.Serving = func() *chat.Error { return nil }
 	}
@@ -77,7 +75,6 @@ func New(opt Options) *Service {
 		verifier: NewVerifier(opt.Config.Name, opt.Keys, opt.Now),
 		directory: newDirectory(claim.Config{Self: opt.Self, Topology: topology, Timeout: opt.Config.Timing.ClaimTimeout},
 			opt.DirectoryKey, opt.Store, opt.Remote, opt.Now),
-		perClient: NewLimiter(perMinute/60, perMinute, maxLimitedAddresses),
 	}
 }
 
@@ -119,10 +116,10 @@ func (s *Service) Resolve(ctx context.Context, username string) (chat.Owner, err
 	owner := chat.Owner{ID: s.directory.blind(normalised, claim.Blinded), Zone: claim.Zone, Name: Canonical(username)}
 	if s.topology.InZone(s.opt.Self, owner.Zone) {
 		account, ok, err := s.opt.Store.Account(ctx, owner.ID)
-		if err != nil && chat.CodeOf(err) != chat.CodeRegionDegraded {
+		if err != nil {
 			return chat.Owner{}, err
 		}
-		if err == nil && ok { // the directory knows who it is: messages need no account
+		if ok {
 			owner.Name = account.Username
 		}
 	}
@@ -174,11 +171,8 @@ func (s *Service) observeHash(started time.Time) {
 }
 
 // allow counts a costly call of a client's address. The error has CodeRateLimited with RetryAfter.
-func (s *Service) allow(addr netip.Addr) error {
-	if ok, wait := s.perClient.Allow(AddressKey(addr), s.opt.Now()); !ok {
-		return &chat.Error{Code: chat.CodeRateLimited, Op: "auth.Service", Message: "too many sign-ups and log-ins from this address", RetryAfter: wait}
-	}
-	return nil
+func (s *Service) allow(ctx context.Context, addr netip.Addr) error {
+	return s.opt.Limits.Take(ctx, limits.Auth, limits.Address(addr))
 }
 
 // cleanLabel gives text (a display name, a device) composed and without spaces around it. Errors: CodeInvalidUTF8;

@@ -42,7 +42,7 @@ func (s *Service) LogIn(ctx context.Context, r LogInRequest) (LoggedIn, error) {
 	if len(r.Password) > s.opt.Config.Limits.PasswordMaxBytes {
 		return LoggedIn{}, &chat.Error{Code: chat.CodeBadCredentials, Op: op, Message: "unknown user or wrong password"}
 	}
-	if err := s.allow(r.Addr); err != nil {
+	if err := s.allow(ctx, r.Addr); err != nil {
 		return LoggedIn{}, err
 	}
 	var account chat.Account
@@ -297,7 +297,7 @@ func (s *Service) ChangePassword(ctx context.Context, c Claims, oldPassword, new
 	if err := ValidPassword("new_password", newPassword, s.opt.Config.Limits); err != nil {
 		return err
 	}
-	if err := s.allow(addr); err != nil {
+	if err := s.allow(ctx, addr); err != nil {
 		return err
 	}
 	account, err := s.account(ctx, c.User)

@@ -41,7 +41,7 @@ func (s *Service) SignUp(ctx context.Context, r SignUpRequest) (LoggedIn, error)
 	if err := s.serves(account.Zone); err != nil {
 		return LoggedIn{}, err
 	}
-	if err := s.allow(r.Addr); err != nil {
+	if err := s.allow(ctx, r.Addr); err != nil {
 		return LoggedIn{}, err
 	}
 	normalised := Normalise(account.Username)

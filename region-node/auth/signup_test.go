@@ -9,6 +9,8 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	"meridian/region-node/limits"
+	"meridian/store/memory"
 )
 
 // slowOps is a Submitter whose claims wait for a word: their error, or nil.
@@ -54,7 +56,7 @@ func newSlowService(t *testing.T, w *world) (*Service, *slowOps) {
 	service := New(Options{
 		Self: "us-east", Config: cfg, Keys: ring, DirectoryKey: DirectoryKey{7}, Store: w.stores["us-east"], Submitter: ops,
 		Remote: caller{w, "us-east"}, Endpoints: func(chat.Zone) []chat.Endpoint { return nil },
-		Country: func(netip.Addr) string { return "" }, Now: w.clock,
+		Country: func(netip.Addr) string { return "" }, Now: w.clock, Limits: limits.New(memory.NewLimiter(1000, w.clock), cfg.Limits, nil),
 	})
 	w.regions["us-east"] = service.directory
 	return service, ops

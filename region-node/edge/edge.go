@@ -16,6 +16,7 @@ import (
 	"meridian/config"
 	"meridian/region-node/auth"
 	"meridian/region-node/gateway"
+	"meridian/region-node/limits"
 	"meridian/region-node/messages"
 	"meridian/residency"
 )
@@ -54,6 +55,8 @@ type Options struct {
 	Self     chat.Region
 	Topology chat.Topology
 	Limits   config.Limits
+	// Limiter bounds what an address asks for.
+	Limiter  *limits.Limits
 	Timing   config.Timing
 	Verifier *auth.Verifier
 	Gateway  *gateway.Gateway

@@ -13,6 +13,7 @@ import (
 
 	"meridian/chat"
 	"meridian/region-node/auth"
+	"meridian/region-node/limits"
 	"meridian/region-node/wire"
 )
 
@@ -43,6 +44,19 @@ type addressKey struct{}
 func ForwardedAddress(ctx context.Context) (netip.Addr, bool) {
 	addr, ok := ctx.Value(addressKey{}).(netip.Addr)
 	return addr, ok
+}
+
+// Limited bounds what an address may ask of next. Preflights do not count: a browser that is refused one cannot tell why.
+func (e *Edge) Limited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodOptions {
+			if err := e.opt.Limiter.Take(r.Context(), limits.Requests, limits.Address(e.opt.Address(r))); err != nil {
+				e.failREST(w, r, err)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // ServeREST answers the REST calls, here or by the home region.

@@ -15,6 +15,7 @@ import (
 	"meridian/config"
 	"meridian/region-node/auth"
 	"meridian/region-node/groups"
+	"meridian/region-node/limits"
 	"meridian/region-node/messages"
 	"meridian/region-node/people"
 	"meridian/region-node/presence"
@@ -45,6 +46,8 @@ type Options struct {
 	Presence  *presence.Service
 	Directory Directory
 	Sessions  Sessions
+	// Limiter bounds what a person sends.
+	Limiter *limits.Limits
 	// Endpoints gives the regions that c may be served in, best first.
 	Endpoints func(c auth.Claims, addr netip.Addr) []chat.Endpoint
 	Now       func() time.Time
@@ -57,7 +60,6 @@ type Options struct {
 type Gateway struct {
 	opt    Options
 	marker *marker
-	sends  *auth.Limiter // per user
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
@@ -67,17 +69,9 @@ type Gateway struct {
 // New makes a Gateway.
 func New(opt Options) *Gateway {
 	g := &Gateway{opt: opt, sessions: make(map[*session]struct{})}
-	g.sends = auth.NewLimiter(opt.Limits.SendsPerSecond, opt.Limits.SendsPerSecond*sendBurst, maxLimitedUsers)
 	g.marker = newMarker(opt)
 	return g
 }
-
-const (
-	// sendBurst is how many seconds' worth of sends may come at once.
-	sendBurst = 10
-	// maxLimitedUsers bounds the memory of the send limiter.
-	maxLimitedUsers = 100_000
-)
 
 // Count gives the number of sockets served.
 func (g *Gateway) Count() int { return int(g.count.Load()) }

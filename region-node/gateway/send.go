@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"meridian/chat"
+	"meridian/region-node/limits"
 	"meridian/region-node/messages"
 	"meridian/region-node/wire"
 	"meridian/replication"
@@ -63,10 +64,7 @@ func (s *session) parent(ctx context.Context, r *room, id chat.MessageID) (chat.
 
 // allow takes one of the person's sends.
 func (s *session) allow() error {
-	if ok, after := s.g.sends.Allow(s.self.ID.String(), s.g.opt.Now()); !ok {
-		return &chat.Error{Code: chat.CodeRateLimited, Message: "too many sends", RetryAfter: after}
-	}
-	return nil
+	return s.g.opt.Limiter.Take(s.ctx, limits.Sends, limits.User(s.self.ID))
 }
 
 type sendIDs struct {

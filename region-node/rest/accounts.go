@@ -15,8 +15,6 @@ func (h *handler) logged(w http.ResponseWriter, status int, metric string, in au
 		if metric != "" {
 			h.Metrics.Count(metric)
 		}
-	case chat.CodeRateLimited:
-		h.Metrics.Count("rate_limited_total", "auth")
 	case chat.CodeBusy:
 		h.Metrics.Count("shed_total", "auth")
 	case chat.CodeBadCredentials, chat.CodeUnauthorized:

@@ -3,6 +3,7 @@ package rest_test
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -243,6 +244,39 @@ func TestRateLimitPerAddress(t *testing.T) {
 	if n := c.regions["us-east"].metrics.get("rate_limited_total auth"); n != 1 {
 		t.Errorf("%d counted", n)
 	}
+}
+
+// A person who reads, changes or looks names up too often is refused with the time to wait, which is enough; each counts apart, and
+// other people are not touched.
+func TestRateLimitPerPerson(t *testing.T) {
+	c := newCluster(t, func(cfg *config.Config) { // bursts of ten seconds, of look-ups of sixty
+		cfg.Limits.UserReadsPerSecond, cfg.Limits.UserWritesPerSecond, cfg.Limits.LookupsPerSecond = 0.5, 0.2, 0.05
+	})
+	bob, ann := c.signUp("us-east", "bob", ""), c.signUp("us-east", "ann", "")
+	spend := func(class string, n int, wait time.Duration, method, path string) {
+		t.Helper()
+		for i := range n {
+			if w := c.request("us-east", method, path, bob.Token, nil); w.Code >= 300 {
+				t.Fatalf("%s: request %d: %d %s", class, i, w.Code, w.Body)
+			}
+		}
+		w := c.request("us-east", method, path, bob.Token, nil)
+		if after := strconv.Itoa(int(wait / time.Second)); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != after {
+			t.Fatalf("%s: %d, Retry-After %q, want %s: %s", class, w.Code, w.Header().Get("Retry-After"), after, w.Body)
+		}
+		if n := c.regions["us-east"].metrics.get("rate_limited_total " + class); n != 1 {
+			t.Errorf("%s: %d counted", class, n)
+		}
+		c.pass(wait)
+		if w := c.request("us-east", method, path, bob.Token, nil); w.Code >= 300 {
+			t.Fatalf("%s: after the wait: %d %s", class, w.Code, w.Body)
+		}
+	}
+	spend("reads", 5, 2*time.Second, "GET", "/v1/contacts")
+	spend("writes", 2, 5*time.Second, "DELETE", "/v1/me/sessions")
+	c.pass(time.Minute) // looking up is reading too
+	spend("lookups", 3, 20*time.Second, "GET", "/v1/users/ann")
+	want[wire.Contacts](c, 200, "us-east", "GET", "/v1/contacts", ann.Token, nil)
 }
 
 // Who has as many sessions as are allowed loses the oldest by a new one.

@@ -22,12 +22,14 @@ import (
 	"meridian/chat"
 	"meridian/config"
 	"meridian/region-node/auth"
+	"meridian/region-node/limits"
 	"meridian/region-node/messages"
 	"meridian/region-node/people"
 	"meridian/region-node/rest"
 	"meridian/region-node/wire"
 	"meridian/replication"
 	"meridian/sim/memstore"
+	"meridian/store/memory"
 )
 
 // cluster is the three regions of the built-in configuration in memory: real stores' contract, real replication cores, links
@@ -108,6 +110,7 @@ func (c *cluster) newRegion(name chat.Region, topology chat.Topology, ring *auth
 			own = append(own, zone)
 		}
 	}
+	bounds := limits.New(memory.NewLimiter(1000, c.clock), l, r.metrics)
 	r.auth = auth.New(auth.Options{
 		Self: name, Config: c.config, Keys: ring.Only(own...), DirectoryKey: auth.DirectoryKey{1}, Store: r.store, Submitter: r, Remote: r,
 		Endpoints: func(z chat.Zone) (list []chat.Endpoint) {
@@ -116,11 +119,11 @@ func (c *cluster) newRegion(name chat.Region, topology chat.Topology, ring *auth
 			}
 			return list
 		},
-		Country: func(netip.Addr) string { return c.country }, Now: c.clock, Metrics: r.metrics,
+		Country: func(netip.Addr) string { return c.country }, Now: c.clock, Metrics: r.metrics, Limits: bounds,
 	})
 	r.people = people.New(people.Options{Config: c.config, Topology: topology, Store: r.store, Submitter: r, Directory: r.auth})
 	r.handler = rest.New(rest.Options{
-		Config: c.config, Auth: r.auth, People: r.people, Presence: nobody{}, Metrics: r.metrics, Now: c.clock,
+		Config: c.config, Auth: r.auth, Limits: bounds, People: r.people, Presence: nobody{}, Metrics: r.metrics, Now: c.clock,
 		Address: func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.7") },
 		Origin:  func(origin string) bool { return origin == "https://app.test" },
 		Log:     slog.New(slog.DiscardHandler),

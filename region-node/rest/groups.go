@@ -49,7 +49,7 @@ func (h *handler) makeGroup(w http.ResponseWriter, r *http.Request, c auth.Claim
 		return err
 	}
 	for range min(len(in.Members), chat.MaxInvited) {
-		if err := h.lookup(c); err != nil {
+		if err := h.lookup(r.Context(), c); err != nil {
 			return err
 		}
 	}

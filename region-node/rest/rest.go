@@ -12,6 +12,7 @@ import (
 	"meridian/config"
 	"meridian/region-node/auth"
 	"meridian/region-node/groups"
+	"meridian/region-node/limits"
 	"meridian/region-node/people"
 )
 
@@ -33,6 +34,8 @@ type Options struct {
 	People   *people.Service
 	Groups   *groups.Service
 	Presence Presence
+	// Limits bound what a person asks for, and how many names a person looks up: nobody crawls the directory.
+	Limits *limits.Limits
 	// Address gives the client's address, seen through trusted proxies.
 	Address func(*http.Request) netip.Addr
 	// Origin says whether browser pages of that origin may read the answers.
@@ -42,18 +45,10 @@ type Options struct {
 	Now     func() time.Time
 }
 
-// The bounds of looking names up, which keep a user from crawling the directory: per user, for a region.
-const (
-	lookupsPerSecond = 5
-	lookupBurst      = 300
-	maxLookupUsers   = 100_000
-)
-
 // handler holds what calls need. It is safe for concurrent use.
 type handler struct {
 	Options
-	mux     *http.ServeMux
-	lookups *auth.Limiter
+	mux *http.ServeMux
 }
 
 // call answers one request. What it returns is told to the client; after an error nothing has been written.
@@ -64,7 +59,7 @@ type userCall func(w http.ResponseWriter, r *http.Request, c auth.Claims) error
 
 // New makes the handler of all REST calls but /v1/route and the probes.
 func New(opt Options) http.Handler {
-	h := &handler{Options: opt, mux: http.NewServeMux(), lookups: auth.NewLimiter(lookupsPerSecond, lookupBurst, maxLookupUsers)}
+	h := &handler{Options: opt, mux: http.NewServeMux()}
 	h.path("/v1/signup", methods{http.MethodPost: h.signUp})
 	h.path("/v1/login", methods{http.MethodPost: h.logIn})
 	h.path("/v1/token", methods{http.MethodPost: h.refresh})

@@ -16,6 +16,7 @@ import (
 
 	"meridian/chat"
 	"meridian/region-node/auth"
+	"meridian/region-node/limits"
 	"meridian/region-node/wire"
 )
 
@@ -132,8 +133,8 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	wire.WriteError(w, r, err)
 }
 
-// user makes a call of one that needs a log-in: a token of this deployment whose session stands, in its home zone. The body
-// is not touched before that.
+// user makes a call of one that needs a log-in: a token of this deployment whose session stands, in its home zone, of somebody who
+// has not asked too much. The body is not touched before that.
 func (h *handler) user(answer userCall) call {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		claims, err := h.Auth.Verifier().Verify(bearer(r), auth.Access)
@@ -146,6 +147,13 @@ func (h *handler) user(answer userCall) call {
 			}
 			return err
 		}
+		class := limits.Writes
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			class = limits.Reads
+		}
+		if err := h.Limits.Take(r.Context(), class, limits.User(claims.User)); err != nil {
+			return err
+		}
 		return answer(w, r, claims)
 	}
 }
@@ -153,7 +161,7 @@ func (h *handler) user(answer userCall) call {
 // named makes a call of one that looks a username up, which is limited per user.
 func (h *handler) named(answer userCall) userCall {
 	return func(w http.ResponseWriter, r *http.Request, c auth.Claims) error {
-		if err := h.lookup(c); err != nil {
+		if err := h.lookup(r.Context(), c); err != nil {
 			return err
 		}
 		return answer(w, r, c)
@@ -161,12 +169,8 @@ func (h *handler) named(answer userCall) userCall {
 }
 
 // lookup takes one of the user's look-ups of names.
-func (h *handler) lookup(c auth.Claims) error {
-	if ok, wait := h.lookups.Allow(c.User.String(), h.Now()); !ok {
-		h.Metrics.Count("rate_limited_total", "lookups")
-		return &chat.Error{Code: chat.CodeRateLimited, Op: "rest", Message: "too many look-ups of names", RetryAfter: wait}
-	}
-	return nil
+func (h *handler) lookup(ctx context.Context, c auth.Claims) error {
+	return h.Limits.Take(ctx, limits.Lookups, limits.User(c.User))
 }
 
 // bearer gives the request's token, "" if there is none.

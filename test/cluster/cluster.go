@@ -74,7 +74,7 @@ func Start(t testing.TB, binary string, adjust func(*config.Config)) *Cluster {
 	c.Config.Router.HTTP, c.Config.Router.DNS = next(), next()
 	// Delays above 0 make the backbone one that can be cut; the scale keeps a test of minutes short.
 	c.Config.Network.DelayScale = 0.2
-	c.Config.Limits.AuthPerMinute = 6000
+	c.Config.Limits.AuthPerMinute, c.Config.Limits.AddressRequestsPerSecond, c.Config.Limits.UserReadsPerSecond = 6000, 10_000, 1000
 	if adjust != nil {
 		adjust(c.Config)
 	}
