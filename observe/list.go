@@ -25,7 +25,7 @@ type Metric struct {
 
 // List gives all metrics, in the order of docs/metrics.md. A name that does not stand here is counted as a defect.
 func List() []Metric {
-	lists := [][]Metric{clientMetrics(), messageMetrics(), relayMetrics(), storeMetrics(), routerMetrics(), processMetrics()}
+	lists := [][]Metric{clientMetrics(), messageMetrics(), relayMetrics(), storeMetrics(), sharedMetrics(), routerMetrics(), processMetrics()}
 	var all []Metric
 	for _, l := range lists {
 		all = append(all, l...)
@@ -127,6 +127,22 @@ func storeMetrics() []Metric {
 		{Name: "cassandra_slow_total", Kind: Counter, Help: "Requests to Cassandra that took longer than slow_query.", Labels: []string{"kind"}, Start: [][]string{{"read"}, {"write"}, {"batch"}}},
 		{Name: "cassandra_retries_total", Kind: Counter, Help: "Writes whose outcome Cassandra did not tell, sent again."},
 		{Name: "cassandra_connects_total", Kind: Counter, Help: "Connections made to nodes of Cassandra: ok or failed.", Labels: []string{"outcome"}, Start: [][]string{{"ok"}, {"failed"}}},
+	}
+}
+
+// sharedMetrics are of what the nodes of a region share beside the store.
+func sharedMetrics() []Metric {
+	return []Metric{
+		{Name: "cache_reads_total", Kind: Counter, Help: "Reads that may come from the cache, by class (profile, contacts, page) and where they came from: memory (L1), shared (L2, Redis), store (L3), or stale: found, but no longer right, and read from the store.", Labels: []string{"class", "level"}},
+		{Name: "cache_read_seconds", Kind: Histogram, Help: "Time of such a read.", Labels: []string{"class", "level"}},
+		{Name: "cache_deletes_pending", Kind: Gauge, Help: "What is to be deleted from the shared cache as soon as Redis answers."},
+		{Name: "redis_up", Kind: Gauge, Help: "1 while the region's Redis answers this node; 0: the node goes on without it."},
+		{Name: "redis_lost_total", Kind: Counter, Help: "How often it was lost."},
+		{Name: "redis_restarted_total", Kind: Counter, Help: "How often another life of it was found: a restart, or another server."},
+		{Name: "redis_calls_total", Kind: Counter, Help: "Calls of Redis, by what for and outcome: ok, failed, cancelled, or refused since it is lost.", Labels: []string{"call", "outcome"}},
+		{Name: "redis_call_seconds", Kind: Histogram, Help: "Time of such a call.", Labels: []string{"call"}},
+		{Name: "limiter_fallback_total", Kind: Counter, Help: "Requests that were counted by this node alone since Redis did not answer."},
+		{Name: "bus_hints_total", Kind: Counter, Help: "Hints between the region's nodes over Redis, by what became of them here: sent, heard, dropped.", Labels: []string{"outcome"}},
 	}
 }
 
