@@ -48,6 +48,8 @@ type Region struct {
 	Store string `yaml:"store"`
 	// Cassandra, if given, keeps the region's rows instead.
 	Cassandra *Cassandra `yaml:"cassandra"`
+	// Postgres, if given, keeps accounts and sessions, apart from the other rows.
+	Postgres *Postgres `yaml:"postgres"`
 	// Nodes are the region's processes; empty: one, named OnlyNode, at the addresses above.
 	Nodes []Node `yaml:"nodes"`
 	// Addresses are what GeoDNS answers for this region; default: the hosts of HTTP, or of the nodes', that are addresses.

@@ -122,6 +122,8 @@ func storeMetrics() []Metric {
 		{Name: "store_free_bytes", Kind: Gauge, Help: "Room on the data directory's disk."},
 		{Name: "store_bytes", Kind: Gauge, Help: "Size of the data directory."},
 		{Name: "store_swept_total", Kind: Counter, Help: "Buckets dropped after their retention."},
+		{Name: "accounts_up", Kind: Gauge, Help: "1 while the region's account store (PostgreSQL) answers. While it does not, nobody can log in; messages go on."},
+		{Name: "accounts_owed_total", Kind: Counter, Help: "Accounts and sessions put into the main store since the account store did not take them; it gets them when it answers."},
 		{Name: "cassandra_request_seconds", Kind: Histogram, Help: "Requests to the region's Cassandra: read, write or batch.", Labels: []string{"kind"}},
 		{Name: "cassandra_request_errors_total", Kind: Counter, Help: "Requests to Cassandra that failed.", Labels: []string{"kind"}, Start: [][]string{{"read"}, {"write"}, {"batch"}}},
 		{Name: "cassandra_slow_total", Kind: Counter, Help: "Requests to Cassandra that took longer than slow_query.", Labels: []string{"kind"}, Start: [][]string{{"read"}, {"write"}, {"batch"}}},

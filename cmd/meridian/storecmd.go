@@ -109,6 +109,9 @@ func openEmbedded(cfg *config.Config, ref chat.NodeRef, log *slog.Logger, metric
 // this process. Bodies are sealed here.
 func (d *deployment) openStore(ctx context.Context, ref chat.NodeRef, metrics *observe.Metrics) (chat.Store, error) {
 	store, err := d.openUnsealed(ctx, ref, metrics)
+	if err == nil {
+		store, err = withAccounts(ctx, d.cfg, ref, store, d.log.With("region", ref.Region, "node", ref.Node), metrics)
+	}
 	if err != nil || !d.cfg.Security.Sealed() {
 		return store, err
 	}

@@ -116,10 +116,10 @@ func (s *Service) Resolve(ctx context.Context, username string) (chat.Owner, err
 	owner := chat.Owner{ID: s.directory.blind(normalised, claim.Blinded), Zone: claim.Zone, Name: Canonical(username)}
 	if s.topology.InZone(s.opt.Self, owner.Zone) {
 		account, ok, err := s.opt.Store.Account(ctx, owner.ID)
-		if err != nil {
+		if err != nil && chat.CodeOf(err) != chat.CodeRegionDegraded {
 			return chat.Owner{}, err
 		}
-		if ok {
+		if err == nil && ok { // the directory knows who it is: messages need no account
 			owner.Name = account.Username
 		}
 	}

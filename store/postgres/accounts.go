@@ -16,7 +16,10 @@ import (
 // Account implements chat.Accounts.
 func (s *Store) Account(ctx context.Context, id chat.UserID) (a chat.Account, ok bool, err error) {
 	const op = "postgres.Account"
-	ctx, cancel := s.within(ctx)
+	ctx, cancel, err := s.begin(ctx, op)
+	if err != nil {
+		return a, false, err
+	}
 	defer cancel()
 	var row []byte
 	err = s.pool.QueryRow(ctx, `SELECT row FROM accounts WHERE id = $1`, [16]byte(id)).Scan(&row)
@@ -46,7 +49,10 @@ func (s *Store) Sessions(ctx context.Context, user chat.UserID) ([]chat.Session,
 }
 
 func (s *Store) sessions(ctx context.Context, op, query string, args ...any) ([]chat.Session, error) {
-	ctx, cancel := s.within(ctx)
+	ctx, cancel, err := s.begin(ctx, op)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	rows, err := s.pool.Query(ctx, query, args...)
 	if err != nil {
@@ -74,7 +80,10 @@ func (s *Store) AccountOwners(ctx context.Context, after chat.UserID, limit int)
 	if limit < 1 || limit > maxOwners {
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: op, Message: "limit is out of bounds: 1 to 1000"}
 	}
-	ctx, cancel := s.within(ctx)
+	ctx, cancel, err := s.begin(ctx, op)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	query, args := `SELECT id, zone FROM accounts WHERE id > $1 ORDER BY id LIMIT $2`, []any{[16]byte(after), limit}
 	if after == chat.NoUser { // an id of zeros is one too
@@ -132,7 +141,10 @@ func (s *Store) Save(ctx context.Context, accounts []chat.Account, sessions []ch
 	if batch.Len() == 0 {
 		return nil
 	}
-	ctx, cancel := s.within(ctx)
+	ctx, cancel, err := s.begin(ctx, op)
+	if err != nil {
+		return err
+	}
 	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {

@@ -2,11 +2,17 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"meridian/chat"
@@ -16,6 +22,10 @@ import (
 type Store struct {
 	pool    *pgxpool.Pool
 	timeout time.Duration
+	log     *slog.Logger
+
+	preparing sync.Mutex
+	prepared  atomic.Bool
 }
 
 // Open connects, refuses a server that acknowledges what is not on its disk, and brings the schema up to date. Errors: CodeInvalid for
@@ -31,12 +41,37 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, failure("postgres.Open", err, false)
 	}
-	s := &Store{pool: pool, timeout: o.Timeout}
-	if err := migrate(ctx, pool, migrations, o.Log); err != nil {
-		pool.Close()
-		return nil, err
+	s := &Store{pool: pool, timeout: o.Timeout, log: o.Log}
+	err = s.prepare(ctx)
+	if err == nil || o.Lazy && mayCome(err) {
+		return s, nil
 	}
-	return s, nil
+	pool.Close()
+	return nil, err
+}
+
+// prepare brings the schema up to date, once.
+func (s *Store) prepare(ctx context.Context) error {
+	if s.prepared.Load() {
+		return nil
+	}
+	s.preparing.Lock()
+	defer s.preparing.Unlock()
+	if s.prepared.Load() {
+		return nil
+	}
+	err := migrate(ctx, s.pool, migrations, s.log)
+	s.prepared.Store(err == nil)
+	return err
+}
+
+// mayCome says that the server is away, and nothing that it said itself needs an operator.
+func mayCome(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return strings.HasPrefix(pg.Code, "57") || strings.HasPrefix(pg.Code, "53") // starting, stopping, too many connections
+	}
+	return chat.CodeOf(err) == chat.CodeRegionDegraded
 }
 
 // refuseUnsynced keeps the pool from using a connection whose commits are not on disk when they are acknowledged. It is asked
@@ -61,9 +96,16 @@ func refuseUnsynced(ctx context.Context, conn *pgx.Conn) error {
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// within bounds a call by the store's time-out.
-func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, s.timeout)
+// begin bounds a call by the store's time-out, and prepares a server that was away when the store was opened.
+func (s *Store) begin(ctx context.Context, op string) (context.Context, context.CancelFunc, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	if err := s.prepare(ctx); err != nil {
+		cancel()
+		return nil, nil, &chat.Error{
+			Code: chat.CodeRegionDegraded, Op: op, Message: "the account store cannot be worked with yet", Cause: err, RetryAfter: retryAfter,
+		}
+	}
+	return ctx, cancel, nil
 }
 
 // Stat describes the pool, for metrics: connections in use and open.

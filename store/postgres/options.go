@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"time"
 
@@ -34,8 +35,13 @@ const (
 // Options of a Store.
 type Options struct {
 	// URL is where the server is, as postgres://user:password@host:port/database?sslmode=…; it may hold a password, and is
-	// never logged.
-	URL string
+	// never logged. Password and TLS, if set, stand before what it says.
+	URL      string
+	Password string
+	TLS      *tls.Config
+	// Lazy takes a server that does not answer at Open: it is prepared when it does, and calls are refused until then. What an
+	// operator must put right (a password, a schema, a server that does not sync) is refused all the same.
+	Lazy bool
 	// MaxConns bounds the pool; 0: DefaultMaxConns.
 	MaxConns int
 	// Timeout bounds each call; 0: DefaultTimeout.
@@ -69,6 +75,13 @@ func (o *Options) pool() (*pgxpool.Config, error) {
 	c.MinConns = 0
 	c.MaxConnLifetime, c.MaxConnIdleTime, c.MaxConnLifetimeJitter = connLifetime, connIdle, connLifetime/10
 	c.ConnConfig.ConnectTimeout = connectTimeout
+	if o.Password != "" {
+		c.ConnConfig.Password = o.Password
+	}
+	if o.TLS != nil {
+		c.ConnConfig.TLSConfig, c.ConnConfig.Fallbacks = o.TLS.Clone(), nil // never without it
+		c.ConnConfig.TLSConfig.ServerName = c.ConnConfig.Host
+	}
 	params := c.ConnConfig.RuntimeParams
 	params["application_name"] = "meridian"
 	params["timezone"] = "UTC"
