@@ -231,7 +231,7 @@ func (s *Store) inParts(all []statement) error {
 	for len(all) > 0 {
 		n, bytes := 0, 0
 		for n < len(all) && (n == 0 || bytes < s.batchBytes/2) {
-			bytes += statementBytes(all[n].cql, all[n].args)
+			bytes += statementBytes(all[n].args)
 			n++
 		}
 		if err := s.write("cassandra.Commit", all[:n]); err != nil {

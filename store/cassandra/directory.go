@@ -2,7 +2,9 @@ package cassandra
 
 import (
 	"context"
+	"hash/fnv"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gocql/gocql"
@@ -59,10 +61,14 @@ func (s *Store) standing(ctx context.Context, op string, k chat.ClaimKey) (chat.
 	}, scanClaim))
 }
 
-// conditional sends a conditional write until its outcome is known; looked reads again what stands and says whether it is done.
-func (s *Store) conditional(ctx context.Context, op string, send func(context.Context) (bool, error), looked func() (done bool, err error)) error {
+// conditional decides one row: looked reads what stands and says whether it is done, else send writes on condition, and it is looked again.
+// One at a time of this process decides on a row: what competes at the server is asked again and again there.
+func (s *Store) conditional(ctx context.Context, op string, row []byte, looked func() (done bool, err error), send func(context.Context) (bool, error)) error {
+	lock := s.deciding.of(row)
+	lock.Lock()
+	defer lock.Unlock()
 	for try := range maxDecisions {
-		if done, err := looked(); err != nil || done {
+		if done, err := looked(); done || err != nil && !again(err) {
 			return err
 		}
 		bounded, cancel, err := s.asked(ctx, op)
@@ -77,13 +83,30 @@ func (s *Store) conditional(ctx context.Context, op string, send func(context.Co
 		if err == nil && try == 0 {
 			continue
 		}
-		select {
-		case <-ctx.Done():
-			return unknown(op, ctx.Err())
-		case <-time.After(time.Duration(try%10) * 5 * time.Millisecond):
+		if err := pause(ctx, try); err != nil {
+			return unknown(op, err)
 		}
 	}
 	return &chat.Error{Code: chat.CodeBusy, Op: op, Message: "too many decide at once", RetryAfter: retryAfter}
+}
+
+// pause waits before a decision is taken again.
+func pause(ctx context.Context, try int) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Duration(1+try%10) * 5 * time.Millisecond):
+		return nil
+	}
+}
+
+// stripes are locks for rows, by their keys.
+type stripes [64]sync.Mutex
+
+func (s *stripes) of(row []byte) *sync.Mutex {
+	h := fnv.New32a()
+	_, _ = h.Write(row) // never fails
+	return &s[h.Sum32()%uint32(len(s))]
 }
 
 // Reserve implements chat.Directory. An entry of the same attempt stays as it is: it may be confirmed already.
@@ -94,11 +117,11 @@ func (s *Store) Reserve(ctx context.Context, c chat.Claim) (chat.Claim, error) {
 		return chat.Claim{}, &chat.Error{Code: chat.CodeInvalid, Op: op, Message: "a zone's name is over chat.MaxNameBytes"}
 	}
 	var stands chat.Claim
-	err := s.conditional(ctx, op, func(ctx context.Context) (bool, error) { return s.insertClaim(ctx, &c) }, func() (bool, error) {
+	err := s.conditional(ctx, op, c.Key[:], func() (bool, error) {
 		have, ok, err := s.standing(ctx, op, c.Key)
 		stands = have
 		return ok, err
-	})
+	}, func(ctx context.Context) (bool, error) { return s.insertClaim(ctx, &c) })
 	if err != nil {
 		return chat.Claim{}, err
 	}
@@ -113,11 +136,11 @@ func (s *Store) insertClaim(ctx context.Context, c *chat.Claim) (bool, error) {
 // Release implements chat.Directory.
 func (s *Store) Release(ctx context.Context, k chat.ClaimKey, attempt chat.UUID) error {
 	const op = "cassandra.Release"
-	return s.conditional(ctx, op, func(ctx context.Context) (bool, error) {
-		return s.query(ctx, releaseClaim, shardOf(k), k[:], uid(attempt), true).MapScanCAS(map[string]any{})
-	}, func() (bool, error) {
+	return s.conditional(ctx, op, k[:], func() (bool, error) {
 		have, ok, err := s.standing(ctx, op, k)
-		return !ok || !have.Pending || have.Attempt != attempt, err
+		return err == nil && (!ok || !have.Pending || have.Attempt != attempt), err
+	}, func(ctx context.Context) (bool, error) {
+		return s.query(ctx, releaseClaim, shardOf(k), k[:], uid(attempt), true).MapScanCAS(map[string]any{})
 	})
 }
 
@@ -131,17 +154,17 @@ func (s *Store) confirm(claims []chat.Claim) error {
 		c := &claims[i]
 		stood := false
 		var have chat.Claim
-		err := s.conditional(ctx, op, func(ctx context.Context) (bool, error) {
+		err := s.conditional(ctx, op, c.Key[:], func() (done bool, err error) {
+			var ok bool
+			have, ok, err = s.standing(ctx, op, c.Key)
+			stood = ok && have == *c
+			return stood || ok && !have.Pending && have.Before(*c), err
+		}, func(ctx context.Context) (bool, error) {
 			if have.Key != c.Key {
 				return s.insertClaim(ctx, c)
 			}
 			return s.query(ctx, replaceClaim, c.Blinded[:], string(c.Zone), int(c.Bucket), uid(c.Attempt), false, int64(c.Version),
 				shardOf(c.Key), c.Key[:], uid(have.Attempt), have.Pending, int64(have.Version)).MapScanCAS(map[string]any{})
-		}, func() (done bool, err error) {
-			var ok bool
-			have, ok, err = s.standing(ctx, op, c.Key)
-			stood = ok && have == *c
-			return stood || ok && !have.Pending && have.Before(*c), err
 		})
 		if err != nil {
 			return err
@@ -178,14 +201,14 @@ func (s *Store) Key(ctx context.Context, author chat.UserID, zone chat.Zone) (ch
 func (s *Store) InsertKey(ctx context.Context, k chat.KeyRow) (chat.KeyRow, error) {
 	const op = "cassandra.InsertKey"
 	stands := k
-	err := s.conditional(ctx, op, func(ctx context.Context) (bool, error) {
-		return s.query(ctx, insertKey, uid(k.Author), string(k.Zone), k.Wrapped).MapScanCAS(map[string]any{})
-	}, func() (bool, error) {
+	err := s.conditional(ctx, op, k.Author[:], func() (bool, error) {
 		wrapped, ok, err := one(each(ctx, s, op, 1, func(ctx context.Context) *gocql.Query {
 			return serial(s.query(ctx, selectKey, uid(k.Author), string(k.Zone)))
 		}, single[[]byte]))
 		stands.Wrapped = wrapped
 		return ok, err
+	}, func(ctx context.Context) (bool, error) {
+		return s.query(ctx, insertKey, uid(k.Author), string(k.Zone), k.Wrapped).MapScanCAS(map[string]any{})
 	})
 	if err != nil {
 		return chat.KeyRow{}, err

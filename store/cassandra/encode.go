@@ -55,11 +55,11 @@ func (w *writes) add(cql string, args ...any) { w.put(&w.rows, cql, args...) }
 
 func (w *writes) put(to *[]statement, cql string, args ...any) {
 	*to = append(*to, statement{cql, args})
-	w.bytes += statementBytes(cql, args)
+	w.bytes += statementBytes(args)
 }
 
 // statementBytes is about what a statement adds to a batch.
-func statementBytes(_ string, args []any) int {
+func statementBytes(args []any) int {
 	n := 24 + 16*len(args)
 	for _, a := range args {
 		switch v := a.(type) {
@@ -67,8 +67,6 @@ func statementBytes(_ string, args []any) int {
 			n += len(v)
 		case string:
 			n += len(v)
-		case []any:
-			n += statementBytes("", v)
 		}
 	}
 	return n
@@ -217,11 +215,10 @@ func alias(id chat.MessageID) any {
 
 func (w *writes) conversation(c *chat.ConversationRow) {
 	w.owner(c.Owner, "")
-	var peer any = gocql.UnsetValue
+	w.add(insertConversation, uid(c.Owner), uid(c.ID), yes(c.Answered), yes(c.Group), fixed)
 	if c.Peer != (chat.Owner{}) {
-		peer = []any{uid(c.Peer.ID), string(c.Peer.Zone), c.Peer.Name}
+		w.add(setPeer, uid(c.Owner), uid(c.ID), uid(c.Peer.ID), string(c.Peer.Zone), c.Peer.Name, fixed)
 	}
-	w.add(insertConversation, uid(c.Owner), uid(c.ID), yes(c.Answered), yes(c.Group), peer, fixed)
 	if c.Last != chat.NoMessage {
 		w.add(setLast, max(fixed, int64(c.Last.Time())), ord(c.Last), uid(c.Owner), uid(c.ID))
 	}
@@ -237,9 +234,8 @@ func (w *writes) changes(b *chat.Batch) {
 		if c.Kind.Each() {
 			each = ord(c.Op)
 		}
-		state := []any{ord(c.Op), c.On, uid(c.Client), string(c.OwnerZone), c.Body, int64(c.Version)}
-		w.add(insertChange, uid(c.Owner), uid(c.Conversation), bucket, uid(c.Target), int8(c.Kind), c.User[:], c.Emoji, each, state,
-			max(fixed, int64(c.Version)))
+		w.add(insertChange, uid(c.Owner), uid(c.Conversation), bucket, uid(c.Target), int8(c.Kind), c.User[:], c.Emoji, each,
+			ord(c.Op), c.On, uid(c.Client), string(c.OwnerZone), c.Body, int64(c.Version), max(fixed, int64(c.Version)))
 	}
 }
 
@@ -267,8 +263,8 @@ func (w *writes) people(b *chat.Batch) {
 	for i := range b.Contacts {
 		c := &b.Contacts[i]
 		w.owner(c.Owner, "")
-		state := []any{c.Want, string(c.Other.Zone), c.Other.Name, int64(c.Version)}
-		w.add(insertContact, uid(c.Owner), c.Other.ID[:], c.Theirs, state, max(fixed, int64(c.Version)))
+		w.add(insertContact, uid(c.Owner), c.Other.ID[:], c.Theirs, c.Want, string(c.Other.Zone), c.Other.Name, int64(c.Version),
+			max(fixed, int64(c.Version)))
 	}
 	for i := range b.Blocks {
 		row := &b.Blocks[i]
@@ -318,7 +314,7 @@ func (w *writes) streams(b *chat.Batch) {
 	for i := range b.Applied {
 		a := &b.Applied[i]
 		w.put(&w.end, insertApplied, shardOne, string(a.Stream.Region), string(a.Stream.Node), int64(a.Stream.Incarnation),
-			[]any{int64(a.Seq), int64(a.Watermark)}, max(fixed, int64(a.Seq)))
+			int64(a.Seq), int64(a.Watermark), max(fixed, int64(a.Seq)))
 	}
 	for i := range b.Positions {
 		p := &b.Positions[i]

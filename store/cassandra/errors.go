@@ -49,6 +49,8 @@ func (s *Store) writeError(op string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, gocql.ErrQueryArgLength):
+		return &chat.Error{Code: chat.CodeInternal, Op: op, Message: "a statement and its values do not go together", Cause: err}
 	case away(err):
 		return degraded(op, "the region's Cassandra cannot be reached", err)
 	case errors.As(err, &answered) && refusedBefore(answered.Code()):
@@ -84,6 +86,8 @@ func openError(what string, err error) error {
 	switch {
 	case errors.As(err, &answered) && answered.Code() == gocql.ErrCodeCredentials:
 		code, message = chat.CodeInvalid, what+": Cassandra refuses user or password"
+	case errors.As(err, &answered) && fault(answered.Code()):
+		code, message = chat.CodeInvalid, what+": Cassandra refuses the statement"
 	case errors.Is(err, gocql.ErrKeyspaceDoesNotExist):
 		code, message = chat.CodeInvalid, what+": the keyspace does not exist; run: meridian schema apply"
 	case errors.As(err, &network), errors.Is(err, gocql.ErrNoConnectionsStarted):

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/gocql/gocql"
 
@@ -109,11 +108,17 @@ const maxDecisions = 100
 // decide changes one life by a decision on all of them as they stand; f gives the row to write, or none. Where another
 // decision came first, it is taken again.
 func (s *Store) decide(ctx context.Context, op string, f func(l *lives) (*chat.NodeRow, error)) error {
+	lock := s.deciding.of(nil)
+	lock.Lock()
+	defer lock.Unlock()
 	for try := range maxDecisions {
 		if err := s.ready(op); err != nil {
 			return err
 		}
 		l, err := s.readLives(ctx)
+		if err != nil && again(err) && pause(ctx, try) == nil {
+			continue
+		}
 		if err != nil {
 			return readError(ctx, op, err)
 		}
@@ -125,19 +130,25 @@ func (s *Store) decide(ctx context.Context, op string, f func(l *lives) (*chat.N
 		if done || err != nil && !again(err) {
 			return s.writeError(op, err)
 		}
-		select {
-		case <-ctx.Done():
-			return readError(ctx, op, ctx.Err())
-		case <-time.After(time.Duration(1+try%10) * 5 * time.Millisecond):
+		if err := pause(ctx, try); err != nil {
+			return readError(ctx, op, err)
 		}
 	}
 	return &chat.Error{Code: chat.CodeBusy, Op: op, Message: "too many decide at once", RetryAfter: retryAfter}
 }
 
-// again says that a conditional write may have happened or not: the next look tells.
+// again says that a conditional write may have happened or not, or that a look at what stands was held up by others who decide: the next
+// look tells.
 func again(err error) bool {
 	var answered gocql.RequestError
-	return errors.As(err, &answered) && (answered.Code() == gocql.ErrCodeWriteTimeout || answered.Code() == gocql.ErrCodeCASWriteUnknown)
+	if !errors.As(err, &answered) {
+		return false
+	}
+	switch answered.Code() {
+	case gocql.ErrCodeWriteTimeout, gocql.ErrCodeReadTimeout, gocql.ErrCodeCASWriteUnknown:
+		return true
+	}
+	return false
 }
 
 // change writes a life if the version still stands.

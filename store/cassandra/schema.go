@@ -78,13 +78,13 @@ func migrations(keep Retention) ([]Migration, error) {
 			return nil, fmt.Errorf("migration %s: files are numbered 0001_name.cql on, without gaps", name)
 		}
 		sum := sha256.Sum256(raw)
-		steps = append(steps, Migration{Version: version, Name: title, Statements: statementsOf(fill.Replace(string(raw))), sum: hex.EncodeToString(sum[:8])})
+		steps = append(steps, Migration{Version: version, Name: title, Statements: statementsOf(string(raw), fill), sum: hex.EncodeToString(sum[:8])})
 	}
 	return steps, nil
 }
 
-// statementsOf splits a file; comments stand on lines of their own.
-func statementsOf(file string) []string {
+// statementsOf splits a file, whose comments stand on lines of their own, and fills its statements.
+func statementsOf(file string, fill *strings.Replacer) []string {
 	var lines []string
 	for line := range strings.Lines(file) {
 		if !strings.HasPrefix(strings.TrimSpace(line), "--") {
@@ -94,7 +94,7 @@ func statementsOf(file string) []string {
 	var out []string
 	for _, one := range strings.Split(strings.Join(lines, ""), ";") {
 		if one = strings.TrimSpace(one); one != "" {
-			out = append(out, one)
+			out = append(out, fill.Replace(one))
 		}
 	}
 	return out

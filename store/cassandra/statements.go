@@ -28,7 +28,7 @@ const (
 	selectMarks = `SELECT member, kind, up_to FROM marks WHERE owner = ? AND conversation = ?`
 
 	insertChange = `INSERT INTO changes (owner, conversation, bucket, target, kind, member, emoji, op, state)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, (?, ?, ?, ?, ?, ?)) USING TIMESTAMP ?`
 	selectChanges = `SELECT target, kind, member, emoji, op, state FROM changes
 		WHERE owner = ? AND conversation = ? AND bucket = ? AND target >= ? AND target <= ? LIMIT ?`
 
@@ -47,12 +47,13 @@ const (
 	insertGroupZone  = `INSERT INTO group_zones (conversation, zone, since) VALUES (?, ?, ?) USING TIMESTAMP ?`
 	selectGroupZones = `SELECT zone, since FROM group_zones WHERE conversation = ?`
 
-	insertConversation  = `INSERT INTO conversations (owner, id, answered, in_group, peer) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?`
+	insertConversation  = `INSERT INTO conversations (owner, id, answered, in_group) VALUES (?, ?, ?, ?) USING TIMESTAMP ?`
+	setPeer             = `INSERT INTO conversations (owner, id, peer) VALUES (?, ?, (?, ?, ?)) USING TIMESTAMP ?`
 	setLast             = `UPDATE conversations USING TIMESTAMP ? SET last = ? WHERE owner = ? AND id = ?`
 	selectConversations = `SELECT id, last, answered, in_group, peer FROM conversations WHERE owner = ?`
 	selectConversation  = `SELECT id, last, answered, in_group, peer FROM conversations WHERE owner = ? AND id = ?`
 
-	insertContact  = `INSERT INTO contacts (owner, other, theirs, state) VALUES (?, ?, ?, ?) USING TIMESTAMP ?`
+	insertContact  = `INSERT INTO contacts (owner, other, theirs, state) VALUES (?, ?, ?, (?, ?, ?, ?)) USING TIMESTAMP ?`
 	selectContacts = `SELECT other, theirs, state FROM contacts WHERE owner = ? AND other > ? LIMIT ?`
 	selectContact  = `SELECT other, theirs, state FROM contacts WHERE owner = ? AND other = ?`
 
@@ -94,7 +95,7 @@ const (
 	insertPosition  = `INSERT INTO positions (region, node, incarnation, destination, seq) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?`
 	selectPositions = `SELECT destination, seq FROM positions WHERE region = ? AND node = ? AND incarnation = ?`
 
-	insertApplied = `INSERT INTO applied (shard, region, node, incarnation, state) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?`
+	insertApplied = `INSERT INTO applied (shard, region, node, incarnation, state) VALUES (?, ?, ?, ?, (?, ?)) USING TIMESTAMP ?`
 	selectApplied = `SELECT region, node, incarnation, state FROM applied WHERE shard = ?`
 
 	insertDeadLetter = `INSERT INTO dead_letters (month, region, node, incarnation, seq, op, reason, detail, at)

@@ -25,6 +25,7 @@ type Store struct {
 	session     *gocql.Session
 	known       *known
 	commits     *committer
+	deciding    stripes
 	incarnation atomic.Uint64
 	closed      atomic.Bool
 	unsafe      atomic.Pointer[chat.Error] // a node that does not sync has joined; nil: none
