@@ -2,79 +2,126 @@ package cassandra_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gocql/gocql"
 
 	"meridian/chat"
+	"meridian/deploy/local"
+	"meridian/deploy/local/localtest"
 	"meridian/store/cassandra"
 	"meridian/store/storetest"
 )
 
 var ctx = context.Background()
 
-// place is one keyspace of the tests' cluster, emptied for each test.
-type place struct {
-	t    testing.TB
-	cfg  storetest.Config
-	open []*cassandra.Store
-	copy string
-}
+func TestMain(m *testing.M) { os.Exit(localtest.Main(m)) }
 
-func options(cfg storetest.Config) cassandra.Options {
-	return cassandra.Options{
-		Hosts: []string{"127.0.99.1"}, Datacenter: "eu-west", Keyspace: "meridian_test", Region: cfg.Region, Node: cfg.Node, Codec: cfg.Codec,
+// The keyspaces of the tests: of the store, and of copies of it.
+const (
+	keyspace = "meridian_test"
+	copies   = "meridian_copy"
+)
+
+// options gives how a cluster is reached, as the role that writes rows or as the one that changes tables.
+func options(t testing.TB, c *local.Cassandra, cfg storetest.Config, keyspace string, asOwner bool) cassandra.Options {
+	t.Helper()
+	a := c.Access()
+	o := cassandra.Options{
+		Hosts: a.Hosts, Datacenter: a.Datacenter, Keyspace: keyspace, Region: cfg.Region, Node: cfg.Node, Codec: cfg.Codec,
 		Retention: cassandra.Retention{Inbox: cfg.Retention.Inbox, OpLog: cfg.Retention.OpLog, Retries: cfg.Retention.Retries},
+		Snapshot:  c.Snapshot, Connections: 1,
 	}
-}
-
-var migrate = sync.OnceValue(func() error {
-	schema, err := cassandra.NewSchema(options(storetest.DefaultConfig()), 1)
-	if err != nil {
-		return err
+	if a.TLS == nil {
+		return o
 	}
-	_, err = schema.Apply(ctx, nil)
-	return err
-})
-
-func newPlace(t testing.TB, cfg storetest.Config) storetest.Place {
-	t.Helper()
-	if err := migrate(); err != nil {
+	login := a.App
+	if asOwner {
+		login = a.Owner
+	}
+	o.User, o.TLS = login.User, clientTLS(t, a.TLS)
+	var err error
+	if o.Password, err = login.Password(); err != nil {
 		t.Fatal(err)
 	}
-	empty(t)
-	return &place{t: t, cfg: cfg, copy: filepath.Join(t.TempDir(), "copy")}
+	return o
 }
 
-// admin runs statements as the owner.
-func admin(t testing.TB) *gocql.Session {
+func clientTLS(t testing.TB, files *local.TLSFiles) *tls.Config {
 	t.Helper()
-	c := gocql.NewCluster("127.0.99.1")
-	c.Keyspace = "meridian_test"
-	s, err := c.CreateSession()
+	ca, err := os.ReadFile(files.CA)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Close)
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}
+}
+
+// migrated remembers which keyspaces of which clusters have the schema.
+var migrated sync.Map
+
+func migrate(t testing.TB, c *local.Cassandra, keyspace string) {
+	t.Helper()
+	if _, done := migrated.LoadOrStore(fmt.Sprintf("%p %s", c, keyspace), true); done {
+		return
+	}
+	if err := c.CreateKeyspace(ctx, keyspace); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := cassandra.NewSchema(options(t, c, storetest.DefaultConfig(), keyspace, true), c.Access().Replication)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := schema.Apply(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inside opens a session that looks inside a keyspace, or empties it.
+func inside(t testing.TB, c *local.Cassandra, keyspace string) *gocql.Session {
+	t.Helper()
+	a := c.Access()
+	cfg, err := a.Config(a.Admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Keyspace = keyspace
+	s, err := cfg.CreateSession()
+	if err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 
-// empty empties every table, but for the notes of the schema's steps.
-func empty(t testing.TB) {
+// empty empties the tables of a keyspace, but for the notes of the schema's steps. Emptying one takes the server a tenth of a second, looking
+// whether it has rows nothing; of deleted rows it may have only that they are.
+func empty(t testing.TB, c *local.Cassandra, keyspace string) {
 	t.Helper()
-	s := admin(t)
-	it := s.Query(`SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?`, "meridian_test").Iter()
+	s := inside(t, c, keyspace)
+	defer s.Close()
+	it := s.Query(`SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?`, keyspace).Iter()
 	var all sync.WaitGroup
 	for table := ""; it.Scan(&table); {
 		if strings.HasPrefix(table, "schema_") {
 			continue
 		}
-		all.Go(func() { // emptying takes the server a tenth of a second, looking nothing; what was deleted may leave only that it was
-			if !strings.HasPrefix(table, "op_log") && table != "parked" && s.Query(`SELECT * FROM `+table+` LIMIT 1`).Iter().NumRows() == 0 {
+		all.Go(func() {
+			deletes := strings.HasPrefix(table, "op_log") || table == "parked"
+			if !deletes && s.Query(`SELECT * FROM `+table+` LIMIT 1`).Iter().NumRows() == 0 {
 				return
 			}
 			if err := s.Query(`TRUNCATE ` + table).Exec(); err != nil {
@@ -88,10 +135,29 @@ func empty(t testing.TB) {
 	}
 }
 
+// place is one keyspace of the tests' cluster, emptied for each test.
+type place struct {
+	t       testing.TB
+	cluster *local.Cassandra
+	cfg     storetest.Config
+	open    []*cassandra.Store
+	copy    string
+}
+
+func newPlace(t testing.TB, cfg storetest.Config) storetest.Place {
+	t.Helper()
+	c := localtest.Cassandra(t, localtest.Kind{})
+	migrate(t, c, keyspace)
+	empty(t, c, keyspace)
+	return &place{t: t, cluster: c, cfg: cfg, copy: filepath.Join(t.TempDir(), "copy")}
+}
+
 func (p *place) Open() (chat.Store, error) { return p.OpenNode(p.cfg.Node) }
 
-func (p *place) OpenNode(node chat.NodeID) (chat.Store, error) {
-	o := options(p.cfg)
+func (p *place) OpenNode(node chat.NodeID) (chat.Store, error) { return p.in(keyspace, node) }
+
+func (p *place) in(keyspace string, node chat.NodeID) (chat.Store, error) {
+	o := options(p.t, p.cluster, p.cfg, keyspace, false)
 	o.Node = node
 	s, err := cassandra.Open(ctx, o)
 	if err != nil {
@@ -101,15 +167,61 @@ func (p *place) OpenNode(node chat.NodeID) (chat.Store, error) {
 	return s, nil
 }
 
+// Crash kills the cluster's node, and starts it again: what it had acknowledged must be there. Batches that it had begun are
+// ended from its batch log, some seconds later.
 func (p *place) Crash() {
+	p.t.Helper()
+	if err := p.cluster.Nodes()[0].Kill(); err != nil {
+		p.t.Fatal(err)
+	}
 	for _, s := range p.open {
 		s.Abandon()
 	}
 	p.open = nil
+	if err := p.cluster.Start(ctx); err != nil {
+		p.t.Fatal(err)
+	}
+	s := inside(p.t, p.cluster, keyspace)
+	defer s.Close()
+	waitFor(p.t, 60*time.Second, "the batch log is empty", func() bool {
+		return s.Query(`SELECT id FROM system.batches LIMIT 1`).Iter().NumRows() == 0
+	})
 }
 
-func (p *place) OpenCopy() (chat.Store, error) { return nil, os.ErrNotExist }
-func (p *place) CopyDir() string               { return p.copy }
+// waitFor waits for a condition, with a bound.
+func waitFor(t testing.TB, bound time.Duration, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(bound); !is(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", bound, what)
+		}
+	}
+}
 
-// A Cassandra cluster keeps what a store must keep.
-func TestConformance(t *testing.T) { storetest.Run(t, newPlace) }
+func (p *place) CopyDir() string { return p.copy }
+
+func (p *place) OpenCopy() (chat.Store, error) {
+	migrate(p.t, p.cluster, copies)
+	empty(p.t, p.cluster, copies)
+	if err := p.cluster.Import(ctx, copies, p.copy); err != nil {
+		return nil, err
+	}
+	return p.in(copies, p.cfg.Node)
+}
+
+// A Cassandra cluster keeps what a store must keep, also when its node is killed.
+func TestConformance(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: starts a Cassandra cluster")
+	}
+	storetest.Run(t, newPlace)
+}
+
+// wantCode wants an error of a code whose words say something.
+func wantCode(t testing.TB, err error, code chat.Code, words string) {
+	t.Helper()
+	var typed *chat.Error
+	if !errors.As(err, &typed) || typed.Code != code || !strings.Contains(err.Error(), words) {
+		t.Fatalf("the error is %v; want code %s and the words %q", err, code, words)
+	}
+}

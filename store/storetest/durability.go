@@ -40,7 +40,10 @@ func CheckCrash(p Place, rounds int, seed uint64) error {
 		if err != nil {
 			return fmt.Errorf("round %d: open: %w", round, err)
 		}
-		end := crashRound(s, p, next, rng, acked, seen)
+		end, err := crashRound(s, p, next, rng, acked, seen)
+		if err != nil {
+			return fmt.Errorf("round %d: a write before the crash: %w", round, err)
+		}
 		if s, err = p.Open(); err != nil {
 			return fmt.Errorf("round %d: open after the crash: %w", round, err)
 		}
@@ -65,8 +68,8 @@ func CheckCrash(p Place, rounds int, seed uint64) error {
 	return nil
 }
 
-// crashRound writes until the power goes, and adds what was acknowledged and what a reader saw before.
-func crashRound(s chat.Store, p Place, first int, rng *rand.Rand, acked, seen map[int]bool) (end int) {
+// crashRound writes until the power goes, and adds what was acknowledged and what a reader saw before. A write that fails before is an error.
+func crashRound(s chat.Store, p Place, first int, rng *rand.Rand, acked, seen map[int]bool) (end int, failed error) {
 	const writers, each = 8, 20
 	var mu sync.Mutex
 	count, dead := 0, false
@@ -77,14 +80,20 @@ func crashRound(s chat.Store, p Place, first int, rng *rand.Rand, acked, seen ma
 		all.Go(func() {
 			for i := range each {
 				n := first + w*each + i
-				if Commit(s, sendBatch(n)) != nil {
+				err := Commit(s, sendBatch(n))
+				mu.Lock()
+				if err != nil {
+					if !dead && failed == nil {
+						failed = err
+						close(reached)
+					}
+					mu.Unlock()
 					return
 				}
-				mu.Lock()
 				if !dead {
 					acked[n] = true
 				}
-				if count++; count == stop {
+				if count++; count == stop && failed == nil {
 					close(reached)
 				}
 				mu.Unlock()
@@ -111,7 +120,7 @@ func crashRound(s chat.Store, p Place, first int, rng *rand.Rand, acked, seen ma
 	mu.Unlock()
 	p.Crash()
 	all.Wait()
-	return first + writers*each
+	return first + writers*each, failed
 }
 
 // After a power cut everything acknowledged is whole, the rest whole or not there, and nothing that could be read is gone.

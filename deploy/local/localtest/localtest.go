@@ -28,6 +28,7 @@ const Datacenter = "eu-west"
 var shared struct {
 	mu       sync.Mutex
 	dir      string
+	unlock   func() // kept: a file that nobody refers to is closed, and its lock is gone
 	clusters map[Kind]*local.Cassandra
 	stops    []func() error
 }
@@ -132,9 +133,10 @@ func sharedDir() (string, error) {
 	if err := errors.Join(err, err2); err != nil {
 		return "", err
 	}
-	if _, ok := local.TryLock(filepath.Join(dir, "owner")); !ok {
+	unlock, ok := local.TryLock(filepath.Join(dir, "owner"))
+	if !ok {
 		return "", fmt.Errorf("the lock of %s is taken", dir)
 	}
-	shared.dir = dir
+	shared.dir, shared.unlock = dir, unlock
 	return dir, nil
 }
