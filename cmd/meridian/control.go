@@ -20,6 +20,8 @@ type regionState struct {
 	Running bool               `json:"running"`
 	Cut     []chat.Region      `json:"cut,omitempty"` // links that an operator cut
 	Status  *regionnode.Status `json:"status,omitempty"`
+	// Gone are the nodes that do not answer while others do; a local `up` has one node in each region.
+	Gone []chat.NodeID `json:"gone,omitempty"`
 }
 
 // controlHandler serves the verbs of a local `up`. Every call needs the admin token.

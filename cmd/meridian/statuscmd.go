@@ -32,13 +32,13 @@ type statusReport struct {
 const watchEvery = time.Second
 
 func statusCommand() *cobra.Command {
-	var data string
+	var data, file string
 	var asJSON, watch bool
 	cmd := &cobra.Command{
 		Use: "status", Short: "One screen: problems first, then every region", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for {
-				report, err := readStatus(cmd, data)
+				report, err := readStatus(cmd, data, file)
 				if err != nil {
 					return err
 				}
@@ -65,19 +65,23 @@ func statusCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", "data", "directory of the local deployment")
+	cmd.Flags().StringVar(&file, "config", "", "configuration file of a deployment whose nodes are processes of their own, instead of --data")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "look again every second")
 	return cmd
 }
 
-func readStatus(cmd *cobra.Command, data string) (statusReport, error) {
-	r, err := findUp(data)
-	if err != nil {
-		return statusReport{}, err
+func readStatus(cmd *cobra.Command, data, file string) (report statusReport, err error) {
+	if file != "" {
+		report.Regions, err = statusOf(cmd.Context(), file)
+	} else {
+		var r ready
+		if r, err = findUp(data); err == nil {
+			err = failed(r.call(cmd.Context(), "GET", "/v1/control/status", &report.Regions))
+		}
 	}
-	var report statusReport
-	if err := r.call(cmd.Context(), "GET", "/v1/control/status", &report.Regions); err != nil {
-		return report, failed(err)
+	if err != nil {
+		return report, err
 	}
 	report.Problems = findProblems(report.Regions)
 	return report, nil
@@ -108,6 +112,7 @@ func findProblems(regions []regionState) []problem {
 		if c := r.Status.Clock; r.Status.Ready && c.AheadMs != nil && math.Abs(*c.AheadMs) > clockProblemMs {
 			problems = append(problems, problem{65, fmt.Sprintf("the clock of %s is %+.0f ms off the others'", r.Region, *c.AheadMs), "runbooks/region-failover.md"})
 		}
+		problems = append(problems, serviceProblems(r)...)
 		if r.Status.DeadLetters > 0 {
 			problems = append(problems, problem{70, fmt.Sprintf("region %s holds %d dead letters", r.Region, r.Status.DeadLetters), "runbooks/region-return.md"})
 		}
@@ -175,6 +180,7 @@ func (r statusReport) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "%-10s %-8s %8s %7d %9s  %-42s %s\n", s.Region, map[bool]string{true: "serving", false: "SICK"}[s.Status.Ready], s.Status.UpFor, s.Status.Sockets, s.clock(), s.links(), s.zones())
 	}
+	r.printNodes(w)
 }
 
 // clock tells how far the region's clock is ahead of the others'.

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
 	"meridian/chat"
 	regionnode "meridian/region-node"
+	"meridian/region-node/edge"
 	"meridian/region-node/messages"
 )
 
@@ -41,5 +43,41 @@ func TestStatusTellsOfOutboxes(t *testing.T) {
 	statusReport{Regions: state(messages.RelayStatus{OutboxRatio: 0.42})}.print(&out)
 	if !strings.Contains(out.String(), "eu-west 0/0/0.0s/42%") {
 		t.Errorf("printed %s", out.String())
+	}
+}
+
+// Status shows what every node of a region runs and how busy it is, and tells of a node that is down and of a service that nobody
+// gives people now; a region that is not ready tells only that.
+func TestStatusTellsOfServices(t *testing.T) {
+	word := func(taking bool, services ...chat.Service) edge.Word {
+		return edge.Word{Services: services, Taking: taking, Load: map[chat.Service]int{chat.ServiceChat: 12}}
+	}
+	state := func(gone []chat.NodeID, words map[chat.NodeID]edge.Word) []regionState {
+		return []regionState{{Region: "us-east", Running: true, Gone: gone, Status: &regionnode.Status{Ready: true, Services: words}}}
+	}
+	for name, c := range map[string]struct {
+		gone  []chat.NodeID
+		words map[chat.NodeID]edge.Word
+		want  []string
+	}{
+		"well":    {nil, map[chat.NodeID]edge.Word{"n1": word(true, "auth"), "n2": word(true, "chat", "messages")}, nil},
+		"no auth": {[]chat.NodeID{"n1"}, map[chat.NodeID]edge.Word{"n2": word(true, "chat", "messages")}, []string{"no node of region us-east serves auth", "node n1 of region us-east is down"}},
+		"away":    {nil, map[chat.NodeID]edge.Word{"n1": word(true, "auth", "messages"), "n2": word(false, "chat")}, []string{"no node of region us-east serves chat"}},
+		"nobody":  {nil, map[chat.NodeID]edge.Word{"n1": word(false, "auth", "chat", "messages")}, nil},
+	} {
+		var texts []string
+		for _, p := range findProblems(state(c.gone, c.words)) {
+			texts = append(texts, p.Text)
+		}
+		if !slices.Equal(texts, c.want) {
+			t.Errorf("%s: %q, want %q", name, texts, c.want)
+		}
+	}
+	var out bytes.Buffer
+	statusReport{Regions: state([]chat.NodeID{"n3"}, map[chat.NodeID]edge.Word{"n1": word(false, "auth"), "n2": word(true, "messages", "chat")})}.print(&out)
+	for _, want := range []string{"us-east/n1       away     auth 0\n", "us-east/n2       serving  chat 12, messages 0\n", "us-east/n3       DEAD"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
 	}
 }
