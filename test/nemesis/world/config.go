@@ -63,11 +63,16 @@ func (w *World) configure() error {
 				region[key] = value
 			}
 		} else {
-			var nodes []map[string]string
+			var nodes []map[string]any
 			for _, n := range w.nodesOf(p.name) {
-				at := w.addresses(p.name, n)
-				at["name"], at["gossip"] = string(n), net.JoinHostPort(w.hosts[chat.NodeRef{Region: p.name, Node: n}].Addr, portGossip)
-				nodes = append(nodes, at)
+				node := map[string]any{"name": string(n), "gossip": net.JoinHostPort(w.hosts[chat.NodeRef{Region: p.name, Node: n}].Addr, portGossip)}
+				for key, value := range w.addresses(p.name, n) {
+					node[key] = value
+				}
+				if list := w.plan.Services[n]; len(list) > 0 {
+					node["services"] = list
+				}
+				nodes = append(nodes, node)
 			}
 			region["nodes"] = nodes
 			region["store"] = w.storeAddress(p.name)

@@ -24,6 +24,8 @@ type Plan struct {
 	Binary string
 	// Nodes is how many each region has. Several share a store, which is one process more in each region.
 	Nodes int
+	// Services is what each node runs; one that is not listed runs everything.
+	Services map[chat.NodeID][]chat.Service
 	// Ack is the level of zone world.
 	Ack chat.AckLevel
 	// SmallDisk is a region whose data lies on a disk of SmallDiskBytes; empty: none.
