@@ -286,6 +286,31 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// The example with nodes by role is valid; clients are told the nodes that serve sockets, and may come from every node's page.
+func TestByRoleExample(t *testing.T) {
+	c, err := config.Load(filepath.Join("examples", "three-regions-by-role.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	us := c.Regions[0]
+	if got := us.ClientURLs(); len(got) != 2 || got[0] != us.Nodes[3].BaseURL() || got[1] != us.Nodes[4].BaseURL() || len(us.URLs()) != 5 {
+		t.Errorf("clients are told %v of %v", got, us.URLs())
+	}
+	if n, _ := c.Regions[1].Node("n2"); !n.Runs(chat.ServiceAuth) || !n.Runs(chat.ServiceChat) {
+		t.Error("a node without services does not run all")
+	}
+	n1 := chat.NodeRef{Region: "eu-west", Node: "n1"}
+	if err := c.SetServices(n1, []chat.Service{chat.ServiceChat}); err != nil {
+		t.Errorf("one whose work others do too may change: %v", err)
+	}
+	if got := c.Regions[1].ClientURLs(); len(got) != 3 {
+		t.Errorf("then clients are told %v", got)
+	}
+	if err := c.SetServices(chat.NodeRef{Region: "ap-south", Node: config.OnlyNode}, []chat.Service{chat.ServiceChat}); err == nil {
+		t.Error("a region's only node may leave services out")
+	}
+}
+
 // The example with two nodes in each region is valid, every node has its place, and clients reach each.
 func TestTwoNodesExample(t *testing.T) {
 	c, err := config.Load(filepath.Join("examples", "three-regions-two-nodes.yaml"))

@@ -2,9 +2,12 @@ package regionnode_test
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -308,5 +311,61 @@ func TestRateLimitPerAddress(t *testing.T) {
 	}
 	if n, _ := w.metrics["us-east"].Value("rate_limited_total", "requests"); n != 3 {
 		t.Errorf("%v counted", n)
+	}
+}
+
+// A node that is stopped cleanly fails no request: what it has taken it answers, and what comes after goes to another, reads and
+// changes alike.
+func TestCleanRestartFailsNoRequest(t *testing.T) {
+	t.Parallel()
+	w := newSplitWorld(t)
+	ann, bob := w.signUp(authNode, "ann_person", "eu"), w.signUp(authNode, "bob_person", "eu")
+	done := make(chan struct{})
+	var asked atomic.Int64
+	var busy sync.WaitGroup
+	for _, call := range [][2]string{{"GET", "/v1/conversations"}, {"PUT", "/v1/blocks/" + bob.name}} {
+		busy.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				case <-time.After(40 * time.Millisecond): // a person's changes are limited
+				}
+				req, err := http.NewRequest(call[0], w.url(authNode)+call[1], nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				req.Header.Set("Authorization", "Bearer "+ann.token)
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				body, _ := io.ReadAll(resp.Body) // an unreadable one shows below
+				_ = resp.Body.Close()
+				if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
+					t.Errorf("%v: %s %s", call, resp.Status, body)
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	stop := sync.OnceFunc(func() { close(done); busy.Wait() })
+	defer stop()
+	for _, name := range []chat.NodeID{"n2", "n3", "n2"} {
+		before := asked.Load()
+		w.eventually("requests flow", func() bool { return asked.Load() > before+10 })
+		key := chat.Region("eu-west/" + string(name))
+		must(t, w.nodes[key].Close())
+		delete(w.nodes, key)
+		before = asked.Load()
+		w.eventually("requests flow without "+string(name), func() bool { return asked.Load() > before+10 })
+		w.relaunch(name)
+		w.settled()
+	}
+	stop()
+	if w.passed(authNode, chat.ServiceMessages, chatNode) == 0 || w.passed(authNode, chat.ServiceMessages, otherChatNode) == 0 {
+		t.Error("one of the nodes was given nothing")
 	}
 }
