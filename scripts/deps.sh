@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes sure that what the tests need is installed. What is missing and comes from Debian is installed by apt-get when this
-# runs as root; else it says what to install, and fails.
+# Makes sure that what the tests need is installed; `deps.sh servers`: only what the real servers of deploy/local need. What is
+# missing and comes from Debian is installed by apt-get when this runs as root; else it says what to install, and fails.
 set -euo pipefail
+what=${1:-tests}
 
 fail() { echo "deps: $*" >&2; exit 1; }
 
@@ -12,23 +13,27 @@ command -v git >/dev/null || fail "git is missing"
 command -v go >/dev/null || fail "Go is missing: install Go 1.26 or newer from https://go.dev/dl/"
 go_version=$(go env GOVERSION)
 at_least 1.26 "${go_version#go}" || fail "Go ${go_version#go} is too old: 1.26 or newer is needed"
-if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
-  fail "Node is missing: install Node 20.19 or newer, with npm, from https://nodejs.org/"
+if [ "$what" = tests ]; then
+  if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    fail "Node is missing: install Node 20.19 or newer, with npm, from https://nodejs.org/"
+  fi
+  node_version=$(node --version)
+  at_least 20.19 "${node_version#v}" || fail "Node ${node_version#v} is too old: 20.19 or newer is needed"
 fi
-node_version=$(node --version)
-at_least 20.19 "${node_version#v}" || fail "Node ${node_version#v} is too old: 20.19 or newer is needed"
 
 packages=()
-command -v chromium >/dev/null || packages+=(chromium)
-command -v dig >/dev/null || packages+=(bind9-dnsutils)
-# For the tests on real stores: deploy/local starts the servers itself, and Debian's own service of Redis stays off.
+# deploy/local starts the servers itself: Debian's own service of Redis stays off.
 command -v redis-server >/dev/null || packages+=(redis-server)
 command -v java >/dev/null || packages+=(openjdk-17-jre-headless)
 command -v mvn >/dev/null || packages+=(maven)
-# For the nemesis, which needs root and falls back to less without.
-if [ "$(id -u)" = 0 ]; then
-  command -v ip >/dev/null || packages+=(iproute2)
-  command -v nft >/dev/null || packages+=(nftables)
+if [ "$what" = tests ]; then
+  command -v chromium >/dev/null || packages+=(chromium)
+  command -v dig >/dev/null || packages+=(bind9-dnsutils)
+  # For the nemesis, which needs root and falls back to less without.
+  if [ "$(id -u)" = 0 ]; then
+    command -v ip >/dev/null || packages+=(iproute2)
+    command -v nft >/dev/null || packages+=(nftables)
+  fi
 fi
 if [ "${#packages[@]}" -gt 0 ]; then
   command -v apt-get >/dev/null || fail "missing: ${packages[*]} (names of Debian packages); install them by your package manager"
@@ -53,4 +58,6 @@ case $java_version in
   17*) ;;
   *) fail "$java is version ${java_version:-unknown}: Cassandra needs Java 17; install openjdk-17-jre-headless, or set JAVA_HOME" ;;
 esac
-echo "deps: ${go_version}, node ${node_version}, $(chromium --version 2>/dev/null | head -n 1), dig, Java ${java_version}, $(redis-server --version | cut -d ' ' -f 1-3)"
+found="${go_version}, Java ${java_version}, $(redis-server --version | cut -d ' ' -f 1-3)"
+[ "$what" = servers ] || found+=", node ${node_version}, $(chromium --version 2>/dev/null | head -n 1), dig"
+echo "deps: $found"

@@ -37,7 +37,7 @@ type CassandraOptions struct {
 	// Dir holds everything of the cluster: n1, n2 … for the nodes, certs, secrets. A cluster that lies there already is gone on
 	// with; its addresses stay.
 	Dir string
-	// Nodes is 1 (the default) or more, each with the replication factor of as many.
+	// Nodes is the number of nodes, and the replication factor; 0: as many as the cluster in Dir has, or one.
 	Nodes int
 	// Open leaves authentication and TLS away.
 	Open          bool
@@ -92,7 +92,7 @@ func newCassandra(j *jars, o CassandraOptions) (*Cassandra, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Dir, o.Nodes = dir, max(o.Nodes, 1)
+	o.Dir = dir
 	o.ClusterName = cmp.Or(o.ClusterName, "meridian-"+o.Datacenter)
 	o.CommitLogSync = cmp.Or(o.CommitLogSync, SyncBatch)
 	if len(o.Keyspaces) == 0 {
@@ -120,6 +120,9 @@ func (c *Cassandra) load() error {
 		if err := json.Unmarshal(b, &c.state); err != nil {
 			return fmt.Errorf("%s: %w", c.stateFile(), err)
 		}
+		if c.o.Nodes == 0 {
+			c.o.Nodes = len(c.state.Addresses)
+		}
 		if len(c.state.Addresses) != c.o.Nodes || c.state.Open != c.o.Open {
 			return fmt.Errorf("%s holds a cluster of %d nodes (open: %v), not of %d (open: %v): remove it, or choose another directory",
 				c.o.Dir, len(c.state.Addresses), c.state.Open, c.o.Nodes, c.o.Open)
@@ -129,7 +132,7 @@ func (c *Cassandra) load() error {
 	if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	c.state.Open = c.o.Open
+	c.o.Nodes, c.state.Open = max(c.o.Nodes, 1), c.o.Open
 	for range c.o.Nodes {
 		addr, err := Address(StoragePort, NativePort)
 		if err != nil {
@@ -177,7 +180,7 @@ func (c *Cassandra) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	c.o.Progress.say("%s: %d of %d Cassandra nodes ready after %.1f s", c.o.Datacenter, len(c.nodes), len(c.nodes), time.Since(started).Seconds())
+	c.o.Progress.say("cassandra: ready after %.1f s, %d node(s)", time.Since(started).Seconds(), len(c.nodes))
 	return nil
 }
 
