@@ -36,9 +36,12 @@ type up struct {
 
 type upFlags struct {
 	data, config string
-	readyJSON    bool
-	delayScale   float64
-	noDemo       bool
+	// dataGiven: the person chose data; stores on real servers have another default.
+	dataGiven     bool
+	stores, local string
+	readyJSON     bool
+	delayScale    float64
+	noDemo        bool
 }
 
 func upCommand() *cobra.Command {
@@ -47,13 +50,17 @@ func upCommand() *cobra.Command {
 		Use:   "up",
 		Short: "Run three regions, the router and the web client in this process",
 		Long: `Run three regions (us-east, eu-west, ap-south), the router and the web client in this process, each region with its own
-directory under --data and real sockets with the real world's delays between them. Ctrl-C ends it cleanly.`,
+directory under --data and real sockets with the real world's delays between them. With --stores real each region keeps its data
+in a Cassandra cluster and a Redis of its own, which deploy/local/up runs. Ctrl-C ends it cleanly.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.dataGiven = cmd.Flags().Changed("data")
 			return failed(runUp(cmd.Context(), f, cmd.OutOrStdout(), cmd.ErrOrStderr()))
 		},
 	}
-	cmd.Flags().StringVar(&f.data, "data", "data", "directory for everything")
+	cmd.Flags().StringVar(&f.data, "data", "data", "directory for everything; with --stores real the default is data in that of the servers")
+	cmd.Flags().StringVar(&f.stores, "stores", storesEmbedded, "where regions keep their data: embedded, in this process, or real, on the servers of deploy/local/up")
+	cmd.Flags().StringVar(&f.local, "local", "", "directory of deploy/local/up, for --stores real; default .cache/local")
 	cmd.Flags().StringVar(&f.config, "config", "", "configuration file instead of the built-in one")
 	cmd.Flags().BoolVar(&f.readyJSON, "ready-json", false, "print one JSON line when everything serves")
 	cmd.Flags().Float64Var(&f.delayScale, "delay-scale", 1, "multiplies the delays between regions; 0 switches them off")
@@ -77,6 +84,9 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	}
 	for i := range cfg.Regions {
 		cfg.Regions[i].Store = "" // this process is all there is
+	}
+	if err := useStores(ctx, cfg, &f, stderr); err != nil {
+		return err
 	}
 	cfg.DataDir = f.data
 	cfg.Network.DelayScale *= f.delayScale

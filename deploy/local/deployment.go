@@ -24,8 +24,12 @@ type RegionAccess struct {
 
 const deploymentFile = "local.json"
 
-// UpDir gives the directory that Up uses when it is told none: .cache/local in the root of the module.
-func UpDir() (string, error) {
+// UpDir gives dir as an absolute path, and where it is empty the directory that Up uses when it is told none: .cache/local in the
+// root of the module.
+func UpDir(dir string) (string, error) {
+	if dir != "" {
+		return filepath.Abs(dir)
+	}
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
@@ -33,9 +37,9 @@ func UpDir() (string, error) {
 	return filepath.Join(root, ".cache", "local"), nil
 }
 
-// Load reads the deployment that Up wrote in dir (empty: UpDir).
+// Load reads the deployment that Up wrote in dir (see UpDir).
 func Load(dir string) (*Deployment, error) {
-	dir, err := upDir(dir)
+	dir, err := UpDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +64,4 @@ func (d *Deployment) save(dir string) error {
 		return err
 	}
 	return writeFile(filepath.Join(dir, deploymentFile), string(b)+"\n")
-}
-
-func upDir(dir string) (string, error) {
-	if dir == "" {
-		return UpDir()
-	}
-	return filepath.Abs(dir)
 }

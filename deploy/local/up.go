@@ -13,7 +13,7 @@ import (
 
 // UpOptions says what Up starts.
 type UpOptions struct {
-	Dir     string   // default: UpDir
+	Dir     string   // see UpDir
 	Cache   string   // see CassandraOptions
 	Regions []string // default: Regions
 	// ThreeNodes names a region that gets three Cassandra nodes with three copies of each row; empty: none, or the one that has
@@ -27,7 +27,7 @@ const threeNodes = 3
 // Up starts a Cassandra cluster and a Redis for each region, side by side, and leaves them running. What runs already stays.
 // It writes local.json.
 func Up(ctx context.Context, o UpOptions) (*Deployment, error) {
-	dir, err := upDir(o.Dir)
+	dir, err := UpDir(o.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ type Server struct {
 	MemoryBytes int64
 }
 
-// Status gives the servers that run, or have run, in dir (empty: UpDir).
+// Status gives the servers that run, or have run, in dir (see UpDir).
 func Status(dir string) ([]Server, error) {
 	found, err := processes(dir)
 	if err != nil {
@@ -115,10 +115,10 @@ func Status(dir string) ([]Server, error) {
 	return list, nil
 }
 
-// Down ends every server that Up, or another who used dir (empty: UpDir), has left running there. Their data stay, unless
+// Down ends every server that Up, or another who used dir (see UpDir), has left running there. Their data stay, unless
 // purge says that dir goes.
 func Down(ctx context.Context, dir string, purge bool, progress Progress) error {
-	dir, err := upDir(dir)
+	dir, err := UpDir(dir)
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ type namedProcess struct {
 
 // processes finds the servers of a directory of Up by their logs, which stay when they end.
 func processes(dir string) ([]namedProcess, error) {
-	dir, err := upDir(dir)
+	dir, err := UpDir(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -55,9 +55,11 @@ func Main(m *testing.M) int {
 }
 
 // Cassandra gives this binary's cluster of the kind, started when it is asked for first. It stays for the other tests: who
-// stops or kills a node starts it again, and who needs tables for itself makes a keyspace.
+// stops or kills a node starts it again, and who needs tables for itself makes a keyspace. Tests that need it are left out of
+// runs with -short.
 func Cassandra(t testing.TB, kind Kind) *local.Cassandra {
 	t.Helper()
+	notShort(t)
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	if c := shared.clusters[kind]; c != nil {
@@ -85,9 +87,18 @@ func Cassandra(t testing.TB, kind Kind) *local.Cassandra {
 	return c
 }
 
-// Own starts a cluster for one test alone, which ends it. Where o names no directory it lies in a temporary one.
+func notShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a real Cassandra takes some seconds: left out of -short")
+	}
+}
+
+// Own starts a cluster for one test alone, which ends it. Where o names no directory it lies in a temporary one. Like Cassandra
+// it is left out of runs with -short.
 func Own(t testing.TB, o local.CassandraOptions) *local.Cassandra {
 	t.Helper()
+	notShort(t)
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}

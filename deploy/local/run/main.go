@@ -46,31 +46,35 @@ func run(ctx context.Context, args []string) error {
 	}
 	flags := flag.NewFlagSet("deploy/local/"+args[0], flag.ContinueOnError)
 	dir := flags.String("dir", "", "directory of the servers (default .cache/local)")
-	three, purge := "", false
+	var work func() error
+	rest := 0 // how many arguments the verb takes beside flags
 	switch args[0] {
 	case "up":
-		flags.StringVar(&three, "three-nodes", "", "a region that gets three Cassandra nodes, with three copies of each row")
+		three := flags.String("three-nodes", "", "a region that gets three Cassandra nodes, with three copies of each row")
+		work = func() error { return up(ctx, *dir, *three) }
 	case "down":
-		flags.BoolVar(&purge, "purge", false, "remove their data too")
+		purge := flags.Bool("purge", false, "remove their data too")
+		work = func() error { return local.Down(ctx, *dir, *purge, progress()) }
 	case "status":
+		work = func() error { return status(*dir) }
+	case "nodetool":
+		rest = 100
+		work = func() error { return nodetool(ctx, *dir, flags.Args()) }
+	case "cql":
+		rest = 2
+		as := flags.String("as", "app", "the role: app, owner or admin")
+		work = func() error { return cql(*dir, *as, flags.Args()) }
 	default:
-		fmt.Fprintln(os.Stderr, "usage: deploy/local/up | down | status")
+		fmt.Fprintln(os.Stderr, "usage: deploy/local/up | down | status | nodetool | cql")
 		os.Exit(exitUsage)
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unknown argument %q", flags.Arg(0))
+	if flags.NArg() > rest {
+		return fmt.Errorf("unknown argument %q", flags.Arg(rest))
 	}
-	switch args[0] {
-	case "up":
-		return up(ctx, *dir, three)
-	case "down":
-		return local.Down(ctx, *dir, purge, progress())
-	default:
-		return status(*dir)
-	}
+	return work()
 }
 
 // progress shows lines with the time since the start.

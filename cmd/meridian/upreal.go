@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"meridian/chat"
+	"meridian/config"
+	"meridian/deploy/local"
+)
+
+// What --stores takes.
+const (
+	storesEmbedded = "embedded"
+	storesReal     = "real"
+)
+
+// useStores prepares cfg for the stores that the flags name, and says where everything else is kept.
+func useStores(ctx context.Context, cfg *config.Config, f *upFlags, talk io.Writer) error {
+	switch f.stores {
+	case storesEmbedded:
+		return nil
+	case storesReal:
+		return useReal(ctx, cfg, f, talk)
+	}
+	return &exitError{code: exitUsage, what: fmt.Sprintf("--stores %q is not known; allowed: %s, %s", f.stores, storesEmbedded, storesReal)}
+}
+
+// useReal points each region at the servers that deploy/local/up runs for it, and brings their schema up to date. The secrets
+// lie beside the servers' data, which they seal: they go together.
+func useReal(ctx context.Context, cfg *config.Config, f *upFlags, talk io.Writer) error {
+	dir, err := local.UpDir(f.local)
+	if err != nil {
+		return err
+	}
+	servers, err := local.Load(dir)
+	if err != nil {
+		return &exitError{code: exitUnreachable, what: err.Error(), next: "deploy/local/up"}
+	}
+	if !f.dataGiven {
+		f.data = filepath.Join(dir, "data")
+	}
+	for i := range cfg.Regions {
+		r := &cfg.Regions[i]
+		access, ok := servers.Regions[string(r.Name)]
+		if !ok {
+			return &exitError{code: exitUsage, what: fmt.Sprintf("deploy/local/up runs no servers for region %s", r.Name)}
+		}
+		r.Cassandra = realCassandra(access.Cassandra)
+	}
+	return applySchemas(ctx, cfg, talk)
+}
+
+func realCassandra(a local.CassandraAccess) *config.Cassandra {
+	return &config.Cassandra{
+		Hosts: a.Hosts, Datacenter: a.Datacenter, Keyspace: a.Keyspace, Replicas: a.Replication,
+		User: a.App.User, PasswordFile: a.App.PasswordFile, Owner: a.Owner.User, OwnerPasswordFile: a.Owner.PasswordFile,
+		CAFile: a.TLS.CA, CertFile: a.TLS.Cert, KeyFile: a.TLS.Key,
+	}
+}
+
+// applySchemas brings all regions' schemas up to date, side by side: each statement takes a cluster a moment.
+func applySchemas(ctx context.Context, cfg *config.Config, talk io.Writer) error {
+	talk = &lockedWriter{to: talk}
+	errs := make([]error, len(cfg.Regions))
+	var all sync.WaitGroup
+	for i, r := range cfg.Regions {
+		all.Go(func() { errs[i] = applySchema(ctx, cfg, r, talk) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// schemaWithin bounds how long `up` tries: a busy machine may let statements time out, which may be sent again.
+const (
+	schemaWithin = 90 * time.Second
+	schemaAgain  = time.Second
+)
+
+func applySchema(ctx context.Context, cfg *config.Config, r config.Region, talk io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, schemaWithin)
+	defer cancel()
+	for {
+		plan, err := regionSchema(ctx, cfg, r, true, talk)
+		if err == nil {
+			return nil
+		}
+		err = fmt.Errorf("region %s: schema %d, wanted %d: %w", r.Name, plan.Have, plan.Want, err)
+		if chat.CodeOf(err) != chat.CodeRegionDegraded {
+			return err
+		}
+		fmt.Fprintf(talk, "%v; again\n", err)
+		select {
+		case <-ctx.Done():
+			return &exitError{code: exitUnreachable, what: err.Error(), next: "deploy/local/status"}
+		case <-time.After(schemaAgain):
+		}
+	}
+}
+
+// lockedWriter lets several goroutines write lines.
+type lockedWriter struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (w *lockedWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(b)
+}
