@@ -14,6 +14,7 @@ stage "vet process tests" 300 go vet -tags process ./runbooks
 stage "Go tests" 1200 go test -p 1 -timeout 15m $(go list ./... | grep -v -e /test/process -e '/test/nemesis$')
 stage "web tests" 300 npm --prefix web test
 stage "browser tests" 600 npm --prefix web run e2e
+stage "browser tests on real stores" 600 scripts/real.sh
 stage "process tests" 900 scripts/process.sh
 stage nemesis 600 scripts/nemesis.sh short
 finished test

@@ -246,7 +246,11 @@ func (u *up) startFront() error {
 const readyWait = 15 * time.Second
 
 func (u *up) waitReady(ctx context.Context) error {
-	deadline := time.Now().Add(readyWait)
+	wait := readyWait
+	if u.deployment.cfg.Regions[0].Cassandra != nil {
+		wait = realWait
+	}
+	deadline := time.Now().Add(wait)
 	for {
 		missing := cmp.Or(u.missingLinks(), u.unready(ctx))
 		if missing == "" {

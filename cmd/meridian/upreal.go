@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -19,6 +18,9 @@ const (
 	storesEmbedded = "embedded"
 	storesReal     = "real"
 )
+
+// realWait is readyWait with servers that share the machine.
+const realWait = time.Minute
 
 // useStores prepares cfg for the stores that the flags name, and says where everything else is kept.
 func useStores(ctx context.Context, cfg *config.Config, f *upFlags, talk io.Writer) error {
@@ -43,13 +45,16 @@ func useReal(ctx context.Context, cfg *config.Config, f *upFlags, talk io.Writer
 		return &exitError{code: exitUnreachable, what: err.Error(), next: "deploy/local/up"}
 	}
 	if !f.dataGiven {
-		f.data = filepath.Join(dir, "data")
+		f.data = local.DataDir(dir)
 	}
 	for i := range cfg.Regions {
 		r := &cfg.Regions[i]
 		access, ok := servers.Regions[string(r.Name)]
 		if !ok {
 			return &exitError{code: exitUsage, what: fmt.Sprintf("deploy/local/up runs no servers for region %s", r.Name)}
+		}
+		if r.Cassandra != nil {
+			return &exitError{code: exitUsage, what: fmt.Sprintf("region %s of %s has a cassandra of its own: leave --stores away", r.Name, f.config)}
 		}
 		r.Cassandra = realCassandra(access.Cassandra)
 	}

@@ -118,7 +118,7 @@ func (n *CassandraNode) ready(ctx context.Context) error {
 	d := net.Dialer{Timeout: connectWithin}
 	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(n.Address, strconv.Itoa(NativePort)))
 	if err != nil {
-		return err
+		return errors.New("nobody listens yet")
 	}
 	_ = conn.Close()
 	a := n.cluster.Access()

@@ -22,7 +22,14 @@ type RegionAccess struct {
 	Redis     RedisAccess     `json:"redis"`
 }
 
-const deploymentFile = "local.json"
+// What a directory of Up holds beside those of the regions.
+const (
+	deploymentFile = "local.json"
+	dataDir        = "data"
+)
+
+// DataDir is where, in a directory of Up, Meridian keeps its own files: the keys that seal what lies on the servers.
+func DataDir(dir string) string { return filepath.Join(dir, dataDir) }
 
 // UpDir gives dir as an absolute path, and where it is empty the directory that Up uses when it is told none: .cache/local in the
 // root of the module.

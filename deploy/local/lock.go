@@ -32,8 +32,8 @@ func lockFile(ctx context.Context, path string, progress Progress) (unlock func(
 	}
 }
 
-// TryLock takes the lock on a file, which is made if it does not exist, unless another process holds it. It holds until
-// unlock, or the end of this process.
+// TryLock takes the lock on a file, which is made if it does not exist, unless another process holds it. It holds until unlock is
+// called or dropped: the lock is as long there as somebody refers to it.
 func TryLock(path string) (unlock func(), ok bool) {
 	unlock, err := tryLock(path)
 	return unlock, err == nil

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -169,18 +171,17 @@ func processes(dir string) ([]namedProcess, error) {
 	}
 	var found []namedProcess
 	for _, pattern := range []string{"*/*/*.log", "*/*/n*/*.log"} {
-		logs, err := filepath.Glob(filepath.Join(dir, pattern))
+		logs, err := fs.Glob(os.DirFS(dir), pattern)
 		if err != nil {
 			return nil, err
 		}
 		for _, log := range logs {
-			at := filepath.Dir(log)
-			name, err := filepath.Rel(dir, at)
-			if err != nil {
-				return nil, err
+			name, file := path.Split(log)
+			if strings.HasPrefix(name, dataDir+"/") || strings.HasPrefix(file, "hs_err_pid") {
+				continue // Meridian's own; what a Java that crashed leaves
 			}
-			p := New(Spec{Name: strings.TrimSuffix(filepath.Base(log), ".log"), Dir: at, StopWithin: nodeStopWithin})
-			found = append(found, namedProcess{p, name})
+			p := New(Spec{Name: strings.TrimSuffix(file, ".log"), Dir: filepath.Join(dir, name), StopWithin: nodeStopWithin})
+			found = append(found, namedProcess{p, strings.TrimSuffix(name, "/")})
 		}
 	}
 	return found, nil

@@ -1,5 +1,6 @@
 // What the browser tests share: a running deployment (a real `meridian up`, or the mock), a browser, and the steps that
-// a person takes. MERIDIAN_E2E=mock runs without Go.
+// a person takes. MERIDIAN_E2E=mock runs without Go; MERIDIAN_E2E_LOCAL=DIR runs on the real servers that
+// `deploy/local/up --dir DIR` has started.
 
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -28,8 +29,11 @@ export async function startWorld() {
 }
 
 async function startUp() {
-  const data = mkdtempSync(join(tmpdir(), 'meridian-e2e-'));
-  const up = spawn(binary, ['up', '--ready-json', '--data', data], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const servers = process.env.MERIDIAN_E2E_LOCAL;
+  // The keys that seal what lies on the servers stay with them.
+  const data = servers ? join(servers, 'data') : mkdtempSync(join(tmpdir(), 'meridian-e2e-'));
+  const stores = servers ? ['--stores', 'real', '--local', servers] : [];
+  const up = spawn(binary, ['up', '--ready-json', '--data', data, ...stores], { stdio: ['ignore', 'pipe', 'inherit'] });
   const ready = await firstJSON(up);
   const verb = (...args) => run(binary, [...args, '--data', data]);
   return {
@@ -41,7 +45,7 @@ async function startUp() {
       const ended = new Promise((resolve) => up.once('exit', resolve));
       up.kill('SIGTERM');
       await ended;
-      rmSync(data, { recursive: true, force: true });
+      if (!servers) rmSync(data, { recursive: true, force: true });
     },
   };
 }
