@@ -48,7 +48,7 @@ var mayImport = map[string]string{
 	"deploy":             "",
 	"test":               "chat config deploy store/embedded sdk",
 	"cmd": "chat deploy proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
-		"replication/member region-node store/composed store/embedded store/shared store/cassandra store/postgres store/memory sim web sdk",
+		"replication/member region-node store/composed store/embedded store/shared store/cassandra store/postgres store/memory store/redis sim web sdk",
 	"replication/claim": "chat residency",
 }
 

@@ -50,6 +50,8 @@ type Region struct {
 	Cassandra *Cassandra `yaml:"cassandra"`
 	// Postgres, if given, keeps accounts and sessions, apart from the other rows.
 	Postgres *Postgres `yaml:"postgres"`
+	// Redis, if given, is what the region's nodes share beside the store.
+	Redis *Redis `yaml:"redis"`
 	// Nodes are the region's processes; empty: one, named OnlyNode, at the addresses above.
 	Nodes []Node `yaml:"nodes"`
 	// Addresses are what GeoDNS answers for this region; default: the hosts of HTTP, or of the nodes', that are addresses.

@@ -35,6 +35,8 @@ type Status struct {
 	Streams  messages.Status           `json:"streams"`
 	Zones    map[chat.Zone]ZoneRPO     `json:"zones"`
 	Clock    ClockStatus               `json:"clock"`
+	// Redis is how the node finds its region's; missing where there is none. Without it the node goes on, slower.
+	Redis *SharedStatus `json:"redis,omitempty"`
 	// DeadLetters counts the newest ops that could not be applied, at most 100.
 	DeadLetters int `json:"dead_letters"`
 }
@@ -105,6 +107,10 @@ func (n *Node) Status(ctx context.Context) Status {
 		if zone.Has(n.opt.Region) {
 			s.Zones[name] = rpo(zone)
 		}
+	}
+	if n.opt.Shared.Status != nil {
+		shared := n.opt.Shared.Status()
+		s.Redis = &shared
 	}
 	if dead, err := n.store.DeadLetters(ctx, 100); err == nil {
 		s.DeadLetters = len(dead)

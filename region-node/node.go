@@ -14,6 +14,7 @@ import (
 	"meridian/chat"
 	"meridian/config"
 	"meridian/region-node/auth"
+	"meridian/region-node/cached"
 	"meridian/region-node/compress"
 	"meridian/region-node/edge"
 	"meridian/region-node/gateway"
@@ -41,6 +42,10 @@ type Options struct {
 	Region chat.Region
 	// Store seals bodies; the node closes it.
 	Store chat.Store
+	// Under gives Store anew with something put in where bodies are sealed already; nil: messages are not cached.
+	Under func(put func(chat.Store) chat.Store) chat.Store
+	// Shared is what the region's nodes share beside the store; the node closes it.
+	Shared Shared
 	// Keys signs for this region's zones and verifies for all; DirectoryKey hides usernames.
 	Keys         *auth.Keyring
 	DirectoryKey auth.DirectoryKey
@@ -86,6 +91,7 @@ type Node struct {
 	auth     *auth.Service
 	people   *people.Service
 	groups   *groups.Service
+	cached   *cached.Layer
 	presence *presence.Service
 	backbone *backbone
 	identity chat.Identity
@@ -110,8 +116,10 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	layer := cached.New(opt.Shared.Cache, opt.Metrics)
+	opt.Store = layer.Writes(opt.Store)
 	n := &Node{
-		opt: opt, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(), over: make(chan struct{}),
+		opt: opt, cached: layer, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(), over: make(chan struct{}),
 		identity: identity, backbone: &backbone{built: make(chan struct{})},
 	}
 	n.clock = newClock(opt, chat.NodeRef{Region: opt.Region, Node: identity.Node}, identity.HighWater)
@@ -173,7 +181,7 @@ func (n *Node) buildPeople() {
 	n.limits = limits.New(o.Limiter, o.Config.Limits, o.Metrics)
 	n.auth = auth.New(auth.Options{
 		Self: o.Region, Config: o.Config, Keys: o.Keys, DirectoryKey: o.DirectoryKey, Store: o.Store, Submitter: n.messages,
-		Remote: n.backbone, Serving: n.messages.CatchingUp, Country: o.Country, Now: n.clock.Now, Metrics: o.Metrics, Limits: n.limits,
+		Remote: n.backbone, Serving: n.messages.CatchingUp, Country: o.Country, Now: n.clock.Now, Metrics: o.Metrics, Limits: n.limits, Cached: n.cached,
 		Endpoints: func(z chat.Zone) []chat.Endpoint { return o.Endpoints(n, z, netip.Addr{}) },
 	})
 	n.presence = presence.New(presence.Options{
@@ -185,8 +193,16 @@ func (n *Node) buildPeople() {
 	})
 	n.messages.Hub().OnStep(func(e messages.Entry) { n.groups.Heard(e.Row.Conversation, e.Row.Arrival) })
 	n.people = people.New(people.Options{
-		Config: o.Config, Topology: n.topology, Store: o.Store, Submitter: n.messages, Directory: n.auth, Groups: n.groups,
+		Config: o.Config, Topology: n.topology, Store: n.readStore(), Submitter: n.messages, Directory: n.auth, Groups: n.groups,
 	})
+}
+
+// readStore is what people's requests are answered from.
+func (n *Node) readStore() chat.Store {
+	if n.cached == nil || n.opt.Under == nil {
+		return n.opt.Store
+	}
+	return n.opt.Under(func(s chat.Store) chat.Store { return n.cached.Reads(s, logs{n.messages}) })
 }
 
 func (n *Node) buildEdge(identity chat.Identity) {
@@ -271,6 +287,7 @@ func (n *Node) Close() error {
 	n.backbone.mesh.Close()
 	n.messages.Close()
 	n.done.Wait()
+	n.opt.Shared.close()
 	return n.store.Close()
 }
 
@@ -281,6 +298,7 @@ func (n *Node) Kill() {
 	n.halt()
 	n.messages.Close()
 	n.done.Wait()
+	n.opt.Shared.close()
 }
 
 func (n *Node) halt() {

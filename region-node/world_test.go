@@ -40,6 +40,7 @@ type world struct {
 	net     *simnet.Network
 	nodes   map[chat.Region]*regionnode.Node
 	stores  map[chat.Region]chat.Store
+	caches  map[chat.Region]chat.Cache
 	metrics map[chat.Region]*observe.Metrics
 	keys    *auth.Keyring
 	wrong   map[chat.Region]*atomic.Int64 // how far a region's clock is ahead, in ns
@@ -153,6 +154,17 @@ func (w *world) start(r chat.Region, ls [3]net.Listener, reserve int64) {
 	w.startNode(chat.NodeRef{Region: r, Node: "n1"}, r, w.wrap(r, store), ls, log)
 }
 
+// cache gives what the nodes of a region share; a node that starts again finds it as it was.
+func (w *world) cache(r chat.Region) chat.Cache {
+	if w.caches == nil {
+		w.caches = make(map[chat.Region]chat.Cache)
+	}
+	if w.caches[r] == nil {
+		w.caches[r] = memory.NewCache(4<<20, nil)
+	}
+	return w.caches[r]
+}
+
 // startNode runs a node on a store; the world knows it by key.
 func (w *world) startNode(ref chat.NodeRef, key chat.Region, store chat.Store, ls [3]net.Listener, log *slog.Logger) {
 	w.t.Helper()
@@ -162,7 +174,8 @@ func (w *world) startNode(ref chat.NodeRef, key chat.Region, store chat.Store, l
 	delete(peers, ref)
 	w.metrics[key] = observe.NewMetrics(ref.Region)
 	node, err := regionnode.New(w.t.Context(), regionnode.Options{
-		Config: w.cfg, Region: ref.Region, Store: store, Keys: w.keys, AdminToken: "test-admin",
+		Config: w.cfg, Region: ref.Region, Store: store, Under: func(put func(chat.Store) chat.Store) chat.Store { return put(store) },
+		Shared: regionnode.Shared{Cache: w.cache(ref.Region)}, Keys: w.keys, AdminToken: "test-admin",
 		HTTP: ls[0], Admin: ls[1], Backbone: ls[2], Peers: peers, Identity: identity, Network: w.net,
 		Route: func(*regionnode.Node) http.Handler { return http.NotFoundHandler() }, Web: http.NotFoundHandler(),
 		Endpoints: func(_ *regionnode.Node, zone chat.Zone, _ netip.Addr) []chat.Endpoint {

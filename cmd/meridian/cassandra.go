@@ -40,13 +40,17 @@ func password(cfg *config.Config, path string) (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// clientTLS gives how a server of the region's is reached that shows a certificate of its own authority; nil without files.
+// clientTLS gives how a server of the region's is reached that shows a certificate of its own authority; nil without files. cert
+// and key may be left out.
 func clientTLS(cfg *config.Config, ca, cert, key string) (*tls.Config, error) {
 	if ca == "" {
 		return nil, nil
 	}
 	var pem [3][]byte
 	for i, path := range []string{ca, cert, key} {
+		if path == "" {
+			continue
+		}
 		var err error
 		if pem[i], err = namedFile(cfg, path); err != nil {
 			return nil, err
@@ -56,11 +60,16 @@ func clientTLS(cfg *config.Config, ca, cert, key string) (*tls.Config, error) {
 	if !roots.AppendCertsFromPEM(pem[0]) {
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "config", Message: ca + " holds no certificate"}
 	}
+	secure := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	if cert == "" {
+		return secure, nil
+	}
 	pair, err := tls.X509KeyPair(pem[1], pem[2])
 	if err != nil {
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "config", Message: "certificate and key of " + cert + " do not go together", Cause: err}
 	}
-	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+	secure.Certificates = []tls.Certificate{pair}
+	return secure, nil
 }
 
 // cassandraOptions gives how a region's cluster is reached, as the role that writes rows or as the one that changes tables.

@@ -18,7 +18,6 @@ import (
 	"meridian/router/decide"
 	"meridian/router/discovery"
 	"meridian/router/geo"
-	"meridian/store/memory"
 	"meridian/web"
 )
 
@@ -90,50 +89,65 @@ func (l listeners) close() {
 	}
 }
 
-// startNode opens the node's store and serves it on ls. On an error the listeners are closed.
+// startNode opens the node's store and what it shares with others, and serves it on ls. On an error the listeners are closed.
 func (d *deployment) startNode(ctx context.Context, ref chat.NodeRef, ls listeners) (*regionnode.Node, error) {
-	metrics := observe.NewMetrics(ref.Region)
-	store, err := d.openStore(ctx, ref, metrics)
+	node, err := d.newNode(ctx, ref, ls)
 	if err != nil {
 		ls.close()
-		return nil, err
-	}
-	node, err := d.newNode(ctx, ref, store, metrics, ls)
-	if err != nil {
-		ls.close()
-		_ = store.Close() // the first error is the one to tell
-		return nil, err
-	}
-	if err := node.Start(); err != nil {
-		ls.close()
-		_ = store.Close()
 		return nil, err
 	}
 	return node, nil
 }
 
-func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, store chat.Store, metrics *observe.Metrics, ls listeners) (*regionnode.Node, error) {
+func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, ls listeners) (node *regionnode.Node, err error) {
+	opt, err := d.nodeOptions(ref, ls)
+	if err != nil {
+		return nil, err
+	}
+	metrics := observe.NewMetrics(ref.Region)
+	opt.Metrics = metrics
+	if opt.Store, opt.Under, err = d.openStore(ctx, ref, metrics); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = opt.Store.Close() // the first error is the one to tell
+		}
+	}()
+	if opt.Shared, opt.Limiter, err = d.sharedParts(ref, metrics); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil && opt.Shared.Close != nil {
+			opt.Shared.Close()
+		}
+	}()
+	if node, err = regionnode.New(ctx, opt); err != nil {
+		return nil, err
+	}
+	return node, node.Start()
+}
+
+// nodeOptions gives what a node needs beside its store, what it shares and its metrics.
+func (d *deployment) nodeOptions(ref chat.NodeRef, ls listeners) (opt regionnode.Options, err error) {
 	region := ref.Region
 	log := d.log.With("region", region, "node", ref.Node)
 	tracer, err := observe.NewTracer(observe.Telemetry(d.cfg.Telemetry), region, log)
 	if err != nil {
-		return nil, err
+		return opt, err
 	}
 	identity, err := link.LoadIdentity(d.secrets.dir, region)
 	if err != nil {
-		return nil, err
+		return opt, err
 	}
-	return regionnode.New(ctx, regionnode.Options{
-		Config: d.cfg, Region: region, Store: store, Keys: d.secrets.keys.Only(d.zonesOf(region)...), DirectoryKey: d.secrets.directoryKey,
+	return regionnode.Options{
+		Config: d.cfg, Region: region, Keys: d.secrets.keys.Only(d.zonesOf(region)...), DirectoryKey: d.secrets.directoryKey,
 		AdminToken: d.secrets.adminToken, HTTP: ls.http, Admin: ls.admin, Backbone: ls.backbone,
 		Peers: d.peersOf(ref), Identity: identity, Network: d.network, Route: d.routeHandler, Web: d.web,
 		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, Now: d.clock.now, SetClock: d.setClock, Log: log,
-		Limiter: memory.NewLimiter(limiterKeys, nil), Metrics: metrics, Tracer: tracer,
-	})
+		Tracer: tracer,
+	}, nil
 }
-
-// limiterKeys bounds the memory of a node's limits: addresses and people, each in a few classes.
-const limiterKeys = 300_000
 
 func (d *deployment) zonesOf(region chat.Region) []chat.Zone {
 	var zones []chat.Zone

@@ -90,7 +90,7 @@ func TestSharedStore(t *testing.T) {
 	}
 	ctx := context.Background()
 	open := func(node chat.NodeID) chat.Store {
-		s, err := d.openStore(ctx, chat.NodeRef{Region: "eu-west", Node: node}, observe.NewMetrics("eu-west"))
+		s, _, err := d.openStore(ctx, chat.NodeRef{Region: "eu-west", Node: node}, observe.NewMetrics("eu-west"))
 		if err != nil {
 			t.Fatal(err)
 		}

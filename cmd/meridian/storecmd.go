@@ -106,14 +106,17 @@ func openEmbedded(cfg *config.Config, ref chat.NodeRef, log *slog.Logger, metric
 }
 
 // openStore gives a node its store: its region's own process where the configuration names one, else the embedded one in
-// this process. Bodies are sealed here.
-func (d *deployment) openStore(ctx context.Context, ref chat.NodeRef, metrics *observe.Metrics) (chat.Store, error) {
+// this process. Bodies are sealed here; under gives the store anew with something put in where they are.
+func (d *deployment) openStore(ctx context.Context, ref chat.NodeRef, metrics *observe.Metrics) (sealing chat.Store, under func(put func(chat.Store) chat.Store) chat.Store, err error) {
 	store, err := d.openUnsealed(ctx, ref, metrics)
 	if err == nil {
 		store, err = withAccounts(ctx, d.cfg, ref, store, d.log.With("region", ref.Region, "node", ref.Node), metrics)
 	}
-	if err != nil || !d.cfg.Security.Sealed() {
-		return store, err
+	if err != nil {
+		return nil, nil, err
+	}
+	if !d.cfg.Security.Sealed() {
+		return store, func(put func(chat.Store) chat.Store) chat.Store { return put(store) }, nil
 	}
 	masters := make(map[chat.Zone][seal.KeyBytes]byte) // a region holds the keys of the zones that it serves, and no others
 	for _, zone := range d.zonesOf(ref.Region) {
@@ -122,9 +125,9 @@ func (d *deployment) openStore(ctx context.Context, ref chat.NodeRef, metrics *o
 	sealer, err := seal.New(store, masters, rand.Reader)
 	if err != nil {
 		_ = store.Close() // the first error is the one to tell
-		return nil, err
+		return nil, nil, err
 	}
-	return seal.Wrap(store, sealer), nil
+	return seal.Wrap(store, sealer), func(put func(chat.Store) chat.Store) chat.Store { return seal.Wrap(put(store), sealer) }, nil
 }
 
 func (d *deployment) openUnsealed(ctx context.Context, ref chat.NodeRef, metrics *observe.Metrics) (chat.Store, error) {

@@ -12,6 +12,7 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	"meridian/region-node/cached"
 	"meridian/region-node/limits"
 	"meridian/replication/claim"
 )
@@ -51,6 +52,8 @@ type Options struct {
 	Now     func() time.Time
 	// Limits bound what an address may cost.
 	Limits *limits.Limits
+	// Cached keeps what Profile reads; nil: nothing is kept.
+	Cached *cached.Layer
 	// Metrics, if not nil, is told how long password checks take.
 	Metrics Metrics
 }
@@ -101,29 +104,46 @@ func (s *Service) Mend(ctx context.Context, key chat.ClaimKey) (found bool, brou
 // Resolve gives the user of that name. Name is as the person wrote it where the account is kept here, else as the caller did.
 // It takes at most a second. Errors: CodeUnknownUser, and the store's.
 func (s *Service) Resolve(ctx context.Context, username string) (chat.Owner, error) {
+	owner, _, err := s.resolve(ctx, username)
+	return owner, err
+}
+
+// Profile is Resolve for who only wants to see it: it may be as old as the cache lets it be. Of people whose zone this region does
+// not serve nothing is kept.
+func (s *Service) Profile(ctx context.Context, username string) (chat.Owner, error) {
+	if ValidUsername(username, s.opt.Config.Limits.UsernameMaxChars) != nil {
+		return s.Resolve(ctx, username)
+	}
+	return s.opt.Cached.Profile(ctx, s.directory.claimKey(Normalise(username)), func(ctx context.Context) (chat.Owner, bool, error) {
+		return s.resolve(ctx, username)
+	})
+}
+
+// resolve also says whether the account is kept here.
+func (s *Service) resolve(ctx context.Context, username string) (owner chat.Owner, here bool, err error) {
 	unknown := &chat.Error{Code: chat.CodeUnknownUser, Op: "auth.Service.Resolve", Message: "no such user"}
 	if ValidUsername(username, s.opt.Config.Limits.UsernameMaxChars) != nil {
-		return chat.Owner{}, unknown
+		return chat.Owner{}, false, unknown
 	}
 	normalised := Normalise(username)
 	claim, found, err := s.directory.find(ctx, normalised)
 	if err != nil {
-		return chat.Owner{}, err
+		return chat.Owner{}, false, err
 	}
 	if !found {
-		return chat.Owner{}, unknown
+		return chat.Owner{}, false, unknown
 	}
-	owner := chat.Owner{ID: s.directory.blind(normalised, claim.Blinded), Zone: claim.Zone, Name: Canonical(username)}
+	owner = chat.Owner{ID: s.directory.blind(normalised, claim.Blinded), Zone: claim.Zone, Name: Canonical(username)}
 	if s.topology.InZone(s.opt.Self, owner.Zone) {
 		account, ok, err := s.opt.Store.Account(ctx, owner.ID)
 		if err != nil && chat.CodeOf(err) != chat.CodeRegionDegraded {
-			return chat.Owner{}, err
+			return chat.Owner{}, false, err
 		}
 		if err == nil && ok { // the directory knows who it is: messages need no account
-			owner.Name = account.Username
+			owner.Name, here = account.Username, true
 		}
 	}
-	return owner, nil
+	return owner, here, nil
 }
 
 // HomeZone gives the zone of a person who signs up from addr: the one asked for, which pins, or with "" the one of the

@@ -10,7 +10,7 @@ import (
 )
 
 func (h *handler) profile(w http.ResponseWriter, r *http.Request, _ auth.Claims) error {
-	user, err := h.Auth.Resolve(r.Context(), r.PathValue("username"))
+	user, err := h.Auth.Profile(r.Context(), r.PathValue("username"))
 	if err != nil {
 		return err
 	}

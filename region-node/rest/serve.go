@@ -16,6 +16,7 @@ import (
 
 	"meridian/chat"
 	"meridian/region-node/auth"
+	"meridian/region-node/cached"
 	"meridian/region-node/limits"
 	"meridian/region-node/wire"
 )
@@ -27,6 +28,9 @@ type methods map[string]call
 func (h *handler) path(pattern string, calls methods) {
 	for method, answer := range calls {
 		h.mux.HandleFunc(method+" "+pattern, func(w http.ResponseWriter, r *http.Request) {
+			if method == http.MethodGet { // whatever changes something reads the store
+				r = r.WithContext(cached.Request(r.Context()))
+			}
 			if err := answer(w, r); err != nil {
 				h.fail(w, r, err)
 			}
