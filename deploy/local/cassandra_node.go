@@ -164,7 +164,7 @@ func (n *CassandraNode) Nodetool(ctx context.Context, command ...string) (string
 		return "", err
 	}
 	args := append(strings.Fields(toolFlags), moduleFlags()...)
-	args = append(args, "-Duser.home="+n.dir, "-cp", n.cluster.jars.classPath(), "org.apache.cassandra.tools.NodeTool",
+	args = append(args, "-Duser.home="+n.dir, "-Dlogback.configurationFile="+n.conf("logback.xml"), "-cp", n.cluster.jars.classPath(), "org.apache.cassandra.tools.NodeTool",
 		"-h", "127.0.0.1", "-p", strings.TrimSpace(string(port)))
 	out, err := exec.CommandContext(ctx, n.cluster.jars.java, append(args, command...)...).CombinedOutput()
 	if err != nil {
