@@ -53,10 +53,11 @@ func useReal(ctx context.Context, cfg *config.Config, f *upFlags, talk io.Writer
 		if !ok {
 			return &exitError{code: exitUsage, what: fmt.Sprintf("deploy/local/up runs no servers for region %s", r.Name)}
 		}
-		if r.Cassandra != nil {
-			return &exitError{code: exitUsage, what: fmt.Sprintf("region %s of %s has a cassandra of its own: leave --stores away", r.Name, f.config)}
+		if r.Cassandra != nil || r.Redis != nil {
+			return &exitError{code: exitUsage, what: fmt.Sprintf("region %s of %s has a cassandra or a redis of its own: leave --stores away", r.Name, f.config)}
 		}
 		r.Cassandra = realCassandra(access.Cassandra)
+		r.Redis = &config.Redis{Addresses: []string{access.Redis.Address}, PasswordFile: access.Redis.PasswordFile}
 	}
 	return applySchemas(ctx, cfg, talk)
 }
