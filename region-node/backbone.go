@@ -15,6 +15,7 @@ import (
 type backbone struct {
 	mesh  *link.Mesh
 	built chan struct{} // closed when mesh is set
+	hints *hints
 }
 
 func (b *backbone) SendRelay(peer chat.NodeRef, f replication.Frame) bool {
@@ -26,6 +27,9 @@ func (b *backbone) SendRelay(peer chat.NodeRef, f replication.Frame) bool {
 func (b *backbone) Tell(region chat.Region, kind string, payload []byte) {
 	<-b.built
 	b.mesh.TellRegion(region, kind, payload)
+	if region == b.hints.self.Region {
+		b.hints.tell(kind, payload)
+	}
 }
 
 func (b *backbone) Call(ctx context.Context, peer chat.Region, method string, payload []byte) ([]byte, error) {
@@ -123,6 +127,7 @@ func (n *Node) onStream(peer chat.NodeRef, stream link.Stream, kind string, head
 }
 
 func (n *Node) onUp(peer link.Remote) {
+	n.backbone.hints.link(peer.NodeRef, true)
 	n.messages.Up(peer.NodeRef)
 	n.presence.Sync(peer.NodeRef)
 	if peer.Region == n.opt.Region {
@@ -132,6 +137,7 @@ func (n *Node) onUp(peer link.Remote) {
 }
 
 func (n *Node) onDown(peer link.Remote) {
+	n.backbone.hints.link(peer.NodeRef, false)
 	n.messages.Down(peer.NodeRef)
 	if peer.Region == n.opt.Region {
 		n.edge.Forget(peer.Node)

@@ -133,6 +133,7 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 	if n.identity, err = opt.Store.Identity(ctx); err != nil { // the life may be a new one
 		return nil, err
 	}
+	n.backbone.hints = newHints(chat.NodeRef{Region: opt.Region, Node: n.identity.Node}, opt.Shared.Bus, opt.Peers, n.onTell)
 	n.buildPeople()
 	n.verify = verify.New(verify.Options{
 		Self: opt.Region, Topology: n.topology, Store: opt.Store, Remote: n.backbone, Submitter: n.messages, Directory: n.auth,
@@ -185,7 +186,7 @@ func (n *Node) buildPeople() {
 		Endpoints: func(z chat.Zone) []chat.Endpoint { return o.Endpoints(n, z, netip.Addr{}) },
 	})
 	n.presence = presence.New(presence.Options{
-		Self: chat.NodeRef{Region: o.Region, Node: n.identity.Node}, Topology: n.topology, Lease: o.Config.Timing.PresenceLease, Tell: n.backbone, Hub: n.messages.Hub(), Now: n.clock.Now,
+		Self: chat.NodeRef{Region: o.Region, Node: n.identity.Node}, Topology: n.topology, Lease: o.Config.Timing.PresenceLease, Tell: n.backbone, Hub: n.messages.Hub(), Book: o.Shared.Presences, Now: n.clock.Now,
 	})
 	n.groups = groups.New(groups.Options{
 		Self: o.Region, Limits: o.Config.Limits, Topology: n.topology, Store: o.Store, Submitter: n.messages, Directory: n.auth,
@@ -241,7 +242,7 @@ func (n *Node) Start() error {
 	n.messages.Run()
 	n.serve(n.opt.HTTP, n.publicHandler())
 	n.serve(n.opt.Admin, n.adminHandler())
-	for _, run := range []func(context.Context){n.presence.Run, n.gateway.Run, n.edge.Run, n.watchStore} {
+	for _, run := range []func(context.Context){n.presence.Run, n.gateway.Run, n.edge.Run, n.backbone.hints.run, n.watchStore} {
 		n.done.Go(func() {
 			run(n.ctx)
 		})
@@ -283,6 +284,7 @@ func (n *Node) Close() error {
 	}
 	n.edge.Settle(ctx)
 	n.messages.Leave()
+	n.presence.SignOff()
 	n.halt()
 	n.backbone.mesh.Close()
 	n.messages.Close()

@@ -51,7 +51,9 @@ type Options struct {
 	Lease    time.Duration
 	Tell     Teller
 	Hub      *messages.Hub
-	Now      func() time.Time
+	// Book is what the region's nodes share of who is online, also over a restart; nil: what they tell each other is all.
+	Book chat.Presences
+	Now  func() time.Time
 }
 
 // Service is one node's view of who is online.
@@ -63,6 +65,10 @@ type Service struct {
 	remote   map[chat.UserID]map[chat.NodeRef]time.Time // lease ends
 	lastSeen map[chat.UserID]time.Time
 	watchers map[chat.UserID]map[Watcher]struct{}
+	// notes wait to be written into the book, writing are being written.
+	notes, writing map[chat.UserID]note
+	noted          chan struct{}
+	book           sync.Mutex // held while notes are written
 }
 
 type localUser struct {
@@ -91,6 +97,7 @@ func New(opt Options) *Service {
 	return &Service{
 		opt: opt, local: make(map[chat.UserID]*localUser), remote: make(map[chat.UserID]map[chat.NodeRef]time.Time),
 		lastSeen: make(map[chat.UserID]time.Time), watchers: make(map[chat.UserID]map[Watcher]struct{}),
+		notes: make(map[chat.UserID]note), noted: make(chan struct{}, 1),
 	}
 }
 
@@ -106,6 +113,7 @@ func (s *Service) Join(user chat.UserID, zone chat.Zone) {
 	first := l.sockets == 1
 	if first {
 		s.announce(user)
+		s.note(user, zone, true)
 	}
 	s.mu.Unlock()
 	if first {
@@ -126,6 +134,7 @@ func (s *Service) Leave(user chat.UserID, zone chat.Zone) {
 		delete(s.local, user)
 		s.saw(user)
 		s.announce(user)
+		s.note(user, zone, false)
 	}
 	s.mu.Unlock()
 	if last {
@@ -163,11 +172,8 @@ func (s *Service) Watch(user chat.UserID, w Watcher) {
 		s.watchers[user] = set
 	}
 	set[w] = struct{}{}
-	online, seen := s.state(user)
 	s.mu.Unlock()
-	if online || !seen.IsZero() {
-		go w.Presence(user, online, seen) // the caller may hold the watcher's lock
-	}
+	go s.tellState(user, w) // the caller may hold the watcher's lock
 }
 
 // Unwatch ends it.
@@ -323,6 +329,9 @@ func (s *Service) apply(peer chat.NodeRef, r report) {
 	}
 	for _, u := range r.Offline {
 		s.drop(u, peer)
+		if s.local[u] == nil && peer.Region != s.opt.Self.Region { // who is in this region says so itself
+			s.note(u, r.Zone, false)
+		}
 	}
 }
 
@@ -343,6 +352,11 @@ func (s *Service) drop(u chat.UserID, peer chat.NodeRef) {
 
 // Run renews this node's leases and ends those of others; until ctx ends.
 func (s *Service) Run(ctx context.Context) {
+	if s.opt.Book != nil {
+		var book sync.WaitGroup
+		defer book.Wait()
+		book.Go(func() { s.keepBook(ctx) })
+	}
 	ticker := time.NewTicker(expireEvery)
 	defer ticker.Stop()
 	renewed := s.opt.Now()

@@ -247,7 +247,7 @@ func (r *region) Call(ctx context.Context, to chat.Region, method string, payloa
 // nobody is online.
 type nobody struct{}
 
-func (nobody) State(chat.UserID) (bool, time.Time) { return false, time.Time{} }
+func (nobody) Lookup(context.Context, chat.UserID) (bool, time.Time) { return false, time.Time{} }
 
 // counts are the metrics counted, by name and labels.
 type counts struct {

@@ -15,7 +15,7 @@ func (h *handler) profile(w http.ResponseWriter, r *http.Request, _ auth.Claims)
 		return err
 	}
 	out := wire.Profile{UserID: user.ID.String(), Username: user.Name}
-	switch online, lastSeen := h.Presence.State(user.ID); {
+	switch online, lastSeen := h.Presence.Lookup(r.Context(), user.ID); {
 	case online:
 		out.State = "online"
 	case !lastSeen.IsZero():

@@ -3,6 +3,7 @@
 package rest
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -24,7 +25,7 @@ type Metrics interface {
 
 // Presence tells who is online, as far as this region may know; lastSeen is zero where it is not known.
 type Presence interface {
-	State(user chat.UserID) (online bool, lastSeen time.Time)
+	Lookup(ctx context.Context, user chat.UserID) (online bool, lastSeen time.Time)
 }
 
 // Options make a handler. All are needed.
