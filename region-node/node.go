@@ -282,7 +282,7 @@ func (n *Node) Close() error {
 	for _, s := range n.servers {
 		_ = s.Shutdown(ctx) // past its time the connections are closed below
 	}
-	n.edge.Settle(ctx)
+	n.backbone.mesh.Settle(ctx)
 	n.messages.Leave()
 	n.presence.SignOff()
 	n.halt()

@@ -1,6 +1,7 @@
 package regionnode_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -32,6 +33,11 @@ type splitWorld struct {
 
 // newSplitWorld starts it; every node knows what the others run when it returns.
 func newSplitWorld(t *testing.T) *splitWorld {
+	return newSplitWorldOf(t, func(_ chat.Region, s chat.Store) chat.Store { return s })
+}
+
+// newSplitWorldOf starts one whose nodes see their stores as wrap gives them.
+func newSplitWorldOf(t *testing.T, wrap func(chat.Region, chat.Store) chat.Store) *splitWorld {
 	t.Helper()
 	w, listeners := prepare(t, func(c *config.Config) {
 		c.Regions = c.Regions[:2]
@@ -44,6 +50,7 @@ func newSplitWorld(t *testing.T) *splitWorld {
 			{Name: "eu", Regions: []chat.Region{"eu-west"}, Policy: chat.PolicyCopy, Transit: chat.TransitAllow, Ack: chat.AckRegion, AtSignUp: true},
 		}
 	})
+	w.wrap = wrap
 	s := &splitWorld{world: w}
 	for _, l := range listeners["eu-west"] { // its nodes have their own
 		_ = l.Close()
@@ -91,7 +98,7 @@ func (s *splitWorld) launch(name chat.NodeID, ls [3]net.Listener) {
 	handle, err := s.keeper.Node(s.t.Context(), name)
 	must(s.t, err)
 	key := chat.Region("eu-west/" + string(name))
-	s.startNode(chat.NodeRef{Region: "eu-west", Node: name}, key, handle, ls, testLog(key))
+	s.startNode(chat.NodeRef{Region: "eu-west", Node: name}, key, s.wrap(key, handle), ls, testLog(key))
 }
 
 // relaunch runs a node again at its addresses.
@@ -314,22 +321,35 @@ func TestRateLimitPerAddress(t *testing.T) {
 	}
 }
 
-// A node that is stopped cleanly fails no request: what it has taken it answers, and what comes after goes to another, reads and
-// changes alike.
+// slowBlocks is a store that takes its time to say whom somebody blocks.
+type slowBlocks struct{ chat.Store }
+
+func (s slowBlocks) Blocks(ctx context.Context, user chat.UserID) ([]chat.BlockRow, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(400 * time.Millisecond):
+		return s.Store.Blocks(ctx, user)
+	}
+}
+
+// A node that is stopped cleanly fails no request: what it has taken it answers, though that takes time, and what comes after goes to
+// another, reads and changes alike.
 func TestCleanRestartFailsNoRequest(t *testing.T) {
 	t.Parallel()
-	w := newSplitWorld(t)
+	w := newSplitWorldOf(t, func(_ chat.Region, s chat.Store) chat.Store { return slowBlocks{s} })
 	ann, bob := w.signUp(authNode, "ann_person", "eu"), w.signUp(authNode, "bob_person", "eu")
 	done := make(chan struct{})
 	var asked atomic.Int64
 	var busy sync.WaitGroup
-	for _, call := range [][2]string{{"GET", "/v1/conversations"}, {"PUT", "/v1/blocks/" + bob.name}} {
+	change := [2]string{"PUT", "/v1/blocks/" + bob.name}
+	for _, call := range [][2]string{{"GET", "/v1/blocks"}, change, change, change} {
 		busy.Go(func() {
 			for {
 				select {
 				case <-done:
 					return
-				case <-time.After(40 * time.Millisecond): // a person's changes are limited
+				case <-time.After(10 * time.Millisecond): // a person's changes are limited
 				}
 				req, err := http.NewRequest(call[0], w.url(authNode)+call[1], nil)
 				if err != nil {
@@ -355,12 +375,12 @@ func TestCleanRestartFailsNoRequest(t *testing.T) {
 	defer stop()
 	for _, name := range []chat.NodeID{"n2", "n3", "n2"} {
 		before := asked.Load()
-		w.eventually("requests flow", func() bool { return asked.Load() > before+10 })
+		w.eventually("requests flow", func() bool { return asked.Load() > before+5 })
 		key := chat.Region("eu-west/" + string(name))
 		must(t, w.nodes[key].Close())
 		delete(w.nodes, key)
 		before = asked.Load()
-		w.eventually("requests flow without "+string(name), func() bool { return asked.Load() > before+10 })
+		w.eventually("requests flow without "+string(name), func() bool { return asked.Load() > before+5 })
 		w.relaunch(name)
 		w.settled()
 	}

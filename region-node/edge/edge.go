@@ -125,22 +125,6 @@ func (e *Edge) End() {
 	e.endTunnels()
 }
 
-// settledEvery is how often an ending node looks whether it has answered everything.
-const settledEvery = 5 * time.Millisecond
-
-// Settle waits until every request that was taken is answered, or ctx ends.
-func (e *Edge) Settle(ctx context.Context) {
-	ticker := time.NewTicker(settledEvery)
-	defer ticker.Stop()
-	for e.loads.auth.Load()+e.loads.messages.Load() > 0 {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
-}
-
 // place is where a person of some zone is to be served.
 type place struct {
 	here bool

@@ -8,6 +8,8 @@ type outbox struct {
 	mu      sync.Mutex
 	control queue
 	relay   queue
+	// writing is what was taken of the control queue and may not be written yet, in bytes.
+	writing int
 	// relayNext says whose turn it is.
 	relayNext bool
 	wake      chan struct{} // holds a token when there may be something to write
@@ -60,7 +62,7 @@ func (o *outbox) wakeUp() {
 	}
 }
 
-// take appends the next packet to dst; nothing when nothing waits.
+// take appends the next packet to dst; nothing when nothing waits. What it gave before is written.
 func (o *outbox) take(dst []byte) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -69,6 +71,7 @@ func (o *outbox) take(dst []byte) []byte {
 		q = &o.relay
 	}
 	o.relayNext = q == &o.control
+	o.writing = 0
 	taken := 0
 	for taken < len(q.frames) && (taken == 0 || len(dst)+len(q.frames[taken]) <= packetBytes) {
 		dst = append(dst, q.frames[taken]...)
@@ -80,15 +83,16 @@ func (o *outbox) take(dst []byte) []byte {
 		q.frames = nil
 	}
 	if q == &o.control && taken > 0 {
+		o.writing = len(dst)
 		close(o.room)
 		o.room = make(chan struct{})
 	}
 	return dst
 }
 
-// waiting gives the bytes in both queues.
+// waiting gives the bytes in both queues, with what is being written of the control queue.
 func (o *outbox) waiting() (control, relay int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.control.bytes, o.relay.bytes
+	return o.control.bytes + o.writing, o.relay.bytes
 }
