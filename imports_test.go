@@ -35,6 +35,7 @@ var mayImport = map[string]string{
 	"region-node":        "chat residency replication replication/claim replication/drift replication/link config proto",
 	"store/composed":     "chat",
 	"store/embedded":     "chat",
+	"store/events":       "chat",
 	"store/postgres":     "chat",
 	"store/cassandra":    "chat",
 	"store/memory":       "chat",
@@ -48,7 +49,7 @@ var mayImport = map[string]string{
 	"deploy":             "",
 	"test":               "chat config deploy store/embedded sdk",
 	"cmd": "chat deploy proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
-		"replication/member region-node store/composed store/embedded store/shared store/cassandra store/postgres store/memory store/redis sim web sdk",
+		"replication/member region-node store/composed store/embedded store/shared store/cassandra store/postgres store/events store/memory store/redis sim web sdk",
 	"replication/claim": "chat residency",
 }
 

@@ -52,6 +52,8 @@ type Region struct {
 	Postgres *Postgres `yaml:"postgres"`
 	// Redis, if given, is what the region's nodes share beside the store.
 	Redis *Redis `yaml:"redis"`
+	// Events, if given, tells other systems what happens in the region.
+	Events *Events `yaml:"events"`
 	// Nodes are the region's processes; empty: one, named OnlyNode, at the addresses above.
 	Nodes []Node `yaml:"nodes"`
 	// Addresses are what GeoDNS answers for this region; default: the hosts of HTTP, or of the nodes', that are addresses.

@@ -166,6 +166,9 @@ func (n *Node) lease() time.Duration {
 // Over is closed when this life of the node has ended: close the node and make it anew.
 func (n *Node) Over() <-chan struct{} { return n.over }
 
+// Settled gives the time up to which nothing is under way in the region: what op logs have up to then is final.
+func (n *Node) Settled() chat.HLC { return n.messages.Marks().Local }
+
 // Done is closed when the node has been closed or killed.
 func (n *Node) Done() <-chan struct{} { return n.ctx.Done() }
 

@@ -29,6 +29,8 @@ command -v mvn >/dev/null || packages+=(maven)
 if [ "$what" = tests ]; then
   command -v chromium >/dev/null || packages+=(chromium)
   command -v dig >/dev/null || packages+=(bind9-dnsutils)
+  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || packages+=(postgresql)
+  ls /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server >/dev/null 2>&1 || packages+=(rabbitmq-server)
   # For the nemesis, which needs root and falls back to less without.
   if [ "$(id -u)" = 0 ]; then
     command -v ip >/dev/null || packages+=(iproute2)

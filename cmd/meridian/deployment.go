@@ -125,7 +125,14 @@ func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, ls listeners
 	if node, err = regionnode.New(ctx, opt); err != nil {
 		return nil, err
 	}
-	return node, node.Start()
+	pump, err := d.pumps(ref, node, opt.Store, metrics)
+	if err != nil {
+		return nil, err
+	}
+	if err = node.Start(); err == nil {
+		pump()
+	}
+	return node, err
 }
 
 // nodeOptions gives what a node needs beside its store, what it shares and its metrics.

@@ -43,7 +43,7 @@ func NewPostgres(ctx context.Context, dir string, progress Progress, settings ..
 	if err != nil {
 		return nil, err
 	}
-	address, err := keptAddress(filepath.Join(dir, "address"), PostgresPort)
+	address, err := AddressFor(dir, PostgresPort)
 	if err != nil {
 		return nil, err
 	}
@@ -148,16 +148,4 @@ func unprivileged(names ...string) (*syscall.Credential, error) {
 		}
 	}
 	return nil, fmt.Errorf("none of the users %v is known here", names)
-}
-
-// keptAddress gives a loopback address with these ports free, the same for a server each time it is started.
-func keptAddress(path string, ports ...int) (string, error) {
-	if b, err := os.ReadFile(path); err == nil {
-		return strings.TrimSpace(string(b)), nil
-	}
-	address, err := Address(ports...)
-	if err != nil {
-		return "", err
-	}
-	return address, writeFile(path, address+"\n")
 }

@@ -21,8 +21,10 @@ type RedisOptions struct {
 	Dir string // holds everything of the server; its address stays, see AddressFor
 	// AppendOnly keeps what is written on the disk, synced each second; otherwise a restart begins empty.
 	AppendOnly bool
-	Detached   bool // see Spec
-	Progress   Progress
+	// Synced keeps what is written on the disk before it is answered, as a stream of events needs.
+	Synced   bool
+	Detached bool // see Spec
+	Progress Progress
 }
 
 // Redis is one server with a password, on this machine.
@@ -80,9 +82,12 @@ func (r *Redis) passwordFile() string { return filepath.Join(r.o.Dir, "password"
 
 // configuration: when memory is short what has a time to live goes, and nothing else.
 func (r *Redis) configuration(password string) string {
-	appendOnly := "no"
-	if r.o.AppendOnly {
+	appendOnly, sync := "no", "everysec"
+	if r.o.AppendOnly || r.o.Synced {
 		appendOnly = "yes"
+	}
+	if r.o.Synced {
+		sync = "always"
 	}
 	return strings.Join([]string{
 		"bind " + r.address,
@@ -93,7 +98,7 @@ func (r *Redis) configuration(password string) string {
 		"dir " + strconv.Quote(r.o.Dir),
 		`save ""`,
 		"appendonly " + appendOnly,
-		"appendfsync everysec",
+		"appendfsync " + sync,
 		"maxmemory 256mb",
 		"maxmemory-policy volatile-lru",
 	}, "\n") + "\n"

@@ -1,0 +1,255 @@
+package events_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/redis/rueidis"
+
+	"meridian/chat"
+	"meridian/deploy/local"
+	"meridian/store/events"
+	"meridian/store/storetest"
+)
+
+// The real brokers of these tests; each test has a stream or a queue of its own.
+var (
+	rabbit *local.RabbitMQ
+	redis  *local.Redis
+	names  atomic.Int64
+)
+
+// Real brokers run as long as the tests.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(withBrokers(m))
+}
+
+func withBrokers(m *testing.M) int {
+	if testing.Short() {
+		return m.Run() // what needs a broker is left out
+	}
+	dir, remove, err := local.Scratch("brokers")
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer remove()
+	if err := startBrokers(dir); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer func() { _, _ = rabbit.Kill(), redis.Kill() }()
+	return m.Run()
+}
+
+func startBrokers(dir string) (err error) {
+	if rabbit, err = local.NewRabbitMQ(dir+"/rabbitmq", nil); err != nil {
+		return err
+	}
+	if redis, err = local.NewRedis(local.RedisOptions{Dir: dir + "/redis", Synced: true}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	if err := redis.Start(ctx); err != nil {
+		return err
+	}
+	if err := rabbit.Start(ctx); err != nil {
+		return err
+	}
+	return makeQueues(ctx)
+}
+
+// queuesMade is how many queues there are for tests.
+const queuesMade = 8
+
+// makeQueues makes the tests' queues and ends the broker in good order: RabbitMQ writes down only then, or minutes later, that it
+// has a new quorum queue, and after a kill has it without a leader.
+func makeQueues(ctx context.Context) error {
+	for n := range queuesMade {
+		e, err := events.OpenRabbit(ctx, events.RabbitOptions{URL: rabbit.URL(), Name: queueName(n + 1)})
+		if err != nil {
+			return err
+		}
+		if err := e.Close(); err != nil {
+			return err
+		}
+	}
+	return rabbit.Restart(ctx)
+}
+
+func queueName(n int) string { return fmt.Sprintf("test%d", n) }
+
+// server is a broker's process.
+type server interface {
+	Start(ctx context.Context) error
+	Kill() error
+}
+
+// place is what both brokers' places have.
+type place struct {
+	t      testing.TB
+	name   string
+	server server
+}
+
+func (p *place) Kill() {
+	p.t.Helper()
+	if err := p.server.Kill(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *place) Start() {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if err := p.server.Start(ctx); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func newName(t testing.TB) string {
+	if testing.Short() {
+		t.Skip("needs a broker")
+	}
+	return queueName(int(names.Add(1)))
+}
+
+type rabbitPlace struct {
+	place
+	ids, bodies []string // taken from the queue
+}
+
+func newRabbit(t testing.TB) storetest.EventsPlace {
+	return &rabbitPlace{place: place{t, newName(t), rabbit}}
+}
+
+func (p *rabbitPlace) Open(ctx context.Context) (chat.Events, error) {
+	return events.OpenRabbit(ctx, events.RabbitOptions{URL: rabbit.URL(), Name: p.name})
+}
+
+// Read takes messages until the queue is empty, and gives them with those taken before.
+func (p *rabbitPlace) Read() (ids, bodies []string) {
+	p.t.Helper()
+	conn, err := amqp.Dial(rabbit.URL())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for {
+		m, ok, err := ch.Get(p.name, true)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if !ok {
+			return p.ids, p.bodies
+		}
+		p.ids, p.bodies = append(p.ids, m.MessageId), append(p.bodies, string(m.Body))
+	}
+}
+
+type redisPlace struct{ place }
+
+func newRedis(t testing.TB) storetest.EventsPlace {
+	return &redisPlace{place{t, newName(t), redis}}
+}
+
+func redisOptions(t testing.TB) (address, password string) {
+	a := redis.Access()
+	password, err := a.Password()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.Address, password
+}
+
+func (p *redisPlace) Open(ctx context.Context) (chat.Events, error) {
+	address, password := redisOptions(p.t)
+	return events.OpenRedis(ctx, events.RedisOptions{Address: address, Password: password, Name: p.name})
+}
+
+func (p *redisPlace) client() rueidis.Client {
+	p.t.Helper()
+	address, password := redisOptions(p.t)
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{address}, Password: password, DisableCache: true})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return client
+}
+
+func (p *redisPlace) Read() (ids, bodies []string) {
+	p.t.Helper()
+	client := p.client()
+	defer client.Close()
+	entries, err := client.Do(context.Background(), client.B().Xrange().Key(p.name).Start("-").End("+").Build()).AsXRange()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, e := range entries {
+		ids, bodies = append(ids, e.FieldValues["id"]), append(bodies, e.FieldValues["event"])
+	}
+	return ids, bodies
+}
+
+// RabbitMQ keeps the contract of chat.Events.
+func TestRabbitConformance(t *testing.T) { storetest.RunEvents(t, newRabbit) }
+
+// A Redis stream keeps the contract of chat.Events.
+func TestRedisConformance(t *testing.T) { storetest.RunEvents(t, newRedis) }
+
+// A Redis that confirms what is not on its disk is refused, and the error says what to set.
+func TestUnsyncedRedisIsRefused(t *testing.T) {
+	p := newRedis(t).(*redisPlace)
+	client := p.client()
+	defer client.Close()
+	set := func(key, value string) {
+		t.Helper()
+		if err := client.Do(t.Context(), client.B().ConfigSet().ParameterValue().ParameterValue(key, value).Build()).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range [][3]string{{"appendfsync", "everysec", "always"}, {"appendonly", "no", "yes"}} {
+		set(c[0], c[1])
+		_, err := p.Open(t.Context())
+		set(c[0], c[2])
+		if chat.CodeOf(err) != chat.CodeInvalid || !strings.Contains(err.Error(), c[0]+" "+c[2]) {
+			t.Errorf("%s %s: %v", c[0], c[1], err)
+		}
+	}
+}
+
+// A wrong password or address is refused, with a time to try again.
+func TestWrongBroker(t *testing.T) {
+	newName(t)
+	address, _ := redisOptions(t)
+	_, err := events.OpenRedis(t.Context(), events.RedisOptions{Address: address, Password: "wrong"})
+	wantDown(t, "Redis with a wrong password", err)
+	_, err = events.OpenRabbit(t.Context(), events.RabbitOptions{URL: rabbit.URL(), User: "meridian", Password: "wrong"})
+	wantDown(t, "RabbitMQ with a wrong password", err)
+	_, err = events.OpenRabbit(t.Context(), events.RabbitOptions{URL: "amqp://127.0.0.1:1/"})
+	wantDown(t, "RabbitMQ at a wrong port", err)
+	if _, err = events.OpenRabbit(t.Context(), events.RabbitOptions{URL: "http://x"}); chat.CodeOf(err) != chat.CodeInvalid {
+		t.Errorf("a URL of something else: %v", err)
+	}
+}
+
+func wantDown(t *testing.T, what string, err error) {
+	t.Helper()
+	if e := chat.AsError(err); e == nil || e.Code != chat.CodeRegionDegraded || e.RetryAfter == 0 {
+		t.Errorf("%s: %v", what, err)
+	}
+}
