@@ -66,6 +66,30 @@ func (c *Core) tickCatchUp(now time.Time) {
 	}
 }
 
+// Awaited are the streams that a node which has started waits for, of regions that it waits for.
+func (c *Core) Awaited() []chat.StreamID {
+	u := &c.catchUp
+	if u.done || u.since == 0 {
+		return nil
+	}
+	var list []chat.StreamID
+	for _, r := range c.order {
+		p := c.peers[r]
+		if p.caughtUp(u.since) >= u.since {
+			continue
+		}
+		if len(p.streams) == 0 {
+			list = append(list, chat.StreamID{Region: r})
+		}
+		for _, s := range p.known() {
+			if s.reachedMark(u.since) < u.since {
+				list = append(list, s.id)
+			}
+		}
+	}
+	return list
+}
+
 // awaits says that what the region originated before this node's start is missing here, and may still come.
 func (c *Core) awaits(now time.Time, p *peer) bool {
 	u := &c.catchUp
@@ -99,13 +123,17 @@ func (p *peer) caughtUp(since chat.HLC) chat.HLC {
 	}
 	mark := endOfStream
 	for _, s := range p.known() {
-		at := max(s.watermark, s.toldMark)
-		if s.beyondBuild(since) {
-			at = s.heard
-		}
-		mark = min(mark, at)
+		mark = min(mark, s.reachedMark(since))
 	}
 	return mark
+}
+
+// reachedMark is caughtUp for one stream.
+func (s *inStream) reachedMark(since chat.HLC) chat.HLC {
+	if s.beyondBuild(since) {
+		return s.heard
+	}
+	return max(s.watermark, s.toldMark)
 }
 
 // beyondBuild says that nothing but ops of unknown kinds holds the stream's watermark below since.

@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"fmt"
 	"time"
 
 	"meridian/chat"
@@ -15,6 +16,8 @@ type Status struct {
 	From   map[chat.Region]AppliedStatus `json:"from"`
 	// InFlight counts submits that are not answered yet.
 	InFlight int `json:"in_flight"`
+	// Awaited are the streams that a node which has started waits for before it serves.
+	Awaited []string `json:"awaited,omitempty"`
 }
 
 // RelayStatus is the relay to one region. Depth counts sequences it has not acknowledged; LagSeconds is how long the oldest
@@ -96,6 +99,9 @@ func (s *Service) publishStatus() {
 	st := Status{
 		Stream: s.stream, Last: s.core.LastSeq(), InFlight: s.core.Submits(),
 		To: make(map[chat.Region]RelayStatus), From: make(map[chat.Region]AppliedStatus),
+	}
+	for _, id := range s.core.Awaited() {
+		st.Awaited = append(st.Awaited, fmt.Sprintf("%s/%s life %d", id.Region, id.Node, id.Incarnation))
 	}
 	for _, p := range s.core.Peers(now) {
 		st.To[p.Region] = s.relayStatus(p, now)

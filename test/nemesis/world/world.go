@@ -209,7 +209,11 @@ func (w *World) WaitReady(ref chat.NodeRef, limit time.Duration) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s does not serve after %v", ref, limit)
+	status, err := w.Admin(ref, http.MethodGet, "/v1/admin/status")
+	if err != nil {
+		status = err.Error()
+	}
+	return fmt.Errorf("%s does not serve after %v: %s", ref, limit, status)
 }
 
 // Close ends every process and takes the network down.
