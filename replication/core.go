@@ -106,6 +106,7 @@ func New(cfg Config, restored Restored) *Core {
 		}
 		c.peers[r] = &peer{
 			region: r, links: map[chat.NodeID]bool{}, out: map[chat.StreamID]*outbound{}, streams: map[chat.StreamID]*inStream{}, handed: map[chat.StreamID]*handOn{},
+			past: map[chat.StreamID]past{},
 		}
 		c.order = append(c.order, r)
 	}
@@ -120,6 +121,7 @@ func New(cfg Config, restored Restored) *Core {
 			p.inbound(id).restore(kept[id], cfg.Lease > 0)
 		}
 	}
+	c.restorePast(restored, kept)
 	c.meetParked(restored.Parked)
 	return c
 }

@@ -17,6 +17,7 @@ type peer struct {
 	out     map[chat.StreamID]*outbound
 	streams map[chat.StreamID]*inStream
 	sorted  []*inStream // streams, by id
+	past    map[chat.StreamID]past
 
 	heardAt time.Time                 // last word of it to this region, as far as this node knows
 	toldAt  time.Time                 // last FrameHave about it
@@ -62,11 +63,12 @@ func (p *peer) outbounds() []*outbound {
 	return list
 }
 
-// inbound gives the state of a stream, made when it is first heard of.
+// inbound gives the state of a stream, made when it is first heard of, or is heard of again after it was forgotten.
 func (p *peer) inbound(id chat.StreamID) *inStream {
 	s, ok := p.streams[id]
 	if !ok {
 		s = &inStream{id: id}
+		p.recall(s)
 		p.streams[id] = s
 		at, _ := slices.BinarySearchFunc(p.sorted, s, func(a, b *inStream) int { return compareStreams(a.id, b.id) })
 		p.sorted = slices.Insert(slices.Clone(p.sorted), at, s) // who walks the old list goes on with it

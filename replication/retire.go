@@ -72,8 +72,53 @@ func (c *Core) askedAgain(p *peer, f *Frame) {
 	s.positions[p.region] = f.UpTo
 }
 
-// livesKept is how many of the latest lives of each node are remembered, and told of; an earlier one that has ended is forgotten.
+// livesKept is how many of the latest lives of each node are remembered, and told of; an earlier one that has ended is forgotten, but for
+// how far it was shown here: its op log may stand for as long as op logs are kept, and whoever adopts it next relays it once more.
 const livesKept = 8
+
+// past is how far a stream that is not kept in mind is shown here, as the store or this node knew.
+type past struct {
+	row  chat.AppliedRow
+	sure uint64
+}
+
+// maxPast bounds what is remembered so of one region; beyond it a stream is brought anew, which changes nothing.
+const maxPast = 16_384
+
+func (p *peer) remember(row chat.AppliedRow, sure uint64) {
+	if len(p.past) < maxPast {
+		p.past[row.Stream] = past{row, sure}
+	}
+}
+
+// recall takes up a stream where it was.
+func (p *peer) recall(s *inStream) {
+	was, ok := p.past[s.id]
+	if !ok {
+		return
+	}
+	delete(p.past, s.id)
+	s.stored, s.claim, s.sure = true, was.row, was.sure
+	s.believe()
+}
+
+// restorePast remembers what the store knows of the streams that are not kept. Where nodes share the store, what it knows to be shown
+// counts alone.
+func (c *Core) restorePast(restored Restored, kept map[chat.StreamID]chat.AppliedRow) {
+	sure := map[chat.StreamID]uint64{}
+	for _, row := range restored.HandedOn {
+		if row.To == c.cfg.Self {
+			sure[row.Stream] = row.Seq
+		}
+	}
+	for _, row := range restored.Applied {
+		p, ok := c.peers[row.Stream.Region]
+		if _, counts := kept[row.Stream]; !ok || counts || c.cfg.Lease > 0 && sure[row.Stream] == 0 {
+			continue
+		}
+		p.remember(row, sure[row.Stream])
+	}
+}
 
 // forget drops what is known of streams that have ended long ago: every node of this region shows all of them.
 func (p *peer) forget() {
@@ -84,6 +129,7 @@ func (p *peer) forget() {
 	for _, s := range slices.Backward(p.sorted) {
 		if kept[s.id.Node]++; kept[s.id.Node] > livesKept && s.settled() {
 			delete(p.streams, s.id)
+			p.remember(chat.AppliedRow{Stream: s.id, Seq: s.reached(), Watermark: endOfStream}, s.reached())
 		}
 	}
 	if len(p.streams) < len(p.sorted) {

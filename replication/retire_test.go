@@ -83,3 +83,42 @@ func TestOldLivesAreNotRestored(t *testing.T) {
 		t.Fatalf("%d lives are restored, from %v", len(known), known[0].id)
 	}
 }
+
+// An old life that is not kept in mind is taken up where the region shows it, when somebody relays its op log once more: whether the
+// store knew of it when the node started, or the node has forgotten it since.
+func TestOldLivesAreTakenUpWhereTheyWere(t *testing.T) {
+	life := func(n int) chat.StreamID {
+		return chat.StreamID{Region: "us", Node: "n1", Incarnation: chat.Incarnation(n)}
+	}
+	var rows []chat.AppliedRow
+	var shown []chat.PositionRow
+	for n := 1; n <= 3*livesKept; n++ {
+		rows = append(rows, chat.AppliedRow{Stream: life(n), Seq: 9})
+		shown = append(shown, chat.PositionRow{Stream: life(n), To: "eu", Seq: 7})
+	}
+	asks := func(r *rig, id chat.StreamID, want uint64) {
+		t.Helper()
+		r.step(from("us", Frame{Kind: FrameOpen, Stream: id}))
+		if s := r.core.peers["us"].inbound(id); s.durable != want {
+			t.Errorf("life %d is asked for from %d, want %d", id.Incarnation, s.durable, want)
+		}
+	}
+	alone := newRig(t, "eu", Restored{Applied: rows, HandedOn: shown[:0]})
+	alone.step(PeerUp{Peer: usNode})
+	asks(alone, life(1), 9)
+	shared := newShared(t, Restored{Applied: rows, HandedOn: shown})
+	shared.step(PeerUp{Peer: usNode})
+	asks(shared, life(1), 7) // what is stored and not known to be shown comes once more
+
+	forgetting := newRig(t, "eu", Restored{Applied: rows[:1]})
+	forgetting.step(PeerUp{Peer: usNode})
+	for n := 2; n <= 3*livesKept; n++ {
+		forgetting.settle(forgetting.step(from("us", Frame{Kind: FrameLives, Stream: life(n), Lives: []chat.StreamID{life(n)}})))
+		forgetting.core.Marks(forgetting.now)
+		forgetting.settle(forgetting.step(Tick{}))
+	}
+	if forgetting.core.peers["us"].streams[life(1)] != nil {
+		t.Fatal("the first life is not forgotten")
+	}
+	asks(forgetting, life(1), 9)
+}
