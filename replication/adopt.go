@@ -78,6 +78,9 @@ func (c *Core) adopted(now time.Time, in Adopted) {
 	c.meetParked(in.Parked)
 	c.reviewRecent()
 	positions := s.known(in.Positions)
+	if s.marked = in.Positions[c.cfg.Self] >= in.Row.LastSeq && in.Row.LastSeq > 0; s.marked {
+		in.Tail = nil
+	}
 	if len(in.Tail) == 0 && c.pastLate(now, s) && c.allHave(positions, in.Row.LastSeq) {
 		c.retire(s)
 		return

@@ -259,11 +259,15 @@ func (c *Core) unstoredPositions(now time.Time) []chat.PositionRow {
 		rows = append(rows, c.peers[r].unstoredHandOns()...)
 		rows = append(rows, c.unstoredShown(now, c.peers[r])...)
 	}
-	return rows
+	return append(rows, c.unstoredRetired()...)
 }
 
 // positionStored notes that the store knows a position.
 func (c *Core) positionStored(row chat.PositionRow) {
+	if row.To == c.cfg.Self && row.Stream.Region == c.cfg.Self {
+		c.siblings[row.Stream].marked = true
+		return
+	}
 	if row.To == c.cfg.Self {
 		s := c.peers[row.Stream.Region].inbound(row.Stream)
 		s.sure = max(s.sure, row.Seq)

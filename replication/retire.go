@@ -62,6 +62,18 @@ func (c *Core) retire(s *sibling) {
 	c.tellLives()
 }
 
+// unstoredRetired gives the ends of the op logs that were retired, as positions of the own region: each restart adopts all that are
+// still kept, and what was shown of them long ago is not to be shown anew each time.
+func (c *Core) unstoredRetired() []chat.PositionRow {
+	var rows []chat.PositionRow
+	for _, s := range c.kin() {
+		if s.retired && !s.marked && s.row.LastSeq > 0 {
+			rows = append(rows, chat.PositionRow{Stream: s.row.Stream, To: c.cfg.Self, Seq: s.row.LastSeq})
+		}
+	}
+	return rows
+}
+
 // askedAgain relays a retired op log once more: the region has lost some of it.
 func (c *Core) askedAgain(p *peer, f *Frame) {
 	s := c.siblings[f.Stream]

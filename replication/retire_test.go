@@ -2,6 +2,7 @@ package replication
 
 import (
 	"testing"
+	"time"
 
 	"meridian/chat"
 )
@@ -121,4 +122,64 @@ func TestOldLivesAreTakenUpWhereTheyWere(t *testing.T) {
 		t.Fatal("the first life is not forgotten")
 	}
 	asks(forgetting, life(1), 9)
+}
+
+// Each restart of a region adopts the op logs that it still keeps: one that was relayed and shown to its end is noted as such, and whoever
+// adopts it next shows nothing of it again.
+func TestWhatWasShownToItsEndIsNotShownAgain(t *testing.T) {
+	life := chat.StreamID{Region: "eu", Node: "n2", Incarnation: 1}
+	last := testMessage("eu", 4, chat.HLCFromTime(testStart.Add(-10*time.Minute)), 1, "x")
+	last.Stream, last.To = life, []chat.Region{"us"}
+	row := chat.NodeRow{Stream: life, Until: chat.HLCFromTime(testStart.Add(-9 * time.Minute)), Low: last.Logged - 1, LastSeq: 4, AdoptedBy: "n3"}
+	adopt := func(positions map[chat.Region]uint64) (r *rig, outs []Output) {
+		r = newShared(t, Restored{Lives: []chat.NodeRow{row}})
+		for _, peer := range []chat.Region{"us", "in"} {
+			r.step(PeerUp{Peer: chat.NodeRef{Region: peer, Node: "n1"}})
+		}
+		now := row
+		now.AdoptedBy = "n1"
+		return r, r.settle(r.step(Adopted{Life: life, Row: now, Positions: positions, Tail: []chat.Op{last}}))
+	}
+	positions := func(outs []Output, into map[chat.Region]uint64) {
+		for _, w := range only[Write](outs) {
+			for _, p := range w.Batch.Positions {
+				if p.Stream == life {
+					into[p.To] = p.Seq
+				}
+			}
+		}
+	}
+	shows := func(outs []Output) (n int) {
+		for _, w := range only[Write](outs) {
+			n += len(w.Batch.Inbox)
+		}
+		return n
+	}
+	stored := map[chat.Region]uint64{"us": 4, "in": 4}
+	r, outs := adopt(stored)
+	if shows(outs) == 0 {
+		t.Fatal("what the dead may have left half done is not shown")
+	}
+	for range int(2*lateFor/time.Second) + 10 {
+		positions(outs, stored)
+		r.now = r.now.Add(time.Second)
+		var next []Output
+		for _, review := range only[Review](outs) {
+			next = append(next, r.step(Reviewed{Review: review.ID, Sends: make([][]chat.RetryRow, len(review.Sends))})...)
+		}
+		for _, read := range only[ReadLog](outs) {
+			next = append(next, r.step(LogRead{Stream: read.Stream, After: read.After, UpTo: read.UpTo})...)
+		}
+		for _, peer := range []chat.Region{"us", "in"} {
+			next = append(next, r.step(Received{Peer: chat.NodeRef{Region: peer, Node: "n1"}, Frame: Frame{Kind: FramePosition, Stream: life, UpTo: 4}})...)
+		}
+		next = append(next, r.step(Renewed{Until: r.core.lease.askedFor, Nodes: []chat.NodeRow{{Stream: r.core.stream}, row}})...)
+		outs = r.settle(append(next, r.step(Tick{})...))
+	}
+	if stored["eu"] != 4 {
+		t.Fatalf("it is not noted that the op log was shown to its end: %v", stored)
+	}
+	if _, outs = adopt(stored); shows(outs) != 0 {
+		t.Errorf("%d entries are shown again", shows(outs))
+	}
 }

@@ -38,6 +38,7 @@ type sibling struct {
 	// retired: every region has all of its op log, so that it is not relayed any more; lacking has what regions said since that they
 	// do have, those that lost some.
 	retired bool
+	marked  bool // the store knows that it was retired once: who adopts it next has nothing to apply anew
 	lacking map[chat.Region]uint64
 }
 
