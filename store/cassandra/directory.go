@@ -57,7 +57,7 @@ func (s *Store) Claims(ctx context.Context, after chat.ClaimKey, limit int) ([]c
 // standing reads a name's entry for a decision.
 func (s *Store) standing(ctx context.Context, op string, k chat.ClaimKey) (chat.Claim, bool, error) {
 	return one(each(ctx, s, op, 1, func(ctx context.Context) *gocql.Query {
-		return serial(s.query(ctx, selectClaim, shardOf(k), k[:]))
+		return serial(s.read(ctx, selectClaim, shardOf(k), k[:]))
 	}, scanClaim))
 }
 
@@ -203,7 +203,7 @@ func (s *Store) InsertKey(ctx context.Context, k chat.KeyRow) (chat.KeyRow, erro
 	stands := k
 	err := s.conditional(ctx, op, k.Author[:], func() (bool, error) {
 		wrapped, ok, err := one(each(ctx, s, op, 1, func(ctx context.Context) *gocql.Query {
-			return serial(s.query(ctx, selectKey, uid(k.Author), string(k.Zone)))
+			return serial(s.read(ctx, selectKey, uid(k.Author), string(k.Zone)))
 		}, single[[]byte]))
 		stands.Wrapped = wrapped
 		return ok, err

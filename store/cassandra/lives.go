@@ -38,7 +38,7 @@ func (s *Store) ensureRegion(ctx context.Context) error {
 
 // self reads a row of table self.
 func (s *Store) self(ctx context.Context, name string) (value int64, word string, err error) {
-	q := s.query(ctx, selectSelf, name)
+	q := s.read(ctx, selectSelf, name)
 	defer q.Release()
 	if err := q.Scan(&value, &word); err != nil && !errors.Is(err, gocql.ErrNotFound) {
 		return 0, "", err
@@ -74,7 +74,7 @@ func (l *lives) of(stream chat.StreamID) (row chat.NodeRow, ok bool) {
 
 func (s *Store) readLives(ctx context.Context) (lives, error) {
 	var out lives
-	it := serial(s.query(ctx, selectLives, shardOne)).Iter()
+	it := serial(s.read(ctx, selectLives, shardOne)).Iter()
 	var node, adopter string
 	var incarnation, until, low *int64
 	var version int64
@@ -193,7 +193,7 @@ func (s *Store) ensureLife(ctx context.Context) error {
 
 // highest gives the largest high-water mark of all lives.
 func (s *Store) highest(ctx context.Context) (chat.HLC, error) {
-	it := s.query(ctx, selectHighWaters, shardOne).Iter()
+	it := s.read(ctx, selectHighWaters, shardOne).Iter()
 	var mark, high int64
 	for it.Scan(&mark) {
 		high = max(high, mark)
@@ -221,7 +221,7 @@ func (s *Store) Identity(ctx context.Context) (chat.Identity, error) {
 // fill adds to a life what other tables say.
 func (s *Store) fill(ctx context.Context, row *chat.NodeRow) (err error) {
 	var mark int64
-	q := s.query(ctx, selectHighWater, shardOne, string(row.Stream.Node), int64(row.Stream.Incarnation))
+	q := s.read(ctx, selectHighWater, shardOne, string(row.Stream.Node), int64(row.Stream.Incarnation))
 	if err := q.Scan(&mark); err != nil && !errors.Is(err, gocql.ErrNotFound) {
 		return err
 	}

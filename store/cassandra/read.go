@@ -2,7 +2,6 @@ package cassandra
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -14,8 +13,16 @@ import (
 // maxRows bounds every list.
 const maxRows = 100_000
 
+// readAgain sends a read to another node when one does not answer. Writes are sent again by write, which knows what it may.
+var readAgain = &gocql.SimpleRetryPolicy{NumRetries: 2}
+
+// query is for conditional writes, which are never sent again unasked.
 func (s *Store) query(ctx context.Context, cql string, args ...any) *gocql.Query {
 	return durable(s.session.Query(cql, args...)).WithContext(ctx)
+}
+
+func (s *Store) read(ctx context.Context, cql string, args ...any) *gocql.Query {
+	return s.query(ctx, cql, args...).RetryPolicy(readAgain).Idempotent(true)
 }
 
 func checkLimit(op string, limit, most int) error {
@@ -62,7 +69,7 @@ func each[T any](ctx context.Context, s *Store, op string, limit int, q func(con
 
 // list is each for one statement.
 func list[T any](ctx context.Context, s *Store, op string, limit int, scan func(*gocql.Iter) (T, bool, error), cql string, args ...any) ([]T, error) {
-	return each(ctx, s, op, limit, func(ctx context.Context) *gocql.Query { return s.query(ctx, cql, args...) }, scan)
+	return each(ctx, s, op, limit, func(ctx context.Context) *gocql.Query { return s.read(ctx, cql, args...) }, scan)
 }
 
 // one gives the row of a query that has at most one.
@@ -386,6 +393,3 @@ func (s *Store) Sessions(ctx context.Context, user chat.UserID) ([]chat.Session,
 	})
 	return all, err
 }
-
-// none says that an error means that there is no row.
-func none(err error) bool { return errors.Is(err, gocql.ErrNotFound) }

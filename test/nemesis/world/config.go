@@ -77,6 +77,10 @@ func (w *World) configure() error {
 			region["nodes"] = nodes
 			region["store"] = w.storeAddress(p.name)
 		}
+		if w.plan.Real {
+			delete(region, "store")
+			region["cassandra"] = w.cassandra(p.name)
+		}
 		regions = append(regions, region)
 	}
 	doc := map[string]any{

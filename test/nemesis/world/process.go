@@ -1,6 +1,7 @@
 package world
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -30,6 +31,11 @@ type Launch struct {
 
 // Launch starts a process; its words go to a file.
 func (w *World) Launch(ref chat.NodeRef, l Launch) error {
+	if c := w.cluster(ref); c != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), realStart)
+		defer cancel()
+		return c.Start(ctx)
+	}
 	binary := w.plan.Binary
 	if l.Binary != "" {
 		binary = l.Binary
@@ -82,6 +88,10 @@ func (w *World) process(ref chat.NodeRef, toEnd bool) *process {
 
 // Kill ends a process at once, as kill -9 does, and returns when it is gone.
 func (w *World) Kill(ref chat.NodeRef) {
+	if c := w.cluster(ref); c != nil {
+		_ = c.Kill() // as below
+		return
+	}
 	if p := w.process(ref, true); p != nil {
 		_ = p.cmd.Process.Kill() // one that is gone needs no signal
 		<-p.ended
@@ -90,6 +100,10 @@ func (w *World) Kill(ref chat.NodeRef) {
 
 // Stop ends a process cleanly, and by force when that takes long.
 func (w *World) Stop(ref chat.NodeRef) {
+	if c := w.cluster(ref); c != nil {
+		_ = c.Stop() // as in Kill
+		return
+	}
 	p := w.process(ref, true)
 	if p == nil {
 		return
@@ -106,6 +120,9 @@ const stopTimeout = 10 * time.Second
 
 // Running says whether a node's process is there.
 func (w *World) Running(ref chat.NodeRef) bool {
+	if c := w.cluster(ref); c != nil {
+		return c.Running()
+	}
 	p := w.process(ref, false)
 	if p == nil {
 		return false

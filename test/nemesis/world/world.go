@@ -4,6 +4,7 @@
 package world
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	"meridian/deploy/local"
 	"meridian/test/nemesis/netns"
 )
 
@@ -30,6 +32,8 @@ type Plan struct {
 	Ack chat.AckLevel
 	// SmallDisk is a region whose data lies on a disk of SmallDiskBytes; empty: none.
 	SmallDisk chat.Region
+	// Real gives each region a Cassandra cluster for its store.
+	Real bool
 	// Log is told what happens, in lines.
 	Log func(format string, args ...any)
 }
@@ -49,6 +53,8 @@ type World struct {
 	net   *netns.Net // nil without namespaces
 	hosts map[chat.NodeRef]*netns.Host
 	disk  string // where the small disk is mounted; "": nowhere
+	// clusters are the regions' stores with Plan.Real.
+	clusters map[chat.Region]*local.Cassandra
 
 	mu        sync.Mutex
 	processes map[chat.NodeRef]*process
@@ -84,7 +90,9 @@ func Start(dir string, plan Plan) (*World, error) {
 
 func (w *World) prepare() error {
 	var err error
-	if w.net, err = netns.New(); err != nil {
+	if w.plan.Real {
+		w.Limits = "the clusters listen on the loopback network: only links between regions can be cut, both ways"
+	} else if w.net, err = netns.New(); err != nil {
 		w.Limits = "no network namespaces (" + err.Error() + "): only links between regions can be cut, both ways"
 	}
 	for i, region := range Regions() {
@@ -106,7 +114,18 @@ func (w *World) prepare() error {
 			w.Limits = fmt.Sprintf("%s; no small disk: %v", w.Limits, err)
 		}
 	}
-	return w.configure()
+	if !w.plan.Real {
+		return w.configure()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), realStart)
+	defer cancel()
+	if err := w.startClusters(ctx); err != nil {
+		return err
+	}
+	if err := w.configure(); err != nil {
+		return err
+	}
+	return w.makeTables(ctx)
 }
 
 func (w *World) dataDir() string { return filepath.Join(w.dir, "data") }
@@ -148,7 +167,7 @@ func (w *World) NodesOf(region chat.Region) []chat.NodeRef {
 
 // StoreOf names the process of a region's store; false where the store lives in the one node.
 func (w *World) StoreOf(region chat.Region) (chat.NodeRef, bool) {
-	return chat.NodeRef{Region: region, Node: StoreNode}, w.plan.Nodes > 1
+	return chat.NodeRef{Region: region, Node: StoreNode}, w.plan.Nodes > 1 || w.plan.Real
 }
 
 // ProcessesOf lists every process of a region, in the order in which they start: its store, then its nodes.
@@ -187,6 +206,9 @@ var probe = &http.Client{Timeout: time.Second, Transport: &http.Transport{Disabl
 
 // Ready says whether a node answers that it serves, or a store that it is there.
 func (w *World) Ready(ref chat.NodeRef) bool {
+	if c := w.cluster(ref); c != nil {
+		return c.Running()
+	}
 	if ref.Node == StoreNode {
 		conn, err := net.DialTimeout("tcp", w.storeAddress(ref.Region), time.Second)
 		if err == nil {
