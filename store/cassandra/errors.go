@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/gocql/gocql"
@@ -78,13 +79,28 @@ func readError(ctx context.Context, op string, err error) error {
 	return degraded(op, "the region's Cassandra does not answer", err)
 }
 
+// whyNot finds out why a session with a keyspace cannot be opened: gocql gives one error for many reasons.
+func whyNot(o Options, err error) error {
+	what := "opening " + o.Keyspace
+	session, without := cluster(o, "").CreateSession()
+	if without != nil {
+		return openError(what, without)
+	}
+	defer session.Close()
+	var name string
+	if none := durable(session.Query(selectKeyspace, o.Keyspace)).Scan(&name); errors.Is(none, gocql.ErrNotFound) {
+		return openError(what, errors.Join(gocql.ErrKeyspaceDoesNotExist, err))
+	}
+	return openError(what, err)
+}
+
 // openError says what is wrong with a cluster that cannot be worked with.
 func openError(what string, err error) error {
 	var network net.Error
 	var answered gocql.RequestError
 	code, message := chat.CodeRegionDegraded, what
 	switch {
-	case errors.As(err, &answered) && answered.Code() == gocql.ErrCodeCredentials:
+	case errors.As(err, &answered) && answered.Code() == gocql.ErrCodeCredentials, strings.Contains(err.Error(), "and/or password are incorrect"):
 		code, message = chat.CodeInvalid, what+": Cassandra refuses user or password"
 	case errors.As(err, &answered) && fault(answered.Code()):
 		code, message = chat.CodeInvalid, what+": Cassandra refuses the statement"

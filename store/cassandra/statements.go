@@ -137,6 +137,7 @@ const (
 	selectBucketZone = `SELECT zone FROM bucket_zones WHERE bucket = ? LIMIT 1`
 	selectZoneAfter  = `SELECT zone FROM bucket_zones WHERE bucket = ? AND zone > ? LIMIT 1`
 
+	selectKeyspace = `SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?`
 	// A node's own settings: a table that is in its memory only, whatever the consistency.
 	selectSetting = `SELECT value FROM system_views.settings WHERE name = ?`
 

@@ -46,7 +46,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{opts: o, known: newKnown()}
 	session, nodes, err := connect(o, o.Keyspace, s.came)
 	if err != nil {
-		return nil, openError("opening "+o.Keyspace, err)
+		return nil, whyNot(o, err)
 	}
 	s.session = session
 	if err := s.start(ctx, nodes); err != nil {
