@@ -57,6 +57,8 @@ func TestExitCodes(t *testing.T) {
 		"store --config ../../config/examples/three-regions.yaml --region moon":    {exitUsage, "is not a region"},
 		"region kill": {exitUsage, "accepts 1 arg"},
 		"region kill eu-west --data /nonexistent": {exitUnreachable, "Next: meridian up"},
+		"up --stores marble":                      {exitUsage, "allowed: embedded, real"},
+		"up --stores real --local /nonexistent":   {exitUnreachable, "Next: deploy/local/up"},
 		"status --data /nonexistent":              {exitUnreachable, "no local deployment runs on /nonexistent"},
 		"config check " + bad:                     {exitFailed, "regionss"},
 		"config check /nonexistent":               {exitFailed, "/nonexistent"},

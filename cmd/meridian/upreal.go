@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,6 +46,9 @@ func useReal(ctx context.Context, cfg *config.Config, f *upFlags, talk io.Writer
 	if err != nil {
 		return &exitError{code: exitUnreachable, what: err.Error(), next: "deploy/local/up"}
 	}
+	if err := someNodeRuns(dir, servers); err != nil {
+		return err
+	}
 	if !f.dataGiven {
 		f.data = local.DataDir(dir)
 	}
@@ -60,6 +65,21 @@ func useReal(ctx context.Context, cfg *config.Config, f *upFlags, talk io.Writer
 		r.Redis = &config.Redis{Addresses: []string{access.Redis.Address}, PasswordFile: access.Redis.PasswordFile}
 	}
 	return applySchemas(ctx, cfg, talk)
+}
+
+// someNodeRuns refuses servers that were stopped, at once: a cluster that is slow is waited for, one that is not there is not.
+func someNodeRuns(dir string, servers *local.Deployment) error {
+	list, err := local.Status(dir)
+	if err != nil {
+		return err
+	}
+	for region := range servers.Regions {
+		runs := func(s local.Server) bool { return s.PID != 0 && strings.HasPrefix(s.Name, region+"/cassandra/") }
+		if !slices.ContainsFunc(list, runs) {
+			return &exitError{code: exitUnreachable, what: fmt.Sprintf("no Cassandra of region %s runs", region), next: "deploy/local/up"}
+		}
+	}
+	return nil
 }
 
 func realCassandra(a local.CassandraAccess) *config.Cassandra {
