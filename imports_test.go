@@ -46,7 +46,7 @@ var mayImport = map[string]string{
 	"web":                "",
 	"runbooks":           "",
 	"sdk":                "",
-	"deploy":             "",
+	"deploy":             "config",
 	"test":               "chat config deploy store/embedded sdk",
 	"cmd": "chat deploy proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
 		"replication/member region-node store/composed store/embedded store/shared store/cassandra store/postgres store/events store/memory store/redis sim web sdk",

@@ -47,13 +47,13 @@ type Region struct {
 	// one node's process.
 	Store string `yaml:"store"`
 	// Cassandra, if given, keeps the region's rows instead.
-	Cassandra *Cassandra `yaml:"cassandra"`
+	Cassandra *Cassandra `yaml:"cassandra,omitempty"`
 	// Postgres, if given, keeps accounts and sessions, apart from the other rows.
-	Postgres *Postgres `yaml:"postgres"`
+	Postgres *Postgres `yaml:"postgres,omitempty"`
 	// Redis, if given, is what the region's nodes share beside the store.
-	Redis *Redis `yaml:"redis"`
+	Redis *Redis `yaml:"redis,omitempty"`
 	// Events, if given, tells other systems what happens in the region.
-	Events *Events `yaml:"events"`
+	Events *Events `yaml:"events,omitempty"`
 	// Nodes are the region's processes; empty: one, named OnlyNode, at the addresses above.
 	Nodes []Node `yaml:"nodes"`
 	// Addresses are what GeoDNS answers for this region; default: the hosts of HTTP, or of the nodes', that are addresses.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rogpeppe/go-internal/txtar"
 	"gopkg.in/yaml.v3"
 
@@ -44,6 +45,22 @@ func TestDefault(t *testing.T) {
 	}
 	if !c.Security.Sealed() {
 		t.Error("bodies are not sealed by default")
+	}
+}
+
+// A configuration that was written as YAML is read as the same: what a region does not have is left out.
+func TestWrittenAndReadAgain(t *testing.T) {
+	want := config.Default()
+	text, err := yaml.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := config.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -109,7 +126,7 @@ func TestRealStoresExample(t *testing.T) {
 		if field.Type.Kind() != reflect.Pointer {
 			continue
 		}
-		key := field.Tag.Get("yaml")
+		key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 		section, ok := doc.Regions[0][key].(map[string]any)
 		if !ok {
 			t.Errorf("%s leaves out regions[0].%s", path, key)

@@ -8,8 +8,8 @@ import (
 // Events says where other systems of a region learn what happens in it. Each broker that is given gets all events. Files are
 // read when a node starts; relative paths lie under security.secrets_dir.
 type Events struct {
-	Redis    *RedisStream `yaml:"redis"`
-	RabbitMQ *RabbitMQ    `yaml:"rabbitmq"`
+	Redis    *RedisStream `yaml:"redis,omitempty"`
+	RabbitMQ *RabbitMQ    `yaml:"rabbitmq,omitempty"`
 }
 
 // RedisStream is a stream in a Redis, which should keep what it is given (appendonly).

@@ -242,17 +242,23 @@ func quote(s string) string {
 
 func fieldOf(t reflect.Type, key string) (reflect.Type, bool) {
 	for i := range t.NumField() {
-		if t.Field(i).Tag.Get("yaml") == key {
+		if keyOf(t.Field(i)) == key {
 			return t.Field(i).Type, true
 		}
 	}
 	return nil, false
 }
 
+// keyOf gives a field's key in the file.
+func keyOf(f reflect.StructField) string {
+	key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	return key
+}
+
 func keysOf(t reflect.Type) []string {
 	var keys []string
 	for i := range t.NumField() {
-		keys = append(keys, t.Field(i).Tag.Get("yaml"))
+		keys = append(keys, keyOf(t.Field(i)))
 	}
 	slices.Sort(keys)
 	return keys

@@ -61,8 +61,7 @@ func useReal(ctx context.Context, cfg *config.Config, f *upFlags, talk io.Writer
 		if r.Cassandra != nil || r.Redis != nil {
 			return &exitError{code: exitUsage, what: fmt.Sprintf("region %s of %s has a cassandra or a redis of its own: leave --stores away", r.Name, f.config)}
 		}
-		r.Cassandra = realCassandra(access.Cassandra)
-		r.Redis = &config.Redis{Addresses: []string{access.Redis.Address}, PasswordFile: access.Redis.PasswordFile}
+		access.Configure(r)
 	}
 	return applySchemas(ctx, cfg, talk)
 }
@@ -80,14 +79,6 @@ func someNodeRuns(dir string, servers *local.Deployment) error {
 		}
 	}
 	return nil
-}
-
-func realCassandra(a local.CassandraAccess) *config.Cassandra {
-	return &config.Cassandra{
-		Hosts: a.Hosts, Datacenter: a.Datacenter, Keyspace: a.Keyspace, Replicas: a.Replication,
-		User: a.App.User, PasswordFile: a.App.PasswordFile, Owner: a.Owner.User, OwnerPasswordFile: a.Owner.PasswordFile,
-		CAFile: a.TLS.CA, CertFile: a.TLS.Cert, KeyFile: a.TLS.Key,
-	}
 }
 
 // applySchemas brings all regions' schemas up to date, side by side: each statement takes a cluster a moment.

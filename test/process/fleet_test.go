@@ -34,20 +34,30 @@ var regions = []chat.Region{"us-east", "eu-west", "ap-south"}
 
 // fleet is everybody, and the deployment they use.
 type fleet struct {
-	t       *testing.T
-	c       *cluster.Cluster
-	members []*member
-	sent    atomic.Int64
+	t *testing.T
+	c *cluster.Cluster
+	// messages are spread over the time spread, between perRegion people near each region and some pinned ones.
+	messages  int64
+	spread    time.Duration
+	perRegion int
+	members   []*member
+	sent      atomic.Int64
 }
 
 // Ten thousand messages between people of all regions, while each region is killed once and links are cut: every acknowledged
 // message stands exactly once in every mailbox that must have it, all agree on one order, every client was shown what its
 // mailbox holds, and whoever loses a region is served elsewhere within 10 s.
 func TestFleetLosesNothing(t *testing.T) {
-	f := &fleet{t: t, c: start(t, nil)}
+	f := &fleet{t: t, c: start(t, nil), messages: fleetMessages, spread: fleetTime, perRegion: perRegion}
 	f.join()
 	f.deny()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	f.run(f.faults)
+	f.figures()
+}
+
+// run lets everybody write while faults happen, and judges what came of it.
+func (f *fleet) run(faults func()) {
+	ctx, cancel := context.WithTimeout(f.t.Context(), f.spread+80*time.Second)
 	defer cancel()
 	began := time.Now()
 	var writers sync.WaitGroup
@@ -56,21 +66,20 @@ func TestFleetLosesNothing(t *testing.T) {
 			f.write(ctx, m, rand.New(rand.NewPCG(uint64(i), 1)))
 		})
 	}
-	f.faults()
+	faults()
 	writers.Wait()
 	f.settle()
 	report := f.verdict()
 	fmt.Printf("process: %d messages of %d clients in %v: %s\n", f.sent.Load(), len(f.members), time.Since(began).Round(time.Second), report)
-	if !report.OK() || report.Acked < fleetMessages*99/100 {
-		t.Errorf("%s", report)
+	if !report.OK() || int64(report.Acked) < f.messages*99/100 {
+		f.t.Errorf("%s", report)
 		for _, p := range report.Problems {
-			t.Error(p)
+			f.t.Error(p)
 		}
 	}
-	f.figures()
 }
 
-// join makes ten people near each region, and some pinned ones. World and eu write to each other, in only to in.
+// join makes people near each region, and some pinned ones. World and eu write to each other, in only to in.
 func (f *fleet) join() {
 	type plan struct {
 		name string
@@ -79,7 +88,7 @@ func (f *fleet) join() {
 	}
 	var plans []plan
 	for _, r := range regions {
-		for i := range perRegion {
+		for i := range f.perRegion {
 			plans = append(plans, plan{fmt.Sprintf("world-%s-%d", r, i), "world", r})
 		}
 	}
@@ -126,10 +135,10 @@ func (f *fleet) deny() {
 
 // write sends one person's share, evenly spread.
 func (f *fleet) write(ctx context.Context, m *member, random *rand.Rand) {
-	pause := fleetTime * time.Duration(len(f.members)) / fleetMessages
+	pause := f.spread * time.Duration(len(f.members)) / time.Duration(f.messages)
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
-	for f.sent.Add(1) <= fleetMessages {
+	for f.sent.Add(1) <= f.messages {
 		if err := m.write(m.peers[random.IntN(len(m.peers))], random); err != nil {
 			f.t.Errorf("%s cannot send: %v", m.name, err)
 			break
