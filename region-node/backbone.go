@@ -119,8 +119,8 @@ func (n *Node) onStream(peer chat.NodeRef, stream link.Stream, kind string, head
 		n.edge.ServeStream(n.ctx, peer.Region, stream, header)
 	case kind == edge.StreamSocket && within:
 		n.edge.ServeSocket(n.ctx, stream, header)
-	case kind == edge.StreamRequest && within:
-		n.edge.ServeRequest(n.ctx, stream, header)
+	case kind == edge.StreamRequest:
+		n.edge.ServeRequest(n.ctx, stream, header, within)
 	default:
 		stream.CloseWithCode(1002, "unknown kind of stream")
 	}

@@ -1,9 +1,12 @@
 package regionnode_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
+
+	"meridian/chat"
 )
 
 // A person pinned to another zone is served through any region that the zone lets handle them: sign-up, log-in, requests and
@@ -63,5 +66,50 @@ func TestTransitDenied(t *testing.T) {
 	out1.say("pune_user", "hello inside", "zone")
 	if text := textOf(home.expect("message", nil)); text != "hello inside" {
 		t.Fatalf("got %q", text)
+	}
+}
+
+// A page that is longer than a frame between regions comes whole through a foreign edge, as it does at home, and says what browsers
+// must know of it.
+func TestLongPagesThroughAForeignEdge(t *testing.T) {
+	w := newWorld(t)
+	eu, ny := w.signUp("eu-west", "lisbon_user", "eu"), w.signUp("us-east", "newyork_user", "")
+	c, _ := w.connect("eu-west", eu, "")
+	text := strings.Repeat(`"`, w.cfg.Limits.TextBytes) // as JSON twice as long
+	var conversation string
+	for range 110 {
+		conversation = c.say(ny.name, text, "region")["conversation_id"].(string)
+	}
+	get := func(at chat.Region) (http.Header, int) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "GET", w.url(at)+"/v1/conversations/"+conversation+"/messages?limit=100", nil)
+		must(t, err)
+		req.Header.Set("Authorization", "Bearer "+eu.token)
+		resp, err := http.DefaultClient.Do(req)
+		must(t, err)
+		defer resp.Body.Close()
+		var page struct {
+			Messages []struct {
+				Body struct{ Text string }
+			}
+		}
+		must(t, json.NewDecoder(resp.Body).Decode(&page))
+		whole := 0
+		for _, m := range page.Messages {
+			if m.Body.Text == text {
+				whole++
+			}
+		}
+		return resp.Header, whole
+	}
+	home, whole := get("eu-west")
+	away, through := get("us-east")
+	if whole != 100 || through != 100 {
+		t.Errorf("%d messages at home, %d through the edge", whole, through)
+	}
+	for _, name := range []string{"Content-Security-Policy", "X-Content-Type-Options", "Cache-Control", "Content-Type"} {
+		if home.Get(name) == "" || home.Get(name) != away.Get(name) {
+			t.Errorf("%s: %q at home, %q through the edge", name, home.Get(name), away.Get(name))
+		}
 	}
 }

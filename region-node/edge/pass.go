@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 
 	"meridian/chat"
 	"meridian/replication/link"
@@ -27,6 +26,9 @@ func (t target) String() string {
 // is the error's code.
 const closeNotTaken = 4900
 
+// closeBroken closes one whose request may have been done, but has no answer.
+const closeBroken = 4901
+
 // answerChunkBytes is how much of an answer one message of a stream carries.
 const answerChunkBytes = 128 << 10
 
@@ -46,7 +48,7 @@ func (e *Edge) pass(ctx context.Context, f *forwarded, service chat.Service, tar
 	var last error
 	repeated := false
 	for _, t := range targets {
-		answer, err := e.ask(ctx, t, service, payload)
+		answer, err := e.ask(ctx, t, service, payload, f.reads())
 		if err == nil {
 			return answer, nil
 		}
@@ -57,7 +59,7 @@ func (e *Edge) pass(ctx context.Context, f *forwarded, service chat.Service, tar
 			e.opt.Metrics.Count("passed_again_total", string(service), "not_taken")
 			continue
 		}
-		if chat.CodeOf(err) != chat.CodeUnknownOutcome || f.Method != http.MethodGet && f.Method != http.MethodHead || repeated || ctx.Err() != nil {
+		if chat.CodeOf(err) != chat.CodeUnknownOutcome || !f.reads() || repeated || ctx.Err() != nil {
 			return nil, err
 		}
 		repeated = true
@@ -66,14 +68,20 @@ func (e *Edge) pass(ctx context.Context, f *forwarded, service chat.Service, tar
 	return nil, last
 }
 
-// ask asks one target.
-func (e *Edge) ask(ctx context.Context, t target, service chat.Service, payload []byte) (*forwardedAnswer, error) {
+// ask asks one target. Another region answers a call, which every build knows; an answer that is too long for one comes by a stream,
+// of a request that only reads: it is asked again.
+func (e *Edge) ask(ctx context.Context, t target, service chat.Service, payload []byte, reads bool) (*forwardedAnswer, error) {
 	if t.node != "" {
 		e.siblings.gave(t.node, service)
 		e.opt.Metrics.Count("passed_total", string(service), t.String())
-		return e.askNode(ctx, t, payload)
+		stream, err := e.opt.Backbone.OpenStreamNode(ctx, chat.NodeRef{Region: t.region, Node: t.node}, StreamRequest, payload)
+		return readAnswer(ctx, stream, err)
 	}
 	back, err := e.opt.Backbone.Call(ctx, t.region, MethodHTTP, payload)
+	if reads && chat.CodeOf(err) == chat.CodeTooLarge {
+		stream, err := e.opt.Backbone.OpenStream(ctx, t.region, StreamRequest, payload)
+		return readAnswer(ctx, stream, err)
+	}
 	switch chat.CodeOf(err) {
 	case "":
 	case chat.CodeRegionDegraded, chat.CodeBusy, chat.CodeNotFound, chat.CodeClockSkew: // it refuses before it looks at the request
@@ -85,10 +93,9 @@ func (e *Edge) ask(ctx context.Context, t target, service chat.Service, payload 
 	return answer, json.Unmarshal(back, answer)
 }
 
-// askNode asks a node of this region: a stream whose header is the request. The answer comes as a head, then its body in pieces, so
-// that no answer is too long and a slow reader holds up nobody else.
-func (e *Edge) askNode(ctx context.Context, t target, payload []byte) (*forwardedAnswer, error) {
-	stream, err := e.opt.Backbone.OpenStreamNode(ctx, chat.NodeRef{Region: t.region, Node: t.node}, StreamRequest, payload)
+// readAnswer reads the answer to a stream whose header is a request: a head, then the body in pieces, so that no answer is too long and
+// a slow reader holds up nobody else.
+func readAnswer(ctx context.Context, stream Stream, err error) (*forwardedAnswer, error) {
 	if err != nil {
 		return nil, notTaken{err}
 	}
@@ -127,18 +134,10 @@ func streamEnd(err error) error {
 	return &chat.Error{Code: chat.CodeUnknownOutcome, Op: "edge", Message: "the node that was asked went away before it answered; it may have acted", Cause: err}
 }
 
-// ServeRequest answers a request that a node of this region passed on: here, or not at all.
-func (e *Edge) ServeRequest(ctx context.Context, stream Stream, header []byte) {
-	_, r, err := readForwarded(ctx, header)
-	if err != nil {
-		stream.CloseWithCode(closeNotTaken, string(chat.CodeOf(err)))
-		return
-	}
-	if why := e.refusal(serviceOf(r)); why != nil {
-		stream.CloseWithCode(closeNotTaken, string(why.Code))
-		return
-	}
-	ctx, cancel := context.WithCancel(r.Context())
+// ServeRequest answers a request that came by a stream: what a node of this region passed on here, or not at all; for another
+// region's edge a node of this one that runs the service.
+func (e *Edge) ServeRequest(ctx context.Context, stream Stream, header []byte, within bool) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { // nobody waits for it any more: the node that asked is gone, or its client
 		select {
@@ -147,19 +146,50 @@ func (e *Edge) ServeRequest(ctx context.Context, stream Stream, header []byte) {
 		case <-ctx.Done():
 		}
 	}()
-	answer := e.record(r.WithContext(ctx))
+	answer, err := e.answer(ctx, header, within)
+	if err != nil {
+		code := uint16(closeNotTaken)
+		if c := chat.CodeOf(err); c == chat.CodeUnknownOutcome || c == chat.CodeInternal {
+			code = closeBroken
+		}
+		stream.CloseWithCode(code, string(chat.CodeOf(err)))
+		return
+	}
 	body := answer.Body
 	answer.Body = nil
 	head, err := json.Marshal(answer)
 	if err != nil || stream.Write(ctx, head) != nil {
+		stream.CloseWithCode(closeBroken, "")
 		return
 	}
 	for len(body) > 0 {
 		n := min(len(body), answerChunkBytes)
 		if stream.Write(ctx, body[:n]) != nil {
-			return
+			return // it has ended
 		}
 		body = body[n:]
 	}
 	stream.CloseWithCode(link.CloseDone, "")
+}
+
+// answer answers a request that was passed on, here or, where it may go on, by another node of this region. An error says that it was
+// not taken; CodeUnknownOutcome that it may have been.
+func (e *Edge) answer(ctx context.Context, payload []byte, within bool) (*forwardedAnswer, error) {
+	f, r, err := readForwarded(ctx, payload)
+	if err != nil {
+		return nil, err
+	}
+	service := serviceOf(r)
+	why := e.refusal(service)
+	if why == nil {
+		return e.record(r), nil
+	}
+	if within {
+		return nil, why
+	}
+	answer, err := e.pass(ctx, f, service, e.nodesRunning(service))
+	if answer == nil && (err == nil || errors.As(err, &notTaken{})) {
+		return nil, why
+	}
+	return answer, err
 }

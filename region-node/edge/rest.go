@@ -26,6 +26,9 @@ type forwarded struct {
 	Addr    netip.Addr        `json:"addr"`
 }
 
+// reads says that the request changes nothing.
+func (f *forwarded) reads() bool { return f.Method == http.MethodGet || f.Method == http.MethodHead }
+
 type forwardedAnswer struct {
 	Status  int               `json:"status"`
 	Headers map[string]string `json:"headers"`
@@ -34,7 +37,10 @@ type forwardedAnswer struct {
 
 var (
 	headersThere = []string{"Authorization", "Content-Type", "Accept", "Origin", "X-Request-Id"}
-	headersBack  = []string{"Content-Type", "Retry-After", "Location", "Cache-Control", "Allow", "X-Request-Id"}
+	headersBack  = []string{
+		"Content-Type", "Retry-After", "Location", "Cache-Control", "Allow", "X-Request-Id", "WWW-Authenticate", "Access-Control-Expose-Headers",
+		"X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Content-Security-Policy",
+	}
 )
 
 // addressKey carries the client's address of a forwarded request.
@@ -124,6 +130,7 @@ func (e *Edge) failREST(w http.ResponseWriter, r *http.Request, err error) {
 	e.opt.Metrics.Count("refused_total", string(chat.CodeOf(err)))
 	if origin := r.Header.Get("Origin"); origin != "" && e.opt.Origin(r) {
 		w.Header().Set("Access-Control-Allow-Origin", origin)
+		w.Header().Set("Access-Control-Expose-Headers", "Retry-After")
 		w.Header().Add("Vary", "Origin")
 	}
 	wire.WriteError(w, r, err)
@@ -213,22 +220,9 @@ func pick(h http.Header, names []string) map[string]string {
 	return out
 }
 
-// ServeForwarded answers, at home, a request that another region's edge passed on; another node of this region answers what this one
-// does not run.
+// ServeForwarded answers a call by which another region's edge passed a request on.
 func (e *Edge) ServeForwarded(ctx context.Context, payload []byte) ([]byte, error) {
-	f, r, err := readForwarded(ctx, payload)
-	if err != nil {
-		return nil, err
-	}
-	service := serviceOf(r)
-	why := e.refusal(service)
-	if why == nil {
-		return json.Marshal(e.record(r))
-	}
-	answer, err := e.pass(ctx, f, service, e.nodesRunning(service))
-	if answer == nil && (err == nil || errors.As(err, &notTaken{})) {
-		return nil, why
-	}
+	answer, err := e.answer(ctx, payload, false)
 	if err != nil {
 		return nil, err
 	}
