@@ -113,6 +113,9 @@ func findProblems(regions []regionState) []problem {
 			problems = append(problems, problem{65, fmt.Sprintf("the clock of %s is %+.0f ms off the others'", r.Region, *c.AheadMs), "runbooks/region-failover.md"})
 		}
 		problems = append(problems, serviceProblems(r)...)
+		if redis := r.Status.Redis; redis != nil && !redis.Up {
+			problems = append(problems, problem{55, fmt.Sprintf("the Redis of %s is lost, and the region goes on without it: %s", r.Region, redis.Error), "runbooks/redis-lost.md"})
+		}
 		if r.Status.DeadLetters > 0 {
 			problems = append(problems, problem{70, fmt.Sprintf("region %s holds %d dead letters", r.Region, r.Status.DeadLetters), "runbooks/region-return.md"})
 		}

@@ -81,3 +81,13 @@ func TestStatusTellsOfServices(t *testing.T) {
 		}
 	}
 }
+
+// Status tells when a region's Redis is lost, and nothing of one that answers or is not there.
+func TestStatusTellsOfRedis(t *testing.T) {
+	for want, shared := range map[int]*regionnode.SharedStatus{0: {Up: true}, 1: {Error: "connection refused"}} {
+		problems := findProblems([]regionState{{Region: "eu-west", Running: true, Status: &regionnode.Status{Ready: true, Redis: shared}}})
+		if len(problems) != want || want == 1 && (!strings.Contains(problems[0].Text, "the Redis of eu-west is lost") || !strings.Contains(problems[0].Text, "connection refused")) {
+			t.Errorf("%+v: problems %+v", *shared, problems)
+		}
+	}
+}
