@@ -34,6 +34,11 @@ type Cassandra struct {
 	// Timeout bounds one request; default: 5s. SlowQuery is from when one is told as slow; default: 500ms.
 	Timeout   time.Duration `yaml:"timeout"`
 	SlowQuery time.Duration `yaml:"slow_query"`
+	// SnapshotCommand is the program that `meridian backup` has the node run, with its arguments; KEYSPACE and DIR are appended. It makes DIR and
+	// brings into it the files of a snapshot of every node of the cluster. Without it there is no backup.
+	SnapshotCommand []string `yaml:"snapshot_command"`
+	// ImportCommand is the program that `meridian restore` runs, in the same way: it brings the files in DIR into KEYSPACE, whose tables are there.
+	ImportCommand []string `yaml:"import_command"`
 }
 
 // The defaults of a cluster.
@@ -107,6 +112,23 @@ func (v *validator) checkCassandra(path string, r Region) {
 	}
 	if n := count(c.CAFile, c.CertFile, c.KeyFile); n != 0 && n != 3 {
 		v.add(at+".ca_file", "ca_file, cert_file and key_file go together; %d of them are given", n)
+	}
+	v.checkCommand(at+".snapshot_command", c.SnapshotCommand)
+	v.checkCommand(at+".import_command", c.ImportCommand)
+}
+
+// commandWordsMax bounds a program with its arguments.
+const commandWordsMax = 32
+
+func (v *validator) checkCommand(at string, words []string) {
+	if len(words) == 0 {
+		return
+	}
+	if len(words) > commandWordsMax {
+		v.add(at, "has %d words; allowed: at most %d", len(words), commandWordsMax)
+	}
+	if program := words[0]; program == "" || strings.Contains(program, "/") && !strings.HasPrefix(program, "/") {
+		v.add(at+"[0]", "%s is not a program; write an absolute path, or a name that is looked for in PATH", quote(program))
 	}
 }
 
