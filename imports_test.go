@@ -33,6 +33,7 @@ var mayImport = map[string]string{
 	"router/decide":      "chat residency config",
 	"router/geo":         "chat config router/decide",
 	"region-node":        "chat residency replication replication/claim replication/drift replication/link config proto",
+	"store/backup":       "chat",
 	"store/composed":     "chat",
 	"store/embedded":     "chat",
 	"store/events":       "chat",
@@ -49,7 +50,7 @@ var mayImport = map[string]string{
 	"deploy":             "config",
 	"test":               "chat config deploy store/embedded sdk",
 	"cmd": "chat deploy proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
-		"replication/member region-node store/composed store/embedded store/shared store/cassandra store/postgres store/events store/memory store/redis sim web sdk",
+		"replication/member region-node store/backup store/composed store/embedded store/shared store/cassandra store/postgres store/events store/memory store/redis sim web sdk",
 	"replication/claim": "chat residency",
 }
 

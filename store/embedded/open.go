@@ -86,12 +86,8 @@ func lockDir(o Options) (*pebble.Lock, error) {
 	if err := makeDir(o.FS, o.Dir); err != nil {
 		return nil, openError(o.Dir, err)
 	}
-	lock, err := pebble.LockDirectory(o.Dir, o.FS)
+	lock, holder, err := take(o.FS, o.Dir)
 	if err != nil {
-		holder := "another process"
-		if pid := readSmall(o.FS, o.FS.PathJoin(o.Dir, holderFile)); pid != "" {
-			holder = "process " + pid
-		}
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "embedded.Open", Message: o.Dir + " is in use by " + holder, Cause: err}
 	}
 	if err := writeSmall(o.FS, o.FS.PathJoin(o.Dir, holderFile), fmt.Sprint(os.Getpid())); err != nil {
