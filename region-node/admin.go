@@ -150,6 +150,7 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("POST /v1/admin/clock", n.guard(n.serveClock))
 	mux.HandleFunc("POST /v1/admin/verify", n.guard(n.serveVerify))
 	mux.HandleFunc("POST /v1/admin/verify/names", n.guard(n.serveVerifyNames))
+	mux.HandleFunc("POST /v1/admin/backup", n.guard(n.serveBackup))
 	mux.HandleFunc("GET /debug/pprof/", n.guard(pprof.Index))
 	mux.HandleFunc("GET /debug/pprof/profile", n.guard(pprof.Profile))
 	return mux

@@ -42,6 +42,8 @@ type Options struct {
 	Region chat.Region
 	// Store seals bodies; the node closes it.
 	Store chat.Store
+	// StoreInfo says what Store is, for a backup.
+	StoreInfo func(context.Context) (chat.StoreInfo, error)
 	// Under gives Store anew with something put in where bodies are sealed already; nil: messages are not cached.
 	Under func(put func(chat.Store) chat.Store) chat.Store
 	// Shared is what the region's nodes share beside the store; the node closes it.

@@ -93,7 +93,7 @@ func cassandraOptions(cfg *config.Config, ref chat.NodeRef, asOwner bool, log *s
 		Hosts: c.Hosts, Datacenter: c.Datacenter, Keyspace: c.Keyspace, User: user, Password: secret, TLS: secure,
 		Region: ref.Region, Node: ref.Node, Codec: link.OpCodec{}, Connections: c.Connections,
 		Retention:   cassandra.Retention{Inbox: keep.InboxLog, OpLog: keep.OpLog, Retries: keep.Retries},
-		ReadTimeout: c.Timeout, WriteTimeout: c.Timeout, SlowQuery: c.SlowQuery, Log: log,
+		ReadTimeout: c.Timeout, WriteTimeout: c.Timeout, SlowQuery: c.SlowQuery, Snapshot: snapshotCommand(c.SnapshotCommand), Log: log,
 	}, nil
 }
 

@@ -148,7 +148,7 @@ func (d *deployment) nodeOptions(ref chat.NodeRef, ls listeners) (opt regionnode
 		return opt, err
 	}
 	return regionnode.Options{
-		Config: d.cfg, Region: region, Keys: d.secrets.keys.Only(d.zonesOf(region)...), DirectoryKey: d.secrets.directoryKey,
+		Config: d.cfg, Region: region, StoreInfo: d.storeInfo(ref), Keys: d.secrets.keys.Only(d.zonesOf(region)...), DirectoryKey: d.secrets.directoryKey,
 		AdminToken: d.secrets.adminToken, HTTP: ls.http, Admin: ls.admin, Backbone: ls.backbone,
 		Peers: d.peersOf(ref), Identity: identity, Network: d.network, Route: d.routeHandler, Web: d.web,
 		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, Now: d.clock.now, SetClock: d.setClock, Log: log,

@@ -32,6 +32,9 @@ type secrets struct {
 
 const keyBytes = 32
 
+// zoneKeyFile is the file of the key that wraps a zone's data keys.
+func zoneKeyFile(zone chat.Zone) string { return "zone-" + string(zone) + ".seal" }
+
 // loadSecrets opens or makes everything that a whole deployment needs: one directory serves all regions of a local `up`; for
 // separate machines each region gets the files of its own zones, and the public halves of the others.
 func loadSecrets(cfg *config.Config) (*secrets, error) {
@@ -47,7 +50,7 @@ func loadSecrets(cfg *config.Config) (*secrets, error) {
 	zones := make([]chat.Zone, 0, len(cfg.Zones))
 	for _, z := range cfg.Zones {
 		zones = append(zones, z.Name)
-		key, err := seal.LoadOrCreateZoneKey(filepath.Join(s.dir, "zone-"+string(z.Name)+".seal"))
+		key, err := seal.LoadOrCreateZoneKey(filepath.Join(s.dir, zoneKeyFile(z.Name)))
 		if err != nil {
 			return nil, err
 		}

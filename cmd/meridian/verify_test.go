@@ -69,7 +69,7 @@ func TestVerifyHealsARestoredRegion(t *testing.T) {
 	// Alone, so that the names by which people log in are its own, too.
 	must("region kill us-east", exitOK, "DEAD")
 	must("region kill ap-south", exitOK, "DEAD")
-	checkTexts(t, home, texts)
+	checkTexts(t, home, texts, "restored-anna", "restored-ben")
 }
 
 // waitVerb repeats a verb until it ends as it should, and says so.
@@ -115,50 +115,78 @@ func lifeOf(t *testing.T, data string, region chat.Region) chat.Incarnation {
 
 // chatter has two people of one region sign up and write to each other there, until all of it is acknowledged.
 func chatter(t *testing.T, addr string) (texts []string) {
+	w := newCorrespondent(t, "eu-west", addr, "world", "restored-anna", "restored-ben")
+	defer w.stop()
+	w.say(20)
+	return w.texts
+}
+
+// correspondent is somebody who writes to somebody else.
+type correspondent struct {
+	t      *testing.T
+	client *meridian.Client
+	to     string
+	acked  chan struct{}
+	texts  []string
+	stop   func()
+}
+
+// newCorrespondent signs two people of a zone up in a region, of whom the first will write to the second there.
+func newCorrespondent(t *testing.T, region, addr, zone, from, to string) *correspondent {
+	t.Helper()
 	api := &meridian.API{BaseURL: "http://" + addr}
-	for _, name := range []string{"restored-anna", "restored-ben"} {
-		if _, err := api.SignUp(t.Context(), meridian.SignUp{Username: name, Password: "a long password"}); err != nil {
+	for _, name := range []string{from, to} {
+		if _, err := api.SignUp(t.Context(), meridian.SignUp{Username: name, Password: "a long password", Zone: zone}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	account, err := api.LogIn(t.Context(), meridian.Credentials{Username: "restored-anna", Password: "a long password"})
+	account, err := api.LogIn(t.Context(), meridian.Credentials{Username: from, Password: "a long password"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	acked := make(chan struct{}, 100)
-	client := meridian.New(meridian.Options{
-		Endpoints: []meridian.Endpoint{{Region: "eu-west", URL: "http://" + addr}}, Tokens: account.Tokens,
+	w := &correspondent{t: t, to: to, acked: make(chan struct{}, 100)}
+	w.client = meridian.New(meridian.Options{
+		Endpoints: []meridian.Endpoint{{Region: region, URL: "http://" + addr}}, Tokens: account.Tokens,
 		Handle: func(e meridian.Event) {
 			if a, ok := e.(meridian.Acked); ok && a.Level == "region" {
-				acked <- struct{}{}
+				w.acked <- struct{}{}
 			}
 		},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- client.Run(ctx) }()
-	for i := range 20 {
-		text := fmt.Sprintf("before the loss, %d", i)
-		texts = append(texts, text)
-		if _, err := client.Send(meridian.Outgoing{ToUser: "restored-ben", Text: text}); err != nil {
-			t.Fatal(err)
+	go func() { ended <- w.client.Run(ctx) }()
+	w.stop = func() {
+		cancel()
+		<-ended
+	}
+	return w
+}
+
+// say writes so many texts and waits until all are acknowledged.
+func (w *correspondent) say(texts int) {
+	for range texts {
+		text := fmt.Sprintf("before the loss, %d", len(w.texts))
+		w.texts = append(w.texts, text)
+		if _, err := w.client.Send(meridian.Outgoing{ToUser: w.to, Text: text}); err != nil {
+			w.t.Error(err)
+			return
 		}
 	}
 	for range texts {
 		select {
-		case <-acked:
+		case <-w.acked:
 		case <-time.After(20 * time.Second):
-			t.Fatal("not acknowledged in 20 s")
+			w.t.Error("not acknowledged in 20 s")
+			return
 		}
 	}
-	cancel()
-	<-ended
-	return texts
 }
 
 // checkTexts looks for the texts in both mailboxes, by a log-in in the region.
-func checkTexts(t *testing.T, addr string, texts []string) {
-	for _, name := range []string{"restored-anna", "restored-ben"} {
+func checkTexts(t *testing.T, addr string, texts []string, names ...string) {
+	t.Helper()
+	for _, name := range names {
 		api := &meridian.API{BaseURL: "http://" + addr}
 		account, err := api.LogIn(t.Context(), meridian.Credentials{Username: name, Password: "a long password"})
 		if err != nil {

@@ -18,10 +18,10 @@ func (s *Store) Checkpoint(ctx context.Context, dir string) error {
 		return &chat.Error{Code: chat.CodeInvalid, Op: op, Message: dir + " exists"}
 	}
 	if s.opts.Snapshot == nil {
-		return &chat.Error{Code: chat.CodeInvalid, Op: op, Message: "no way to take a snapshot of the cluster's nodes is configured; see deploy/local/README.md"}
+		return &chat.Error{Code: chat.CodeInvalid, Op: op, Message: "no way to take a snapshot of the cluster's nodes is configured: set snapshot_command in the region's section cassandra; config/examples/real-stores.yaml shows it"}
 	}
 	if err := s.opts.Snapshot(ctx, s.opts.Keyspace, dir); err != nil {
-		return degraded(op, "the snapshot was not taken", err)
+		return &chat.Error{Code: chat.CodeRegionDegraded, Op: op, Message: "the snapshot was not taken: " + err.Error(), RetryAfter: retryAfter}
 	}
 	return nil
 }
