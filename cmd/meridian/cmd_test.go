@@ -134,7 +134,7 @@ func runningUp(t *testing.T, data string) (stop func() error, r ready) {
 	ctx, cancel := context.WithCancel(t.Context())
 	lines, done := newLines(), make(chan error, 1)
 	go func() {
-		done <- runUp(ctx, upFlags{data: data, readyJSON: true, delayScale: 0}, lines, &bytes.Buffer{})
+		done <- runUp(ctx, upFlags{data: data, stores: storesEmbedded, readyJSON: true, delayScale: 0}, lines, &bytes.Buffer{})
 	}()
 	select {
 	case line := <-lines.first:

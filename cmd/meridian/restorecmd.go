@@ -271,7 +271,7 @@ func (r *restorer) intoCluster(ctx context.Context) error {
 	if err != nil {
 		return &exitError{
 			code: exitFailed, what: fmt.Sprintf("keyspace %s holds a part of the backup: %v", c.Keyspace, err),
-			next: "start no node on it; mend that, drop the keyspace, and run meridian restore again",
+			next: "start no node on it; mend that, truncate the tables, and run meridian restore again",
 		}
 	}
 	return nil
@@ -291,7 +291,7 @@ func (r *restorer) vacantKeyspace(ctx context.Context, schema *cassandra.Schema)
 		return err
 	}
 	if table != "" {
-		return refused("stop the region's nodes and drop the keyspace, if nobody needs what is in it",
+		return refused("name another keyspace in the configuration, or stop the region's nodes and truncate the tables if nobody needs what is in them",
 			"keyspace %s has rows in table %s: a restore overwrites nothing", plan.Keyspace, table)
 	}
 	return nil

@@ -62,6 +62,7 @@ func useReal(ctx context.Context, cfg *config.Config, f *upFlags, talk io.Writer
 			return &exitError{code: exitUsage, what: fmt.Sprintf("region %s of %s has a cassandra or a redis of its own: leave --stores away", r.Name, f.config)}
 		}
 		access.Configure(r)
+		r.Cassandra.SnapshotCommand, r.Cassandra.ImportCommand = realCopies(dir, r.Name)
 	}
 	return applySchemas(ctx, cfg, talk)
 }
@@ -79,6 +80,18 @@ func someNodeRuns(dir string, servers *local.Deployment) error {
 		}
 	}
 	return nil
+}
+
+// realCopies gives the commands that copy the files of a region's cluster; none outside of the repository, where the scripts are.
+func realCopies(dir string, region chat.Region) (snapshot, imports []string) {
+	command := func(name string) []string {
+		script, err := local.Script(name)
+		if err != nil {
+			return nil
+		}
+		return []string{script, "--dir", dir, string(region)}
+	}
+	return command("snapshot"), command("import")
 }
 
 // applySchemas brings all regions' schemas up to date, side by side: each statement takes a cluster a moment.

@@ -44,6 +44,12 @@ func UpDir(dir string) (string, error) {
 	return filepath.Join(root, ".cache", "local"), nil
 }
 
+// Script gives the path of a script of this folder, when the working directory lies in the repository.
+func Script(name string) (string, error) {
+	root, err := moduleRoot()
+	return filepath.Join(root, "deploy", "local", name), err
+}
+
 // Load reads the deployment that Up wrote in dir (see UpDir).
 func Load(dir string) (*Deployment, error) {
 	dir, err := UpDir(dir)

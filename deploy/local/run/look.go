@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -17,14 +16,7 @@ func nodetool(ctx context.Context, dir string, args []string) error {
 		return errors.New("usage: deploy/local/nodetool REGION[/n1] COMMAND…")
 	}
 	region, node, given := strings.Cut(args[0], "/")
-	if _, err := access(dir, region); err != nil {
-		return err
-	}
-	dir, err := local.UpDir(dir)
-	if err != nil {
-		return err
-	}
-	c, err := local.NewCassandra(ctx, local.CassandraOptions{Datacenter: region, Dir: filepath.Join(dir, region, "cassandra")})
+	c, err := cluster(ctx, dir, region)
 	if err != nil {
 		return err
 	}

@@ -64,8 +64,11 @@ func run(ctx context.Context, args []string) error {
 		rest = 2
 		as := flags.String("as", "app", "the role: app, owner or admin")
 		work = func() error { return cql(*dir, *as, flags.Args()) }
+	case "snapshot", "import":
+		rest = 3
+		work = func() error { return copyFiles(ctx, *dir, args[0], flags.Args()) }
 	default:
-		fmt.Fprintln(os.Stderr, "usage: deploy/local/up | down | status | nodetool | cql")
+		fmt.Fprintln(os.Stderr, "usage: deploy/local/up | down | status | nodetool | cql | snapshot | import")
 		os.Exit(exitUsage)
 	}
 	if err := flags.Parse(args[1:]); err != nil {
