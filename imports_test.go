@@ -37,6 +37,7 @@ var mayImport = map[string]string{
 	"store/composed":     "chat",
 	"store/embedded":     "chat",
 	"store/events":       "chat",
+	"store/objects":      "chat",
 	"store/postgres":     "chat",
 	"store/cassandra":    "chat",
 	"store/memory":       "chat",

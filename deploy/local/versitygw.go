@@ -1,0 +1,83 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+)
+
+// VersityGWPort is where the S3 server listens, on an address of its own.
+const VersityGWPort = 7070
+
+// versityGW is the module that the S3 server is built from; its version is the only one that is tried.
+const versityGW, versityGWVersion = "github.com/versity/versitygw/cmd/versitygw", "v1.8.0"
+
+// versityGWUser is the root user of the S3 server; its secret is in the file "password" of the server's directory.
+const versityGWUser = "meridian"
+
+// VersityGW is a server that speaks S3 over a directory.
+type VersityGW struct {
+	*Process
+	Address string // host:port
+	Access  string
+	Secret  string
+	buckets string
+}
+
+// InstallVersityGW builds the server into the cache (.cache/bin), which takes some minutes the first time, and gives its path.
+func InstallVersityGW(ctx context.Context, progress Progress) (string, error) {
+	cache, err := CacheDir()
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(cache, "bin", "versitygw-"+versityGWVersion)
+	path := filepath.Join(bin, "versitygw")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	progress.say("versitygw: building %s", versityGWVersion)
+	cmd := exec.CommandContext(ctx, "go", "install", versityGW+"@"+versityGWVersion)
+	cmd.Env, cmd.Dir = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=-trimpath"), os.TempDir() // outside of this module
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building %s: %w\n%s", versityGW, err, out[max(0, len(out)-logTailBytes):])
+	}
+	return path, nil
+}
+
+// NewVersityGW gives the server that lives in dir; Start starts it.
+func NewVersityGW(ctx context.Context, dir string, progress Progress) (*VersityGW, error) {
+	path, err := InstallVersityGW(ctx, progress)
+	if err != nil {
+		return nil, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
+	host, err := AddressFor(dir, VersityGWPort)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := Secret(filepath.Join(dir, "password"))
+	if err != nil {
+		return nil, err
+	}
+	v := &VersityGW{Address: net.JoinHostPort(host, strconv.Itoa(VersityGWPort)), Access: versityGWUser, Secret: secret, buckets: filepath.Join(dir, "buckets")}
+	if err := os.MkdirAll(v.buckets, 0o700); err != nil {
+		return nil, err
+	}
+	v.Process = New(Spec{
+		Name: "versitygw", Dir: dir, Path: path, Args: []string{"--port", v.Address, "--quiet", "posix", v.buckets}, Progress: progress,
+		Env:   []string{"ROOT_ACCESS_KEY_ID=" + v.Access, "ROOT_ACCESS_KEY=" + v.Access, "ROOT_SECRET_ACCESS_KEY=" + v.Secret, "ROOT_SECRET_KEY=" + v.Secret},
+		Ready: func(ctx context.Context) error { return reachable(ctx, v.Address) },
+	})
+	return v, nil
+}
+
+// MakeBucket makes a bucket: a directory.
+func (v *VersityGW) MakeBucket(name string) error {
+	return os.MkdirAll(filepath.Join(v.buckets, name), 0o700)
+}
