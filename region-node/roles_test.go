@@ -14,6 +14,7 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	regionnode "meridian/region-node"
 	"meridian/replication/link"
 	"meridian/store/embedded"
 )
@@ -33,11 +34,11 @@ type splitWorld struct {
 
 // newSplitWorld starts it; every node knows what the others run when it returns.
 func newSplitWorld(t *testing.T) *splitWorld {
-	return newSplitWorldOf(t, func(_ chat.Region, s chat.Store) chat.Store { return s })
+	return newSplitWorldOf(t, func(_ chat.Region, s chat.Store) chat.Store { return s }, nil)
 }
 
-// newSplitWorldOf starts one whose nodes see their stores as wrap gives them.
-func newSplitWorldOf(t *testing.T, wrap func(chat.Region, chat.Store) chat.Store) *splitWorld {
+// newSplitWorldOf starts one whose nodes see their stores as wrap gives them, and share what shared says, if it is not nil.
+func newSplitWorldOf(t *testing.T, wrap func(chat.Region, chat.Store) chat.Store, shared func(chat.NodeRef) regionnode.Shared) *splitWorld {
 	t.Helper()
 	w, listeners := prepare(t, func(c *config.Config) {
 		c.Regions = c.Regions[:2]
@@ -50,7 +51,7 @@ func newSplitWorldOf(t *testing.T, wrap func(chat.Region, chat.Store) chat.Store
 			{Name: "eu", Regions: []chat.Region{"eu-west"}, Policy: chat.PolicyCopy, Transit: chat.TransitAllow, Ack: chat.AckRegion, AtSignUp: true},
 		}
 	})
-	w.wrap = wrap
+	w.wrap, w.shared = wrap, shared
 	s := &splitWorld{world: w}
 	for _, l := range listeners["eu-west"] { // its nodes have their own
 		_ = l.Close()
@@ -337,7 +338,7 @@ func (s slowBlocks) Blocks(ctx context.Context, user chat.UserID) ([]chat.BlockR
 // another, reads and changes alike.
 func TestCleanRestartFailsNoRequest(t *testing.T) {
 	t.Parallel()
-	w := newSplitWorldOf(t, func(_ chat.Region, s chat.Store) chat.Store { return slowBlocks{s} })
+	w := newSplitWorldOf(t, func(_ chat.Region, s chat.Store) chat.Store { return slowBlocks{s} }, nil)
 	ann, bob := w.signUp(authNode, "ann_person", "eu"), w.signUp(authNode, "bob_person", "eu")
 	done := make(chan struct{})
 	var asked atomic.Int64

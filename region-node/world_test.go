@@ -41,6 +41,7 @@ type world struct {
 	nodes   map[chat.Region]*regionnode.Node
 	stores  map[chat.Region]chat.Store
 	caches  map[chat.Region]chat.Cache
+	shared  func(chat.NodeRef) regionnode.Shared
 	metrics map[chat.Region]*observe.Metrics
 	keys    *auth.Keyring
 	wrong   map[chat.Region]*atomic.Int64 // how far a region's clock is ahead, in ns
@@ -154,6 +155,14 @@ func (w *world) start(r chat.Region, ls [3]net.Listener, reserve int64) {
 	w.startNode(chat.NodeRef{Region: r, Node: "n1"}, r, w.wrap(r, store), ls, log)
 }
 
+// sharedBy gives what a node shares with the others of its region: a cache, unless the test says more.
+func (w *world) sharedBy(ref chat.NodeRef) regionnode.Shared {
+	if w.shared != nil {
+		return w.shared(ref)
+	}
+	return regionnode.Shared{Cache: w.cache(ref.Region)}
+}
+
 // cache gives what the nodes of a region share; a node that starts again finds it as it was.
 func (w *world) cache(r chat.Region) chat.Cache {
 	if w.caches == nil {
@@ -175,7 +184,7 @@ func (w *world) startNode(ref chat.NodeRef, key chat.Region, store chat.Store, l
 	w.metrics[key] = observe.NewMetrics(ref.Region)
 	node, err := regionnode.New(w.t.Context(), regionnode.Options{
 		Config: w.cfg, Region: ref.Region, Store: store, Under: func(put func(chat.Store) chat.Store) chat.Store { return put(store) },
-		Shared: regionnode.Shared{Cache: w.cache(ref.Region)}, Keys: w.keys, AdminToken: "test-admin",
+		Shared: w.sharedBy(ref), Keys: w.keys, AdminToken: "test-admin",
 		HTTP: ls[0], Admin: ls[1], Backbone: ls[2], Peers: peers, Identity: identity, Network: w.net,
 		Route: func(*regionnode.Node) http.Handler { return http.NotFoundHandler() }, Web: http.NotFoundHandler(),
 		Endpoints: func(_ *regionnode.Node, zone chat.Zone, _ netip.Addr) []chat.Endpoint {
