@@ -2,6 +2,7 @@ package redis
 
 import (
 	"testing"
+	"time"
 
 	"meridian/chat"
 	"meridian/store/storetest"
@@ -54,4 +55,25 @@ func TestContracts(t *testing.T) {
 			return all
 		})
 	})
+}
+
+// From a large bucket nodes take several tokens at once, and never give more than there are.
+func TestLimiterTakesSeveralAtOnce(t *testing.T) {
+	s := startServer(t)
+	nodes := clients(t, s, 2, nil)
+	for name, limit := range map[string]chat.Limit{"slow": {PerSecond: 0.9, Burst: 1000}, "fast": {PerSecond: 40, Burst: 1000}} {
+		limiters := []chat.Limiter{nodes[0].Limiter(refuseAll{}), nodes[1].Limiter(refuseAll{})}
+		given, start := 0.0, time.Now()
+		for i := range 4000 {
+			if ok, wait := limiters[i%2].Take(t.Context(), "send:"+name, limit, 1); ok {
+				given++
+			} else if wait == refusedFor {
+				t.Fatal("the server was not asked")
+			}
+		}
+		most := limit.Burst + limit.PerSecond*(time.Since(start).Seconds()+1)
+		if least := limit.Burst * 0.95; given > most || given < least {
+			t.Errorf("%s: %v tokens were given, of %v to %v", name, given, least, most)
+		}
+	}
 }
