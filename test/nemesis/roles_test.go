@@ -15,11 +15,11 @@ var byRole = map[chat.NodeID][]chat.Service{
 }
 
 // The nodes of every region are split by role. While people sign up, write and read through whatever node they know, one region's
-// nodes are restarted cleanly one by one, and in another a node of each role is killed: nothing is lost, nothing is shown twice, and
+// nodes are restarted cleanly one by one, and in another a node of each role is killed, and one stands still: nothing is lost, nothing is shown twice, and
 // whoever was served by one is served by another in time.
 func TestNodesByRole(t *testing.T) {
 	play(t, Plan{
-		Name: "nodes-by-role", What: "three nodes in each region, passwords apart from the rest; restarted one by one, and killed",
+		Name: "nodes-by-role", What: "three nodes in each region, passwords apart from the rest; restarted one by one, killed and frozen",
 		Size: fleet.Size{World: 6, Pinned: 2, PerSecond: 40}, Warm: 3 * time.Second, Removals: true,
 		World: world.Plan{Nodes: len(byRole), Services: byRole, Ack: chat.AckZone},
 	}, func(s *Scenario) error {
@@ -31,6 +31,7 @@ func TestNodesByRole(t *testing.T) {
 		return strikes(t, s, []Fault{
 			kill("kill-auth", "kill -9 of the node that checks passwords", nodeBound, 4*time.Second, nodes(chat.NodeRef{Region: "eu-west", Node: "n1"})),
 			kill("kill-chat", "kill -9 of a node that serves sockets", nodeBound, 4*time.Second, nodes(chat.NodeRef{Region: "eu-west", Node: "n2"})),
+			freeze("freeze-chat", 8*time.Second, nodes(chat.NodeRef{Region: "eu-west", Node: "n3"})),
 		})
 	})
 }
