@@ -15,8 +15,8 @@ var byRole = map[chat.NodeID][]chat.Service{
 }
 
 // The nodes of every region are split by role. While people sign up, write and read through whatever node they know, one region's
-// nodes are restarted cleanly one by one, and in another a node of each role is killed, and one stands still: nothing is lost, nothing is shown twice, and
-// whoever was served by one is served by another in time.
+// nodes are restarted cleanly one by one, and in another a node of each role is killed, and one stands still: nothing is lost, nothing
+// is shown twice, and whoever was served by one is served by another in time.
 func TestNodesByRole(t *testing.T) {
 	play(t, Plan{
 		Name: "nodes-by-role", What: "three nodes in each region, passwords apart from the rest; restarted one by one, killed and frozen",
