@@ -25,17 +25,18 @@ type benchFlags struct {
 	rounds    int
 	json      bool
 	profile   string
+	stores    string
 }
 
-var benchScenarios = []string{"sat", "rate", "idle"}
+var benchScenarios = []string{"sat", "rate", "idle", "read"}
 
 func benchCommand() *cobra.Command {
 	var f benchFlags
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure one region on the embedded store, beside a bare relay",
-		Long: `Measure one region on the embedded store: messages/s at saturation (sat), latencies at a fixed rate (rate) and memory of idle
-connections (idle). The region is a process of its own, held to one core where taskset is there; the load comes from this
+		Short: "Measure one region, beside a bare relay",
+		Long: `Measure one region: messages/s at saturation (sat), latencies at a fixed rate (rate), memory of idle connections (idle) and pages
+read through the caches (read); on the embedded store, or with --stores real on a Cassandra and a Redis that are started for the run. The region is a process of its own, held to one core where taskset is there; the load comes from this
 process. A bare relay that only syncs one row and passes the message on is measured in the same run: figures of two machines
 do not compare, their ratios to this floor do. docs/benchmarks.md explains; nothing is written outside a temporary directory.`,
 		Args: cobra.NoArgs,
@@ -51,6 +52,7 @@ do not compare, their ratios to this floor do. docs/benchmarks.md explains; noth
 	cmd.Flags().IntVar(&f.seconds, "seconds", 5, "how long sat and rate measure, after a warm-up")
 	cmd.Flags().IntVar(&f.rounds, "rounds", 1, "how often everything is measured; the ratios are of medians")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON document instead of a table")
+	cmd.Flags().StringVar(&f.stores, "stores", storesEmbedded, "embedded, or real: a Cassandra of one node and a Redis")
 	cmd.Flags().StringVar(&f.profile, "profile", "", "file for a CPU profile of the region at saturation")
 	cmd.AddCommand(benchFloorCommand())
 	return cmd
@@ -62,6 +64,12 @@ func (f benchFlags) check() error {
 		if !slices.Contains(benchScenarios, s) {
 			return &exitError{code: exitUsage, what: fmt.Sprintf("%q is no scenario; known: %v", s, benchScenarios)}
 		}
+	}
+	if f.stores != storesEmbedded && f.stores != storesReal {
+		return &exitError{code: exitUsage, what: fmt.Sprintf("--stores %q is not known; allowed: %s, %s", f.stores, storesEmbedded, storesReal)}
+	}
+	if f.stores == storesReal && f.rounds != 1 {
+		return &exitError{code: exitUsage, what: "--stores real measures one round: the accounts of the first would stand in the way of the second"}
 	}
 	for _, n := range []struct {
 		name         string
@@ -88,12 +96,17 @@ type benchRun struct {
 	Scenario  string  `json:"scenario"`
 	PerSecond float64 `json:"messages_per_second,omitempty"`
 	// CPUPerMillion is CPU time of the server for a million messages, in seconds; Busy is its share of one core.
-	CPUPerMillion float64         `json:"cpu_s_per_million,omitempty"`
-	Busy          float64         `json:"server_busy,omitempty"`
-	Delivered     *benchLatencies `json:"send_to_delivered_ms,omitempty"`
-	Acked         *benchLatencies `json:"send_to_ack_ms,omitempty"`
-	IdleConns     int             `json:"idle_connections,omitempty"`
-	BytesPerConn  float64         `json:"bytes_per_idle_connection,omitempty"`
+	CPUPerMillion float64 `json:"cpu_s_per_million,omitempty"`
+	Busy          float64 `json:"server_busy,omitempty"`
+	// CassandraPerMillion and RedisPerMillion are theirs, with --stores real.
+	CassandraPerMillion float64 `json:"cassandra_cpu_s_per_million,omitempty"`
+	RedisPerMillion     float64 `json:"redis_cpu_s_per_million,omitempty"`
+	// Cache says where the reads of scenario read found what they asked for.
+	Cache        []benchCache    `json:"cache,omitempty"`
+	Delivered    *benchLatencies `json:"send_to_delivered_ms,omitempty"`
+	Acked        *benchLatencies `json:"send_to_ack_ms,omitempty"`
+	IdleConns    int             `json:"idle_connections,omitempty"`
+	BytesPerConn float64         `json:"bytes_per_idle_connection,omitempty"`
 	// Sent counts all of a run, Lost, Repeated and Disordered what the check of every message found, Errors the refusals.
 	Sent       int64 `json:"sent,omitempty"`
 	Lost       int64 `json:"lost"`
@@ -118,6 +131,7 @@ type benchReport struct {
 	Pinned     bool               `json:"pinned"`
 	Pairs      int                `json:"pairs"`
 	TextBytes  int                `json:"text_bytes"`
+	Stores     string             `json:"stores"`
 	Runs       []benchRun         `json:"runs"`
 	FloorRatio map[string]float64 `json:"ratio_to_floor"`
 }
@@ -134,7 +148,13 @@ func runBench(ctx context.Context, f benchFlags, stdout, stderr io.Writer) error
 	b := &bench{flags: f, dir: dir, log: stderr, pinned: pinSelf(ctx)}
 	report := benchReport{
 		Version: version, When: time.Now().UTC().Truncate(time.Second), Go: runtime.Version(), CPUs: runtime.NumCPU(),
-		Pinned: b.pinned, Pairs: f.pairs, TextBytes: f.textBytes,
+		Pinned: b.pinned, Pairs: f.pairs, TextBytes: f.textBytes, Stores: f.stores,
+	}
+	if f.stores == storesReal {
+		if b.servers, err = b.startServers(ctx); err != nil {
+			return fmt.Errorf("bench: %w", err)
+		}
+		defer func() { _ = b.servers.stop() }() // a process that stays is told of by its own watch
 	}
 	for round := range f.rounds {
 		for _, server := range []benchServer{&floorServer{bench: b}, &regionServer{bench: b, round: round}} {
@@ -142,6 +162,9 @@ func runBench(ctx context.Context, f benchFlags, stdout, stderr io.Writer) error
 				return fmt.Errorf("bench: prepare %s: %w", server.name(), err)
 			}
 			for _, scenario := range f.scenarios {
+				if _, region := server.(*regionServer); scenario == "read" && !region {
+					continue // the floor keeps nothing to read
+				}
 				fmt.Fprintf(stderr, "bench: %s %s …\n", server.name(), scenario)
 				run, err := b.measure(ctx, server, scenario)
 				if err != nil {

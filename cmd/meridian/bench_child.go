@@ -105,8 +105,11 @@ func (c *child) stop() {
 const clockTick = 10 * time.Millisecond
 
 // cpu gives the processor time that the server has used.
-func (c *child) cpu() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+func (c *child) cpu() (time.Duration, error) { return processCPU(c.cmd.Process.Pid) }
+
+// processCPU gives the processor time that a process has used.
+func processCPU(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}

@@ -15,6 +15,8 @@ type bench struct {
 	dir    string
 	log    io.Writer
 	pinned bool
+	// servers are what the region stands on; nil: the embedded store.
+	servers *benchServers
 }
 
 // benchServer is what is measured: a region, or the floor.
@@ -46,8 +48,11 @@ func (b *bench) measure(ctx context.Context, server benchServer, scenario string
 		return benchRun{}, err
 	}
 	defer c.stop()
-	if scenario == "idle" {
+	switch region, ok := server.(*regionServer); {
+	case scenario == "idle":
 		return b.measureIdle(ctx, server, c)
+	case scenario == "read" && ok:
+		return b.measureRead(ctx, region, c)
 	}
 	l, err := newLoad(server, 2*b.flags.pairs, b.flags.textBytes)
 	if err != nil {
@@ -66,7 +71,7 @@ func (b *bench) measure(ctx context.Context, server benchServer, scenario string
 	if b.flags.profile != "" && scenario == "sat" && server.name() == "meridian" {
 		go b.takeProfile(ctx, c)
 	}
-	before, err := c.cpu()
+	before, err := b.processorTimes(server, c)
 	if err != nil {
 		return benchRun{}, err
 	}
@@ -75,7 +80,7 @@ func (b *bench) measure(ctx context.Context, server benchServer, scenario string
 	err = pause(ctx, time.Duration(b.flags.seconds)*time.Second)
 	l.phase.Store(phaseStop)
 	took := time.Since(began)
-	after, cpuErr := c.cpu()
+	after, cpuErr := b.processorTimes(server, c)
 	if err == nil {
 		err = cpuErr
 	}
@@ -87,11 +92,26 @@ func (b *bench) measure(ctx context.Context, server benchServer, scenario string
 	run.Server, run.Scenario = server.name(), scenario
 	delivered := float64(run.measured)
 	run.PerSecond = delivered / took.Seconds()
-	run.Busy = (after - before).Seconds() / took.Seconds()
+	run.Busy = (after.server - before.server).Seconds() / took.Seconds()
 	if delivered > 0 {
-		run.CPUPerMillion = (after - before).Seconds() / delivered * 1e6
+		run.CPUPerMillion = (after.server - before.server).Seconds() / delivered * 1e6
+		run.CassandraPerMillion = (after.cassandra - before.cassandra).Seconds() / delivered * 1e6
+		run.RedisPerMillion = (after.redis - before.redis).Seconds() / delivered * 1e6
 	}
 	return run.benchRun, nil
+}
+
+// processorTimes are what the processes have used.
+type processorTimes struct{ server, cassandra, redis time.Duration }
+
+func (b *bench) processorTimes(server benchServer, c *child) (t processorTimes, err error) {
+	if t.server, err = c.cpu(); err != nil {
+		return t, err
+	}
+	if _, region := server.(*regionServer); region {
+		t.cassandra, t.redis, err = b.servers.cpu()
+	}
+	return t, err
 }
 
 func (b *bench) measureIdle(ctx context.Context, server benchServer, c *child) (benchRun, error) {

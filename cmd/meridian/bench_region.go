@@ -32,7 +32,7 @@ func (s *regionServer) name() string { return "meridian" }
 // prepare writes the configuration and signs the people up, in a process of its own: what hashing passwords takes of memory
 // is not to be measured.
 func (s *regionServer) prepare(ctx context.Context) error {
-	if err := s.configure(); err != nil {
+	if err := s.configure(ctx); err != nil {
 		return err
 	}
 	c, err := s.start(ctx)
@@ -62,7 +62,7 @@ func (s *regionServer) prepare(ctx context.Context) error {
 }
 
 // configure gives the built-in configuration with one region, and limits that do not stand in the way of the load.
-func (s *regionServer) configure() error {
+func (s *regionServer) configure(ctx context.Context) error {
 	cfg := config.Default()
 	region := cfg.Regions[0]
 	for _, address := range []*string{&region.HTTP, &region.Admin, &region.Backbone, &cfg.Router.HTTP} {
@@ -86,11 +86,16 @@ func (s *regionServer) configure() error {
 	cfg.Limits.SocketsPerAddress = 1_000_000
 	cfg.Limits.SocketsPerUser = 1000
 	cfg.Telemetry.LogLevel = "error"
-	text, err := yaml.Marshal(cfg)
-	if err != nil {
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+	if s.bench.servers != nil {
+		if err := s.bench.servers.configure(ctx, cfg, s.bench); err != nil {
+			return err
+		}
+	}
+	text, err := yaml.Marshal(cfg)
+	if err != nil {
 		return err
 	}
 	s.cfg, s.file = cfg, filepath.Join(cfg.DataDir, "bench.yaml")

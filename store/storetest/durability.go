@@ -192,11 +192,13 @@ func testClosed(t *testing.T, f Factory) {
 
 // The same rows in any order, each any number of times, in any batches, end in the same state.
 func testOrderIndependence(t *testing.T, f Factory) {
-	round := 0
+	round, rounds := 0, 25 // each opens two stores
+	if _, slow := f(t, DefaultConfig()).(interface{ Slow() }); slow || testing.Short() {
+		rounds = 5
+	}
 	rapid.Check(t, func(r *rapid.T) {
-		round++
-		if round > 25 && !testing.Short() || round > 5 && testing.Short() {
-			return // each round opens two stores
+		if round++; round > rounds {
+			return
 		}
 		rows := rapid.SliceOfN(rapid.Custom(anyRow), 1, 30).Draw(r, "rows")
 		other := rapid.Permutation(append(rows, rapid.SliceOf(rapid.SampledFrom(rows)).Draw(r, "repeated")...)).Draw(r, "order")

@@ -21,7 +21,7 @@ type Config struct {
 // Retention is how long things are kept; 0: for ever.
 type Retention struct{ Inbox, OpLog, Retries time.Duration }
 
-// Place is where one test's store lives.
+// Place is where one test's store lives. One with a method Slow() takes long to open: it is opened less often.
 type Place interface {
 	// Open opens the store that lives here; no other is open. What was durable before is there.
 	Open() (chat.Store, error)
