@@ -47,8 +47,8 @@ mutants: ## search anew the worlds that catch each missing mechanism; ONLY=stale
 nemesis: build ## real processes under every fault, about 20 min; the report lies in .cache/nemesis
 	scripts/nemesis.sh full
 
-bench: build ## messages/s, latencies and bytes per idle connection of one region
-	bin/meridian bench
+bench: build ## messages/s, latencies and bytes per idle connection of one region; STORES=real: on Cassandra and Redis
+	bin/meridian bench $(if $(STORES),--stores $(STORES))
 
 nightly: build ## what takes hours: many seeds, races, fuzzing, the benchmark
 	bin/meridian sim --minutes $(NIGHTLY_MINUTES) --first-seed $(NIGHTLY_FIRST_SEED) --json
