@@ -51,7 +51,7 @@ var mayImport = map[string]string{
 	"deploy":             "config",
 	"test":               "chat config deploy store/embedded sdk",
 	"cmd": "chat deploy proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
-		"replication/member region-node store/backup store/composed store/embedded store/shared store/cassandra store/postgres store/events store/memory store/redis sim web sdk",
+		"replication/member region-node store/backup store/composed store/embedded store/shared store/cassandra store/postgres store/events store/objects store/memory store/redis sim web sdk",
 	"replication/claim": "chat residency",
 }
 

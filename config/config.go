@@ -54,6 +54,8 @@ type Region struct {
 	Redis *Redis `yaml:"redis,omitempty"`
 	// Events, if given, tells other systems what happens in the region.
 	Events *Events `yaml:"events,omitempty"`
+	// Objects, if given, keeps files.
+	Objects *Objects `yaml:"objects,omitempty"`
 	// Nodes are the region's processes; empty: one, named OnlyNode, at the addresses above.
 	Nodes []Node `yaml:"nodes"`
 	// Addresses are what GeoDNS answers for this region; default: the hosts of HTTP, or of the nodes', that are addresses.

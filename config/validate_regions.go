@@ -42,6 +42,7 @@ func (v *validator) checkRegions() {
 		v.checkPostgres(path, r)
 		v.checkRedis(path, r)
 		v.checkEvents(path, r)
+		v.checkObjects(path, r)
 		v.checkReach(path, r)
 		if r.CapacitySockets < 0 {
 			v.add(path+".capacity_sockets", "%d is out of bounds; allowed: 0 (not limited) or more", r.CapacitySockets)
