@@ -115,12 +115,36 @@ func TestProcessOutboxRunbook(t *testing.T) {
 	w.untilAcked(t)
 }
 
-// runner gives what runs a command against the deployment and gives its output.
+// Every command of the runbook about a lost store does what the runbook says, where a region was backed up and then lost its directory.
+func TestProcessRestoreRunbook(t *testing.T) {
+	binary, err := filepath.Abs("../bin/meridian")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, _ := startUp(t, binary)
+	run := runner(t, binary, data)
+	if out := run("backup --region eu-west --to backups/eu-west"); !strings.Contains(out, "Secrets are not in a backup") {
+		t.Fatalf("backup says %s", out)
+	}
+	run("region kill eu-west")
+	if err := os.RemoveAll(filepath.Join(data, "eu-west")); err != nil {
+		t.Fatal(err)
+	}
+	follow(t, "restore-from-backup.md", run)
+}
+
+// runner gives what runs a command against the deployment, in a directory of its own, and gives its output.
 func runner(t *testing.T, binary, data string) func(command string) string {
+	dir := t.TempDir()
 	return func(command string) string {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, binary, append(strings.Fields(command), "--data", data)...)
+		args := strings.Fields(command)
+		if !strings.HasPrefix(command, "backup check ") { // which needs no deployment
+			args = append(args, "--data", data)
+		}
+		cmd := exec.CommandContext(ctx, binary, args...)
+		cmd.Dir = dir
 		out, _ := cmd.CombinedOutput() // status exits with 3 while there are problems: the output is what counts
 		return string(out)
 	}
