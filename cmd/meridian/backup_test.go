@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"meridian/chat"
+	"meridian/config"
 	"meridian/store/backup"
 	"meridian/store/embedded"
 )
@@ -74,6 +75,41 @@ func TestBackupAndRestore(t *testing.T) {
 	checkTexts(t, home, own.texts, "restored-anna", "restored-ben")
 	checkTexts(t, home, only.texts, "restored-eric", "restored-fay")
 	checkTexts(t, home, other.texts, "restored-carl", "restored-dora")
+}
+
+// Where the nodes of a region share a store process, the backup is made by it, and restored where it was: people read what they wrote.
+func TestBackupOfASharedStore(t *testing.T) {
+	file, copied := sharing(t), filepath.Join(t.TempDir(), "backup")
+	cfg, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _ := cfg.Region("eu-west")
+	addr, dir := r.Nodes[0].HTTP, filepath.Join(cfg.DataDir, "eu-west")
+	endStore := runningStore(t, file)
+	endNode := runningNode(t, file)
+	who := newCorrespondent(t, "eu-west", addr, "", "restored-eric", "restored-fay")
+	who.say(10)
+	mustVerb(t, "backup --config "+file+" --region eu-west --to "+copied, exitOK, "embedded, layout")
+	texts := slices.Clone(who.texts)
+	who.say(5) // lost: no other region has them
+	who.stop()
+	endNode()
+	mustVerb(t, "restore --config "+file+" --region eu-west --from "+copied, exitRefused, "in use by process")
+	if err := endStore(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	mustVerb(t, "restore --config "+file+" --region eu-west --from "+copied, exitOK, "Next: 1. meridian store --config")
+	endStore = runningStore(t, file)
+	endNode = runningNode(t, file)
+	checkTexts(t, addr, texts, "restored-eric", "restored-fay")
+	endNode()
+	if err := endStore(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // mustVerb runs a command line and wants its exit code, and that it says something.
