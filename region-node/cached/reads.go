@@ -23,6 +23,9 @@ const (
 	pageChanges = 1000
 	// logRows bounds the entries that are read to see whether a page is right; where there are more it is read anew.
 	logRows = 256
+	// pageAge is how old a page may be by the log, far above its TTL; arrivals lie less than logAhead after it.
+	pageAge  = chat.HLC(30 * time.Minute / time.Microsecond)
+	logAhead = 2 * pageAge
 	// contactOthers is the one limit of a contact list that is kept: what people asks for.
 	contactOthers = 500
 )
@@ -175,12 +178,15 @@ type logRead struct {
 
 // changed says whether the messages of a conversation may have changed after an arrival.
 func (r *reads) changed(ctx context.Context, m *memo, owner chat.UserID, id chat.ConversationID, after chat.HLC) (bool, error) {
+	if r.logs.Mark() > after+pageAge {
+		return true, nil
+	}
 	seen := m.logs[owner]
 	if seen == nil || seen.after > after {
 		rows, ok := r.logs.Since(owner, owner == chat.UserID(id), after)
 		if !ok {
 			var err error
-			if rows, err = r.Store.Inbox(ctx, owner, after, ^chat.HLC(0), logRows); err != nil {
+			if rows, err = r.Store.Inbox(ctx, owner, after, after+logAhead, logRows); err != nil {
 				return false, err
 			}
 		}

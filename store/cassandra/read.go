@@ -172,9 +172,12 @@ func (s *Store) Inbox(ctx context.Context, owner chat.UserID, from, upTo chat.HL
 		return nil, nil
 	}
 	last := min(bucketOf(upTo, inboxBucket), lastBucket)
-	buckets, err := s.buckets(ctx, op, bucketsOfInbox, owner, chat.NoConversation, bucketOf(from+1, inboxBucket), last)
-	if err != nil {
-		return nil, err
+	first := bucketOf(from+1, inboxBucket)
+	buckets := []int{last}
+	if first < last { // else there is one to look into, used or not
+		if buckets, err = s.buckets(ctx, op, bucketsOfInbox, owner, chat.NoConversation, first, last); err != nil {
+			return nil, err
+		}
 	}
 	var rows []chat.InboxRow
 	for _, bucket := range slices.Backward(buckets) {
