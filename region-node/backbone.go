@@ -42,6 +42,11 @@ func (b *backbone) OpenStream(ctx context.Context, peer chat.Region, kind string
 	return b.mesh.OpenStream(ctx, peer, kind, header)
 }
 
+func (b *backbone) CallNode(ctx context.Context, peer chat.NodeRef, method string, payload []byte) ([]byte, error) {
+	<-b.built
+	return b.mesh.CallNode(ctx, peer, method, payload)
+}
+
 func (b *backbone) OpenStreamNode(ctx context.Context, peer chat.NodeRef, kind string, header []byte) (edge.Stream, error) {
 	<-b.built
 	return b.mesh.OpenStreamNode(ctx, peer, kind, header)
@@ -86,6 +91,10 @@ func (n *Node) joinBackbone() error {
 
 // onRequest answers a call of another node.
 func (n *Node) onRequest(ctx context.Context, peer chat.NodeRef, method string, payload []byte) ([]byte, error) {
+	if method == edge.TellServices && peer.Region == n.opt.Region {
+		n.edge.Hear(peer.Node, payload)
+		return nil, nil
+	}
 	if method == edge.MethodHTTP {
 		return n.edge.ServeForwarded(ctx, payload)
 	}

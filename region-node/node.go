@@ -282,7 +282,7 @@ const (
 func (n *Node) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownWait)
 	defer cancel()
-	n.edge.End()
+	n.edge.End(ctx)
 	n.gateway.Close(1012, "restart")
 	for _, s := range n.servers {
 		_ = s.Shutdown(ctx) // past its time the connections are closed below
@@ -290,6 +290,7 @@ func (n *Node) Close() error {
 	n.backbone.mesh.Settle(ctx)
 	n.messages.Leave()
 	n.presence.SignOff()
+	n.backbone.mesh.Settle(ctx) // what came since was refused
 	n.halt()
 	n.backbone.mesh.Close()
 	n.messages.Close()

@@ -5,10 +5,12 @@ package edge
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +38,7 @@ type Backbone interface {
 	Tell(region chat.Region, kind string, payload []byte)
 	Call(ctx context.Context, peer chat.Region, method string, payload []byte) ([]byte, error)
 	OpenStream(ctx context.Context, peer chat.Region, kind string, header []byte) (Stream, error)
+	CallNode(ctx context.Context, peer chat.NodeRef, method string, payload []byte) ([]byte, error)
 	OpenStreamNode(ctx context.Context, peer chat.NodeRef, kind string, header []byte) (Stream, error)
 	// Reachable says whether the link to peer is up, and its round trip.
 	Reachable(peer chat.Region) (rtt time.Duration, up bool)
@@ -92,6 +95,8 @@ type Edge struct {
 	siblings siblings
 	loads    loads
 	ending   atomic.Bool
+	// telling keeps words in order: none that was true before comes after the one that says the node ends.
+	telling sync.Mutex
 	// tunnels is ended with the node: sockets that end here and are served elsewhere.
 	tunnels    context.Context
 	endTunnels context.CancelFunc
@@ -118,10 +123,28 @@ func (e *Edge) Run(ctx context.Context) {
 	}
 }
 
-// End makes the node take nothing new, tells the others, and sends those elsewhere whose sockets end here and are served by others.
-func (e *Edge) End() {
+// endWithin bounds how long an ending node waits until the others have heard.
+const endWithin = 500 * time.Millisecond
+
+// End makes the node take nothing new, and sends those elsewhere whose sockets end here and are served by others. It returns when the
+// other nodes of the region know: they hand nothing over any more.
+func (e *Edge) End(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, endWithin)
+	defer cancel()
+	e.telling.Lock()
 	e.ending.Store(true)
-	e.Tell()
+	word, err := json.Marshal(e.Word())
+	var told sync.WaitGroup
+	for node := range e.Heard() {
+		told.Go(func() {
+			if err == nil { // a word always encodes
+				_, err := e.opt.Backbone.CallNode(ctx, chat.NodeRef{Region: e.opt.Self, Node: node}, TellServices, word)
+				e.opt.Log.Debug("told that this node ends", "node", node, "err", err)
+			}
+		})
+	}
+	e.telling.Unlock()
+	told.Wait()
 	e.endTunnels()
 }
 

@@ -43,6 +43,10 @@ func (a *asked) Call(_ context.Context, peer chat.Region, _ string, _ []byte) ([
 	return []byte(`{"status":200}`), nil
 }
 
+func (a *asked) CallNode(context.Context, chat.NodeRef, string, []byte) ([]byte, error) {
+	return nil, errors.New("not asked for")
+}
+
 func (a *asked) OpenStream(context.Context, chat.Region, string, []byte) (Stream, error) {
 	return nil, errors.New("not asked for")
 }

@@ -13,7 +13,8 @@ import (
 	"meridian/chat"
 )
 
-// TellServices is the kind of hint by which the nodes of a region tell each other what they run and how busy they are.
+// TellServices is the kind of hint by which the nodes of a region tell each other what they run and how busy they are; also the method
+// by which one that ends makes sure that it is heard.
 const TellServices = "services"
 
 // tellEvery is how often they do; a node that ends or falls ill tells it at once.
@@ -148,6 +149,8 @@ func (e *Edge) Word() Word {
 
 // Tell tells the other nodes of the region.
 func (e *Edge) Tell() {
+	e.telling.Lock()
+	defer e.telling.Unlock()
 	if payload, err := json.Marshal(e.Word()); err == nil { // it always encodes
 		e.opt.Backbone.Tell(e.opt.Self, TellServices, payload)
 	}
