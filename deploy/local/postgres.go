@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // PostgresPort is where a PostgreSQL listens, on an address of its own.
@@ -19,6 +20,9 @@ const PostgresPort = 5432
 
 // postgresUser is the superuser of a server; its password is in the file "password" of the server's directory.
 const postgresUser = "meridian"
+
+// postgresReady bounds a start: after a kill the server goes through its log first.
+const postgresReady = 3 * time.Minute
 
 // Postgres is a PostgreSQL server that writes to disk before it acknowledges.
 type Postgres struct {
@@ -70,7 +74,7 @@ func NewPostgres(ctx context.Context, dir string, progress Progress, settings ..
 		return nil
 	}
 	return &Postgres{
-		Process: New(Spec{Name: "postgres", Dir: dir, Path: filepath.Join(bin, "postgres"), Args: args, User: as, Ready: ready, Progress: progress}),
+		Process: New(Spec{Name: "postgres", Dir: dir, Path: filepath.Join(bin, "postgres"), Args: args, User: as, Ready: ready, ReadyWithin: postgresReady, Progress: progress}),
 		Address: address, Password: password,
 	}, nil
 }

@@ -11,6 +11,7 @@ import (
 
 // Kill ends the server and its children by SIGKILL.
 func (p *Postgres) Kill() error {
+	_ = p.Process.Freeze() // it makes no more children: one that outlives it keeps the next server from starting
 	children := childrenOf(p.PID())
 	err := p.Process.Kill()
 	for _, pid := range children {

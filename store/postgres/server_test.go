@@ -113,7 +113,7 @@ func restart(t testing.TB) {
 
 func start(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	if err := server.Start(ctx); err != nil {
 		t.Fatal(err)

@@ -133,7 +133,7 @@ func TestRefusedRow(t *testing.T) {
 
 // While the server is gone, or stands still, calls fail in time with a hint when to try again; afterwards they succeed.
 func TestServerGone(t *testing.T) {
-	s, err := postgres.Open(ctx, postgres.Options{URL: newDatabase(t), Timeout: 500 * time.Millisecond})
+	s, err := postgres.Open(ctx, postgres.Options{URL: newDatabase(t), Timeout: 4 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestServerGone(t *testing.T) {
 	row := []chat.Account{{ID: chat.UserID{1}, Version: 1}}
 	wantDown := func() {
 		t.Helper()
-		started := time.Now()
+		started := time.Now() // two calls, of 4 s each at most
 		_, _, err := s.Account(ctx, row[0].ID)
 		if e := chat.AsError(err); e == nil || e.Code != chat.CodeRegionDegraded || e.RetryAfter == 0 {
 			t.Fatalf("a read gives %v", err)
@@ -150,7 +150,7 @@ func TestServerGone(t *testing.T) {
 		if code := chat.CodeOf(err); code != chat.CodeRegionDegraded && code != chat.CodeUnknownOutcome {
 			t.Fatalf("a write gives %v", err)
 		}
-		if took := time.Since(started); took > 3*time.Second {
+		if took := time.Since(started); took > 12*time.Second {
 			t.Fatalf("it took %s", took)
 		}
 	}
