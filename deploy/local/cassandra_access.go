@@ -237,29 +237,36 @@ func createRole(l *Login, superuser bool) (string, error) {
 }
 
 const (
-	setUpWithin = 30 * time.Second
+	setUpWithin = time.Minute // one statement, on a busy machine
 	setUpAgain  = 100 * time.Millisecond
 )
 
-// execute runs statements that may run twice, in order. The first moments of a cluster refuse some: what manages the roles
-// starts after the port is open.
+// execute runs statements that may run twice, in order.
 func execute(ctx context.Context, s *gocql.Session, statements []string) error {
-	ctx, cancel := context.WithTimeout(ctx, setUpWithin)
-	defer cancel()
 	for _, statement := range statements {
-		for {
-			err := s.Query(statement).WithContext(ctx).Exec()
-			if err == nil {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("%.60s…: %w", statement, err)
-			case <-time.After(setUpAgain):
-			}
+		if err := executeOne(ctx, s, statement); err != nil {
+			return fmt.Errorf("%.60s…: %w", statement, err)
 		}
 	}
 	return nil
+}
+
+// executeOne tries for a while: the first moments of a cluster refuse some statements, as what manages the roles starts after the
+// port is open.
+func executeOne(ctx context.Context, s *gocql.Session, statement string) error {
+	ctx, cancel := context.WithTimeout(ctx, setUpWithin)
+	defer cancel()
+	for {
+		err := s.Query(statement).WithContext(ctx).Exec()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(setUpAgain):
+		}
+	}
 }
 
 // CreateKeyspace makes one more keyspace with the rights on it, unless it is there.
