@@ -2,6 +2,9 @@ package messages
 
 import (
 	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"meridian/chat"
@@ -66,18 +69,46 @@ func (s *Service) submitInput(ctx context.Context, sub *submit) (replication.Inp
 
 func (s *Service) receivedInput(ctx context.Context, r *received) (replication.Input, bool) {
 	in := replication.Received{Peer: r.peer, Frame: r.frame, Known: make(map[int][]chat.RetryRow)}
-	for i := range r.frame.Ops {
-		op := &r.frame.Ops[i]
-		rows, err := s.retries(ctx, op)
-		if err != nil {
-			s.opt.Log.Warn("frame dropped: the store does not answer; the peer sends it again", "peer", r.peer, "err", err)
-			return nil, false
-		}
+	known, err := s.retriesOf(ctx, r.frame.Ops)
+	if err != nil {
+		s.opt.Log.Warn("frame dropped: the store does not answer; the peer sends it again", "peer", r.peer, "err", err)
+		return nil, false
+	}
+	for i, rows := range known {
 		if len(rows) > 0 {
 			in.Known[i] = rows
 		}
 	}
 	return in, true
+}
+
+// retryReads is how many reads of one frame are under way at once: with a store across a network a frame of many ops, read one
+// by one, would take longer than its sender waits before it sends it again.
+const retryReads = 32
+
+// retriesOf gives what retries gives for each op.
+func (s *Service) retriesOf(ctx context.Context, ops []chat.Op) ([][]chat.RetryRow, error) {
+	known := make([][]chat.RetryRow, len(ops))
+	var next atomic.Int64
+	read := func() error {
+		for i := int(next.Add(1)) - 1; i < len(ops); i = int(next.Add(1)) - 1 {
+			var err error
+			if known[i], err = s.retries(ctx, &ops[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(ops) <= 1 {
+		return known, read()
+	}
+	errs := make([]error, min(len(ops), retryReads))
+	var readers sync.WaitGroup
+	for i := range errs {
+		readers.Go(func() { errs[i] = read() })
+	}
+	readers.Wait()
+	return known, errors.Join(errs...)
 }
 
 // retries gives the stored retry rows of the sends that op is, or brings.

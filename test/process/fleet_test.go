@@ -28,6 +28,8 @@ const (
 	// downFor and cutFor are how long a region stays dead, and a link cut.
 	downFor = 5 * time.Second
 	cutFor  = 6 * time.Second
+	// settleWithin is how long clients may keep back what they wrote last.
+	settleWithin = time.Minute
 )
 
 var regions = []chat.Region{"us-east", "eu-west", "ap-south"}
@@ -208,9 +210,21 @@ func (f *fleet) cut(links ...[2]chat.Region) {
 // settle waits until no client keeps anything back.
 func (f *fleet) settle() {
 	began := time.Now()
-	waitUntil(f.t, time.Minute, "every send is acknowledged for good", func() bool {
+	done := func() bool {
 		return !slices.ContainsFunc(f.members, func(m *member) bool { return len(m.client.Pending()) > 0 })
-	})
+	}
+	for end := began.Add(settleWithin); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().Before(end) {
+			continue
+		}
+		for _, m := range f.members {
+			if waiting := m.client.Pending(); len(waiting) > 0 {
+				region, since := m.served()
+				f.t.Logf("%s (zone %s), served by %q since %v, has %d unacknowledged, the oldest of %v", m.name, m.zone, region, since, len(waiting), waiting[0].Created)
+			}
+		}
+		f.t.Fatalf("not every send is acknowledged for good within %v", settleWithin)
+	}
 	fmt.Printf("process: the last send was acknowledged for good %v after it was written\n", time.Since(began).Round(time.Millisecond))
 }
 
