@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/gocql/gocql"
 
@@ -273,6 +275,39 @@ func conflict(op, message string) error {
 	return &chat.Error{Code: chat.CodeVersionConflict, Op: op, Message: message}
 }
 
+// endedFor is how long it is believed what other tables say of a life that was adopted: nodes ask several times a second, and of an ended
+// life it changes only by a sweep, or by what comes late and is read from the op log itself.
+const endedFor = 30 * time.Second
+
+// endedLives are what is believed. Safe for concurrent use.
+type endedLives struct {
+	mu   sync.Mutex
+	rows map[chat.StreamID]endedLife
+}
+
+type endedLife struct {
+	high chat.HLC
+	last uint64
+	gone bool // nothing is left of its op log
+	read time.Time
+}
+
+func (e *endedLives) get(stream chat.StreamID, now time.Time) (endedLife, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l, ok := e.rows[stream]
+	return l, ok && (l.gone || now.Sub(l.read) < endedFor)
+}
+
+func (e *endedLives) put(stream chat.StreamID, l endedLife) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.rows == nil {
+		e.rows = make(map[chat.StreamID]endedLife)
+	}
+	e.rows[stream] = l
+}
+
 // Nodes implements chat.Nodes.
 func (s *Store) Nodes(ctx context.Context) ([]chat.NodeRow, error) {
 	const op = "cassandra.Nodes"
@@ -286,21 +321,37 @@ func (s *Store) Nodes(ctx context.Context) ([]chat.NodeRow, error) {
 	var found []chat.NodeRow
 	for i, row := range l.rows {
 		later := i+1 < len(l.rows) && l.rows[i+1].Stream.Node == row.Stream.Node
-		if later && row.AdoptedBy != "" {
-			end, err := s.lastRow(ctx, row.Stream)
-			if err != nil {
-				return nil, readError(ctx, op, err)
-			}
-			if end == 0 {
-				continue
-			}
-		}
-		if err := s.fill(ctx, &row); err != nil {
+		there, err := s.told(ctx, &row, later && row.AdoptedBy != "")
+		if err != nil {
 			return nil, readError(ctx, op, err)
 		}
-		found = append(found, row)
+		if there {
+			found = append(found, row)
+		}
 	}
 	return found, nil
+}
+
+// told fills a row, and says whether it is told of: of an ended life only while something is left of its op log.
+func (s *Store) told(ctx context.Context, row *chat.NodeRow, ended bool) (bool, error) {
+	if !ended {
+		return true, s.fill(ctx, row)
+	}
+	now := time.Now()
+	l, known := s.ended.get(row.Stream, now)
+	if !known {
+		left, err := s.lastRow(ctx, row.Stream)
+		if err == nil && left > 0 {
+			err = s.fill(ctx, row)
+		}
+		if err != nil {
+			return false, err
+		}
+		l = endedLife{high: row.HighWater, last: row.LastSeq, gone: left == 0, read: now}
+		s.ended.put(row.Stream, l)
+	}
+	row.HighWater, row.LastSeq = l.high, l.last
+	return !l.gone, nil
 }
 
 // Adopt implements chat.Nodes. The error has CodeInvalid for a life that is not known.

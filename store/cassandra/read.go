@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/gocql/gocql"
 
@@ -163,7 +165,7 @@ func (s *Store) Inbox(ctx context.Context, owner chat.UserID, from, upTo chat.HL
 	if err := checkLimit(op, limit, maxRows); err != nil {
 		return nil, err
 	}
-	floor, err := s.InboxFloor(ctx)
+	floor, err := s.recentFloor(ctx, selfInboxFloor)
 	if err != nil {
 		return nil, err
 	}
@@ -171,10 +173,9 @@ func (s *Store) Inbox(ctx context.Context, owner chat.UserID, from, upTo chat.HL
 	if from >= upTo {
 		return nil, nil
 	}
-	last := min(bucketOf(upTo, inboxBucket), lastBucket)
-	first := bucketOf(from+1, inboxBucket)
-	buckets := []int{last}
-	if first < last { // else there is one to look into, used or not
+	first, last := bucketOf(from+1, inboxBucket), min(bucketOf(upTo, inboxBucket), lastBucket)
+	buckets := []int{first}
+	if first < last {
 		if buckets, err = s.buckets(ctx, op, bucketsOfInbox, owner, chat.NoConversation, first, last); err != nil {
 			return nil, err
 		}
@@ -230,6 +231,44 @@ func (s *Store) floor(ctx context.Context, name string) (chat.HLC, error) {
 	return chat.HLC(value), readError(ctx, op, err)
 }
 
+// floorFor is how long a floor is believed: it moves by a day at a time, and what lies below it is there a little longer.
+const floorFor = 10 * time.Second
+
+// floors are those that were read or moved. Safe for concurrent use.
+type floors struct {
+	mu   sync.Mutex
+	rows map[string]readFloor
+}
+
+type readFloor struct {
+	at   chat.HLC
+	read time.Time
+}
+
+func (f *floors) put(name string, at chat.HLC) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.rows == nil {
+		f.rows = make(map[string]readFloor)
+	}
+	f.rows[name] = readFloor{at, time.Now()}
+}
+
+// recentFloor gives a floor as it was some seconds ago at most.
+func (s *Store) recentFloor(ctx context.Context, name string) (chat.HLC, error) {
+	s.floors.mu.Lock()
+	known, ok := s.floors.rows[name]
+	s.floors.mu.Unlock()
+	if ok && time.Since(known.read) < floorFor {
+		return known.at, nil
+	}
+	at, err := s.floor(ctx, name)
+	if err == nil {
+		s.floors.put(name, at)
+	}
+	return at, err
+}
+
 // Retries implements chat.Mailboxes.
 func (s *Store) Retries(ctx context.Context, sender chat.UserID, client chat.ClientID) ([]chat.RetryRow, error) {
 	const op = "cassandra.Retries"
@@ -250,7 +289,7 @@ func (s *Store) Retries(ctx context.Context, sender chat.UserID, client chat.Cli
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	floor, err := s.floor(ctx, selfRetryFloor)
+	floor, err := s.recentFloor(ctx, selfRetryFloor)
 	rows = slices.DeleteFunc(rows, func(r chat.RetryRow) bool { return r.ID.Time() <= floor })
 	slices.SortFunc(rows, func(a, b chat.RetryRow) int { return a.ID.Compare(b.ID) })
 	return rows, err

@@ -26,6 +26,8 @@ type Store struct {
 	known       *known
 	commits     *committer
 	deciding    stripes
+	ended       endedLives
+	floors      floors
 	incarnation atomic.Uint64
 	closed      atomic.Bool
 	unsafe      atomic.Pointer[chat.Error] // a node that does not sync has joined; nil: none

@@ -56,6 +56,9 @@ func (s *Store) moveFloor(ctx context.Context, name string, now chat.HLC, keep t
 		return 0, nil
 	}
 	err = s.write("cassandra.Sweep", []statement{{setSelf, []any{name, int64(to - 1), gocql.UnsetValue, int64(to - 1)}}})
+	if err == nil {
+		s.floors.put(name, to-1)
+	}
 	return max(1, day-bucketOf(floor+1, inboxBucket)), err
 }
 
