@@ -55,7 +55,8 @@ func (s *Store) moveFloor(ctx context.Context, name string, now chat.HLC, keep t
 	if to == 0 || to-1 <= floor {
 		return 0, nil
 	}
-	err = s.write("cassandra.Sweep", []statement{{setSelf, []any{name, int64(to - 1), gocql.UnsetValue, int64(to - 1)}}})
+	// The day is the write's time: the larger floor stands, and no time lies ahead of the servers' clocks, which they would refuse.
+	err = s.write("cassandra.Sweep", []statement{{setSelf, []any{name, int64(to - 1), gocql.UnsetValue, int64(day)}}})
 	if err == nil {
 		s.floors.put(name, to-1)
 	}

@@ -80,7 +80,7 @@ func crashRound(s chat.Store, p Place, first int, rng *rand.Rand, acked, seen ma
 		all.Go(func() {
 			for i := range each {
 				n := first + w*each + i
-				err := Commit(s, sendBatch(n))
+				err := commitSurely(s, n)
 				mu.Lock()
 				if err != nil {
 					if !dead && failed == nil {
@@ -121,6 +121,16 @@ func crashRound(s chat.Store, p Place, first int, rng *rand.Rand, acked, seen ma
 	p.Crash()
 	all.Wait()
 	return first + writers*each, failed
+}
+
+// commitSurely commits the n-th send; what a busy server does not know to be written is written again, as a node does.
+func commitSurely(s chat.Store, n int) error {
+	const tries = 5
+	err := Commit(s, sendBatch(n))
+	for again := 0; chat.CodeOf(err) == chat.CodeUnknownOutcome && again < tries; again++ {
+		err = Commit(s, sendBatch(n))
+	}
+	return err
 }
 
 // After a power cut everything acknowledged is whole, the rest whole or not there, and nothing that could be read is gone.
