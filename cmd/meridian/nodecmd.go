@@ -94,14 +94,26 @@ func runNode(ctx context.Context, file string, ref chat.NodeRef, prepare func(*c
 		return err
 	}
 	adjust(d)
-	for {
+	for failing := time.Now(); ; {
 		again, err := d.runLife(ctx, r, n, stdout)
-		if err != nil || !again {
+		switch {
+		case chat.CodeOf(err) == chat.CodeRegionDegraded && ctx.Err() == nil && time.Since(failing) < startWait:
+			d.log.Warn("the node does not start yet", "region", ref.Region, "node", ref.Node, "err", err)
+			if pause(ctx, time.Second) != nil {
+				return err
+			}
+			continue
+		case err != nil || !again:
 			return err
 		}
 		d.log.Warn("the node begins a new life", "region", ref.Region, "node", ref.Node)
+		failing = time.Now()
 	}
 }
+
+// startWait is how long a node tries to start while its region's store is there and does not answer in time; then it ends, and whoever
+// watches over it starts it again.
+const startWait = 2 * time.Minute
 
 // runLife runs a node until ctx ends, or its life is over: then again is true, and the node is to be made anew.
 func (d *deployment) runLife(ctx context.Context, r config.Region, n config.Node, stdout io.Writer) (again bool, err error) {
