@@ -95,6 +95,51 @@ func TestSilentRegionIsLeft(t *testing.T) {
 	})
 }
 
+// However long everything was away before: who loses a link that held for some seconds is served elsewhere within two, not after
+// a wait that has grown.
+func TestBackOffEndsWithALink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		start, away := time.Now(), 30*time.Second
+		var lost, served time.Duration
+		refuse := func(p *peer) bool {
+			if time.Since(start) < away {
+				p.close(1011, "away")
+				return true
+			}
+			return false
+		}
+		w.serve("a", func(p *peer) {
+			if refuse(p) || lost > 0 {
+				return
+			}
+			p.welcome("a", nil)
+			time.Sleep(4 * time.Second)
+			lost = time.Since(start)
+			p.close(1011, "dies")
+		}, nil)
+		w.serve("b", func(p *peer) {
+			if refuse(p) || lost == 0 {
+				p.close(1011, "away")
+				return
+			}
+			p.welcome("b", nil)
+			served = time.Since(start)
+			p.drain()
+		}, nil)
+		_, events, stop := w.run(Options{Random: func() float64 { return 0.99 }}, "a", "b")
+		for {
+			if e := want[Connected](t, events); e.Region == "b" {
+				break
+			}
+		}
+		_ = stop()
+		if lost < away || served-lost > 2*time.Second {
+			t.Errorf("lost after %v, served elsewhere %v later", lost, served-lost)
+		}
+	})
+}
+
 // A client that nobody looks at pings every 25 s only, and is not given up when it wakes after a long silence.
 func TestIdleClientIsQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -13,8 +13,9 @@ const (
 	// backOffMin and backOffMax bound the wait when every endpoint has failed: full jitter.
 	backOffMin = 500 * time.Millisecond
 	backOffMax = 20 * time.Second
-	// stableAfter is how long a link must hold to clear the count of failures.
-	stableAfter = 10 * time.Second
+	// stableAfter is how long a link must hold to clear the count of failures: who loses one after that begins anew with short steps,
+	// however long everything was away before it; a server that takes links and drops them at once is spared.
+	stableAfter = 2 * time.Second
 )
 
 // endpoints is the list of regions, best first, and what failed of it.

@@ -22,8 +22,8 @@ export const limits = {
   patient_ms: 10_000,
   /** Before another region is tried, so that those of a dead region do not all come at once. */
   spread_ms: 1_000,
-  /** A link that lived so long resets the back-off. */
-  stable_ms: 10_000,
+  /** A link that lived so long resets the back-off: whoever loses it is served elsewhere soon, however long all was away before. */
+  stable_ms: 2_000,
 };
 
 /** What the link needs of a WebSocket; tests have their own. */
