@@ -308,6 +308,9 @@ func (s *Store) GroupZones(ctx context.Context, conversation chat.ConversationID
 
 // Owners is as of chat.Mailboxes.
 func (s *Store) Owners(ctx context.Context, after chat.UserID, limit int) ([]chat.OwnerRow, error) {
+	if limit < 1 {
+		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "memstore.Owners", Message: "the limit is 1 or more"}
+	}
 	return read(ctx, s, func(t *Tables) []chat.OwnerRow { return t.Owners(after, limit) })
 }
 
