@@ -1,6 +1,7 @@
 package cassandra
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -430,8 +431,6 @@ func (s *Store) Session(ctx context.Context, user chat.UserID, id chat.SessionID
 func (s *Store) Sessions(ctx context.Context, user chat.UserID) ([]chat.Session, error) {
 	all, err := list(ctx, s, "cassandra.Sessions", maxRows, scanSession, selectSessions, uid(user))
 	all = slices.DeleteFunc(all, func(row chat.Session) bool { return row.Revoked })
-	slices.SortFunc(all, func(a, b chat.Session) int {
-		return slices.Compare([]uint64{uint64(b.CreatedAt)}, []uint64{uint64(a.CreatedAt)})
-	})
+	slices.SortFunc(all, func(a, b chat.Session) int { return cmp.Compare(b.CreatedAt, a.CreatedAt) })
 	return all, err
 }

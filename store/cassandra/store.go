@@ -29,6 +29,7 @@ type Store struct {
 	ended       endedLives
 	floors      floors
 	incarnation atomic.Uint64
+	connected   atomic.Bool // from here on nodes come up one by one
 	closed      atomic.Bool
 	unsafe      atomic.Pointer[chat.Error] // a node that does not sync has joined; nil: none
 	// batchBytes is what a batch may hold so that the server takes it.
@@ -51,6 +52,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, whyNot(o, err)
 	}
 	s.session = session
+	s.connected.Store(true)
 	if err := s.start(ctx, nodes); err != nil {
 		session.Close()
 		return nil, err
@@ -79,7 +81,7 @@ func (s *Store) start(ctx context.Context, nodes *nodes) error {
 
 // came looks at a node that has come up while the store is open: one that does not sync may have been given a new configuration.
 func (s *Store) came(host *gocql.HostInfo) {
-	if s.isClosed() {
+	if s.isClosed() || !s.connected.Load() { // those of the start are asked there
 		return
 	}
 	if _, err := checkNodes(s.opts, []*gocql.HostInfo{host}); chat.CodeOf(err) == chat.CodeInvalid {
