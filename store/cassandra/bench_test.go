@@ -100,8 +100,10 @@ func redisCache(b *testing.B, server *local.Redis, bytes int) chat.Cache {
 		b.Fatal(err)
 	}
 	b.Cleanup(c.Close)
-	for !c.Status().Up {
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(10 * time.Second); !c.Status().Up; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			b.Fatal("Redis is not up within 10 s")
+		}
 	}
 	return c.Cache()
 }

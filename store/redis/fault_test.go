@@ -212,7 +212,10 @@ func TestServerRestoredOld(t *testing.T) {
 	if jobs, err := nodes[0].Jobs().Take(ctx, g, "c", 1, 0); err != nil || len(jobs) != 1 || nodes[0].Jobs().Ack(ctx, g, id) != nil {
 		t.Fatalf("took %v, %v", jobs, err)
 	}
-	time.Sleep(100 * time.Millisecond) // the lease of presence ends
+	within(t, "the lease of presence has ended", func() bool {
+		states, err := nodes[1].Presences().Lookup(ctx, []chat.UserID{user}, time.Now())
+		return err == nil && !states[0].Online
+	})
 	s.restoreOld(dump)
 	if keys := s.must("DBSIZE"); keys == ":0" {
 		t.Fatal("the dump brought nothing back")

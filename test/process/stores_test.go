@@ -90,13 +90,27 @@ func TestRealStoresLoseNothing(t *testing.T) {
 	f := &fleet{t: t, c: start(t, onServers(t, all)), messages: realMessages, spread: realTime, perRegion: realEach}
 	f.join()
 	f.run(func() {
-		time.Sleep(5 * time.Second)
+		f.writes(100)
 		f.strike("Cassandra of eu-west", storeDown, all["eu-west"].cassandra.Kill, func() error { return all["eu-west"].cassandra.Start(t.Context()) })
-		time.Sleep(5 * time.Second)
+		f.writes(100)
 		f.strike("Redis of us-east", redisDown, all["us-east"].redis.Kill, func() error { return all["us-east"].redis.Start(t.Context()) })
-		time.Sleep(3 * time.Second)
+		f.writes(60)
 		f.killWhole("ap-south", all["ap-south"])
 	})
+}
+
+// writesWithin bounds the wait for messages between two faults.
+const writesWithin = time.Minute
+
+// writes waits until so many more messages have been sent.
+func (f *fleet) writes(more int64) {
+	f.t.Helper()
+	want := f.sent.Load() + more
+	for end := time.Now().Add(writesWithin); f.sent.Load() < want; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			f.t.Fatalf("only %d of %d messages are sent after %v", f.sent.Load(), want, writesWithin)
+		}
+	}
 }
 
 // strike kills something, leaves it dead for a while and starts it again.
