@@ -286,6 +286,7 @@ func TestResetIsReadAnew(t *testing.T) {
 			case "/v1/conversations/" + talk + "/messages?limit=100":
 				answer(rw, 200, frame{"messages": []frame{messageJSON(third, "k3", "three"), messageJSON(second, "k2", "two")}, "next": "n"})
 			case "/v1/conversations/" + talk + "/messages?before=n&limit=98":
+				synctest.Wait() // the message with the newer cursor has come, while this is still being read
 				answer(rw, 200, frame{"messages": []frame{messageJSON(first, "k1", "one")}})
 			default:
 				t.Errorf("asked for %s", r.URL)
