@@ -57,12 +57,12 @@ func run(m *testing.M) int {
 		}
 	}
 	all.Commit = revision()
+	if *outDir == "" {
+		*outDir = filepath.Join("..", "..", ".cache", "nemesis")
+	}
 	code := m.Run()
 	if len(all.Scenarios) > 0 {
 		all.Table(os.Stdout)
-		if *outDir == "" {
-			*outDir = filepath.Join("..", "..", ".cache", "nemesis")
-		}
 		page, err := all.Save(*outDir)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "nemesis: the report was not written:", err)
@@ -102,7 +102,9 @@ func play(t *testing.T, plan Plan, act func(*Scenario) error) {
 	if plan.World.Binary == "" {
 		plan.World.Binary = binary
 	}
-	s, err := Run(ctx, t.TempDir(), plan, act)
+	dir := t.TempDir()
+	defer keepLogs(t, dir, plan.Name)
+	s, err := Run(ctx, dir, plan, act)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +122,32 @@ func play(t *testing.T, plan Plan, act func(*Scenario) error) {
 	for _, p := range s.Problems {
 		t.Error(p)
 	}
+}
+
+// keepLogs saves what the processes of a failed scenario wrote beside the report.
+func keepLogs(t *testing.T, dir, scenario string) {
+	if !t.Failed() {
+		return
+	}
+	kept := filepath.Join(*outDir, "logs", scenario)
+	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err == nil {
+		err = os.MkdirAll(kept, 0o755)
+	}
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	for _, file := range logs {
+		var text []byte
+		if text, err = os.ReadFile(file); err == nil {
+			err = os.WriteFile(filepath.Join(kept, filepath.Base(file)), text, 0o644)
+		}
+		if err != nil {
+			break
+		}
+	}
+	t.Logf("the logs of the nodes lie in %s (error: %v)", kept, err)
 }
 
 // strikes does the faults of the matrix that were asked for.
