@@ -89,6 +89,8 @@ type Router struct {
 	// Domain is the name that GeoDNS serves, e.g. "chat.example.org".
 	Domain string        `yaml:"domain"`
 	TTL    time.Duration `yaml:"ttl"`
+	// TTLDegraded is the TTL of a name while a region that it may answer is down or draining; TTL where that is shorter.
+	TTLDegraded time.Duration `yaml:"ttl_degraded"`
 	// AnswerRegions is how many regions an A/AAAA answer holds.
 	AnswerRegions int `yaml:"answer_regions"`
 	// GeoFiles are MMDB files (MaxMind or DB-IP, country or city, nested or flat); empty: the embedded country table.

@@ -158,6 +158,7 @@ func (v *validator) checkRouter() {
 		v.add("router.domain", "%s is not a domain name; allowed: lower-case labels joined by dots, without a dot at the end", quote(r.Domain))
 	}
 	within(v, "router.ttl", r.TTL, time.Second, time.Hour)
+	within(v, "router.ttl_degraded", r.TTLDegraded, time.Second, time.Hour)
 	within(v, "router.answer_regions", r.AnswerRegions, 1, chat.MaxRegions)
 	for i, file := range r.GeoFiles {
 		v.filled(fmt.Sprintf("router.geo_files[%d]", i), file)

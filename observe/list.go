@@ -154,8 +154,9 @@ func sharedMetrics() []Metric {
 func routerMetrics() []Metric {
 	return []Metric{
 		{Name: "dns_queries_total", Kind: Counter, Help: "DNS queries, by type (a served one, or \"other\") and answer code.", Labels: []string{"type", "rcode"}},
+		{Name: "dns_fast_total", Kind: Counter, Help: "Of these, answered by the fast path (Linux, UDP, plain queries); told once a second."},
 		{Name: "dns_malformed_total", Kind: Counter, Help: "DNS packets that could not be read."},
-		{Name: "dns_seconds", Kind: Histogram, Help: "Time to answer a DNS query."},
+		{Name: "dns_seconds", Kind: Histogram, Help: "Time to answer a DNS query that is not for the fast path."},
 		{Name: "route_decisions_total", Kind: Counter, Help: "Route decisions, by what decided.", Labels: []string{"reason"}},
 		{Name: "region_up", Kind: Gauge, Help: "1 while the probes find a region healthy.", Labels: []string{"target"}},
 		{Name: "probes_total", Kind: Counter, Help: "Health probes, by outcome ok or failed.", Labels: []string{"target", "outcome"}},

@@ -113,7 +113,7 @@ func New(opts Options) (*Router, error) {
 	}
 	r.dns, err = dns.New(dns.Options{
 		Table: r.live, Domain: opts.Config.Router.Domain, Hosts: names, Regions: r.dnsRegions(), NameServers: nameServers(opts.Config),
-		TTL: opts.Config.Router.TTL, AnswerRegions: opts.Config.Router.AnswerRegions, Metrics: opts.Metrics,
+		TTL: opts.Config.Router.TTL, TTLDegraded: opts.Config.Router.TTLDegraded, AnswerRegions: opts.Config.Router.AnswerRegions, Metrics: opts.Metrics,
 	})
 	return r, err
 }

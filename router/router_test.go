@@ -303,6 +303,7 @@ func (c *reloads) Count(name string, labels ...string) {
 		c.refused.Add(1)
 	}
 }
+func (c *reloads) Add(string, float64, ...string)     {}
 func (c *reloads) Set(string, float64, ...string)     {}
 func (c *reloads) Observe(string, float64, ...string) {}
 

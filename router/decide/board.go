@@ -72,6 +72,8 @@ type Board struct {
 	class    [chat.MaxRegions]class
 	shed     [chat.MaxRegions]float64
 	shedding bool
+	// unsettled are the regions that are down or draining.
+	unsettled Set
 }
 
 // Board compiles states.
@@ -80,6 +82,9 @@ func (m *Model) Board(states States) Board {
 	for i, r := range m.regions {
 		s := states[r.name]
 		b.class[i] = s.class()
+		if b.class[i] != classServing || s.Draining {
+			b.unsettled |= 1 << i
+		}
 		if b.class[i] == classServing && s.Shed > 0 {
 			b.shed[i], b.shedding = s.Shed, true
 		}
@@ -90,6 +95,9 @@ func (m *Model) Board(states States) Board {
 // Shedding says that a client's prefix may decide between regions of one ranking: answers then hold for a /24 (IPv4) or
 // /48 (IPv6) at most.
 func (b *Board) Shedding() bool { return b.shedding }
+
+// Unsettled says that a region of these is down or draining: answers that name others are expected to change again soon.
+func (b *Board) Unsettled(of Set) bool { return b.unsettled&of != 0 }
 
 func (s State) class() class {
 	switch {

@@ -55,6 +55,7 @@ func (c *tally) Count(name string, labels ...string) {
 	}
 	c.n[strings.Join(append([]string{name}, labels...), " ")]++
 }
+func (c *tally) Add(string, float64, ...string)     {}
 func (c *tally) Set(string, float64, ...string)     {}
 func (c *tally) Observe(string, float64, ...string) {}
 

@@ -72,6 +72,7 @@ type answer struct {
 	opt     *dns.OPT // of the response; nil when the query has none
 	scope   int
 	maxSize int
+	ttl     uint32 // of what depends on the regions' states
 }
 
 // begin reads what stands around the question; false means FORMERR.
@@ -141,6 +142,9 @@ func (s *Server) resolve(a *answer, q dns.Question) {
 	s.records(a, n, q)
 	if len(a.msg.Answer) == 0 && a.msg.Rcode == dns.RcodeSuccess {
 		a.msg.Ns = []dns.RR{s.soa(apex, apex)}
+		if a.ttl > 0 { // that there is nothing depends on the states, too
+			a.msg.Ns[0].Header().Ttl = a.ttl
+		}
 	}
 }
 
@@ -181,25 +185,42 @@ func (s *Server) geo(a *answer, n *node, q dns.Question) {
 		a.fail()
 		return
 	}
-	regions = regions[:min(len(regions), s.opts.AnswerRegions)]
-	for rank, i := range regions {
-		e := s.regions[i]
-		switch q.Qtype {
-		case dns.TypeA, dns.TypeAAAA:
-			a.msg.Answer = append(a.msg.Answer, s.addresses(q.Name, e.Addresses, q.Qtype)...)
-		case dns.TypeHTTPS:
-			if e.https {
-				a.msg.Answer = append(a.msg.Answer, s.https(q.Name, rank, e))
-			}
-		case dns.TypeSRV:
-			a.msg.Answer = append(a.msg.Answer, &dns.SRV{
-				Hdr: s.header(q.Name, dns.TypeSRV), Priority: uint16(rank + 1), Weight: 1, Port: e.port, Target: e.target,
-			})
-			a.msg.Extra = append(a.msg.Extra, s.addresses(e.target, e.Addresses, 0)...)
-		case dns.TypeTXT:
-			a.msg.Answer = append(a.msg.Answer, &dns.TXT{Hdr: s.header(q.Name, dns.TypeTXT), Txt: texts("region="+string(e.Name), "url="+e.URL)})
-		}
+	a.ttl = s.hostTTL(n.host)
+	for rank, i := range regions[:min(len(regions), s.opts.AnswerRegions)] {
+		answer, extra := s.recordsOf(s.regions[i], rank, q.Name, q.Qtype, a.ttl)
+		a.msg.Answer, a.msg.Extra = append(a.msg.Answer, answer...), append(a.msg.Extra, extra...)
 	}
+}
+
+// hostTTL gives the TTL of what is answered for a host, in seconds.
+func (s *Server) hostTTL(host int) uint32 {
+	if s.opts.Table.Unsettled(host) {
+		return seconds(s.opts.TTLDegraded)
+	}
+	return seconds(s.opts.TTL)
+}
+
+func seconds(d time.Duration) uint32 { return uint32(d.Seconds()) }
+
+// recordsOf gives what a host's answer holds of one region, which is the rank-th in it: the records and what goes with them.
+func (s *Server) recordsOf(e endpoint, rank int, name string, kind uint16, ttl uint32) (answer, extra []dns.RR) {
+	switch kind {
+	case dns.TypeA, dns.TypeAAAA:
+		answer = s.addresses(name, e.Addresses, kind)
+	case dns.TypeHTTPS:
+		if e.https {
+			answer = []dns.RR{s.https(name, rank, e)}
+		}
+	case dns.TypeSRV:
+		answer = []dns.RR{&dns.SRV{Hdr: s.header(name, kind), Priority: uint16(rank + 1), Weight: 1, Port: e.port, Target: e.target}}
+		extra = s.addresses(e.target, e.Addresses, 0)
+	case dns.TypeTXT:
+		answer = []dns.RR{&dns.TXT{Hdr: s.header(name, kind), Txt: texts("region="+string(e.Name), "url="+e.URL)}}
+	}
+	for _, rr := range answer {
+		rr.Header().Ttl = ttl
+	}
+	return answer, extra
 }
 
 // why adds the reasons of the decision that geo would answer with.
@@ -238,6 +259,7 @@ func (s *Server) finish(a *answer) []byte {
 		a.msg.Extra = append(a.msg.Extra, a.opt)
 	}
 	a.msg.Truncate(a.maxSize)
+	a.msg.Compress = true // Truncate unsets it where the answer fits without
 	out, err := a.msg.Pack()
 	if err != nil { // a name or address of ours that cannot be packed
 		a.fail()
@@ -256,7 +278,7 @@ func headerOnly(query []byte, rcode byte) []byte {
 }
 
 func (s *Server) header(name string, kind uint16) dns.RR_Header {
-	return dns.RR_Header{Name: name, Rrtype: kind, Class: dns.ClassINET, Ttl: uint32(s.opts.TTL.Seconds())}
+	return dns.RR_Header{Name: name, Rrtype: kind, Class: dns.ClassINET, Ttl: seconds(s.opts.TTL)}
 }
 
 // addresses gives the address records of a type, of both types for 0.
@@ -301,6 +323,6 @@ func (s *Server) https(name string, rank int, e endpoint) dns.RR {
 func (s *Server) soa(name, apex string) dns.RR {
 	return &dns.SOA{
 		Hdr: s.header(name, dns.TypeSOA), Ns: s.servers[0], Mbox: "hostmaster." + apex, Serial: 1,
-		Refresh: 3600, Retry: 600, Expire: 86400, Minttl: uint32(s.opts.TTL.Seconds()),
+		Refresh: 3600, Retry: 600, Expire: 86400, Minttl: seconds(s.opts.TTL),
 	}
 }

@@ -7,14 +7,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/miekg/dns"
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
 
 	"meridian/chat"
 	"meridian/router/meter"
@@ -34,8 +29,10 @@ type Server struct {
 	nodes   map[string]*node
 	regions []endpoint // by the table's numbers
 	servers []string
+	fast    *fast
+	counts  fastCounts
 
-	udp *net.UDPConn
+	udp []*net.UDPConn // on Linux one for each processor, on the same address
 	tcp net.Listener
 }
 
@@ -44,12 +41,19 @@ func New(opts Options) (*Server, error) {
 	if opts.TTL <= 0 {
 		opts.TTL = 30 * time.Second
 	}
+	if opts.TTLDegraded <= 0 || opts.TTLDegraded > opts.TTL {
+		opts.TTLDegraded = opts.TTL
+	}
 	if opts.AnswerRegions <= 0 {
 		opts.AnswerRegions = 1
 	}
 	opts.Metrics = meter.Or(opts.Metrics)
 	s := &Server{opts: opts}
-	if err := s.build(); err != nil {
+	err := s.build()
+	if err == nil {
+		s.fast, err = s.newFast()
+	}
+	if err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -76,24 +80,21 @@ func (s *Server) Listen(addr string, freePort bool) error {
 	return nil
 }
 
+// bind takes the TCP port first: that one is never shared, so it keeps out a second server, which UDP would let in beside us.
 func (s *Server) bind(addr string) error {
-	udpAddr, err := net.ResolveUDPAddr("udp", addr)
+	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return err
 	}
-	udp, err := net.ListenUDP("udp", udpAddr)
+	tcp, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
-	bound := udp.LocalAddr().(*net.UDPAddr)
-	host, _, _ := net.SplitHostPort(addr)
-	tcp, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(bound.Port)))
+	port := tcp.Addr().(*net.TCPAddr).Port
+	udp, err := listenUDP(net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
-		return errors.Join(err, udp.Close())
+		return errors.Join(err, tcp.Close())
 	}
-	// On a wildcard address the answer must leave from the address that was asked. One of the two families may refuse.
-	_ = ipv4.NewPacketConn(udp).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
-	_ = ipv6.NewPacketConn(udp).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
 	s.udp, s.tcp = udp, tcp
 	return nil
 }
@@ -103,38 +104,22 @@ func (s *Server) Addr() string {
 	if s.udp == nil {
 		return ""
 	}
-	return s.udp.LocalAddr().String()
+	return s.udp[0].LocalAddr().String()
 }
 
 // Run serves until ctx ends, then closes the sockets and waits for what is under way.
 func (s *Server) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(s.serveUDP)
+	for _, conn := range s.udp {
+		s.serveUDP(&wg, conn)
 	}
 	wg.Go(func() { s.serveTCP(ctx) })
+	wg.Go(func() { s.counts.run(ctx, s.opts.Metrics) })
 	<-ctx.Done()
-	err := errors.Join(s.udp.Close(), s.tcp.Close())
+	err := errors.Join(s.tcp.Close(), closeAll(s.udp))
 	wg.Wait()
+	s.counts.report(s.opts.Metrics)
 	return err
-}
-
-func (s *Server) serveUDP() {
-	buf := make([]byte, queryBytes)
-	for {
-		n, session, err := dns.ReadFromSessionUDP(s.udp, buf)
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			time.Sleep(time.Millisecond) // the kernel is short of memory; nothing of ours is wrong
-			continue
-		}
-		if out := s.Respond(buf[:n], addrOf(session.RemoteAddr()), false); out != nil {
-			// A datagram that cannot be sent is one that is lost: the asker repeats its question.
-			_, _ = dns.WriteToSessionUDP(s.udp, out, session)
-		}
-	}
 }
 
 func (s *Server) serveTCP(ctx context.Context) {
@@ -193,6 +178,14 @@ func (s *Server) serveConn(conn net.Conn) {
 			return
 		}
 	}
+}
+
+func closeAll(conns []*net.UDPConn) error {
+	var err error
+	for _, c := range conns {
+		err = errors.Join(err, c.Close())
+	}
+	return err
 }
 
 func addrOf(a net.Addr) netip.Addr {

@@ -40,20 +40,28 @@ func findSubnet(query []byte) (s *subnet, ok bool) {
 	return s, ok
 }
 
-// parseSubnet reads family, SOURCE, SCOPE and address. The address must have exactly the bytes that SOURCE needs, spare
-// bits must be zero, and a query's SCOPE is zero.
 func parseSubnet(b []byte) (*subnet, bool) {
-	if len(b) < 4 {
+	s, ok := readSubnet(b)
+	if !ok {
 		return nil, false
+	}
+	return &s, true
+}
+
+// readSubnet reads family, SOURCE, SCOPE and address. The address must have exactly the bytes that SOURCE needs, spare
+// bits must be zero, and a query's SCOPE is zero.
+func readSubnet(b []byte) (subnet, bool) {
+	if len(b) < 4 {
+		return subnet{}, false
 	}
 	family, bits, scope, addr := binary.BigEndian.Uint16(b), int(b[2]), b[3], b[4:]
 	if scope != 0 || len(addr) != (bits+7)/8 {
-		return nil, false
+		return subnet{}, false
 	}
 	if bits%8 != 0 && addr[len(addr)-1]<<(bits%8) != 0 {
-		return nil, false
+		return subnet{}, false
 	}
-	s := &subnet{raw: b, bits: bits}
+	s := subnet{raw: b, bits: bits}
 	switch {
 	case family == 1 && bits <= 32:
 		var full [4]byte
@@ -65,7 +73,7 @@ func parseSubnet(b []byte) (*subnet, bool) {
 		s.addr = netip.AddrFrom16(full)
 	case family == 0 && bits == 0: // what some clients send who do not want to be located
 	default:
-		return nil, false
+		return subnet{}, false
 	}
 	return s, true
 }

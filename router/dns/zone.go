@@ -45,6 +45,8 @@ type Options struct {
 	NameServers []NameServer
 	// TTL defaults to 30 s; it is the time that clients without a discovery list lose when a region dies.
 	TTL time.Duration
+	// TTLDegraded stands in for TTL at a host while a region that it may answer is down or draining; default and at most TTL.
+	TTLDegraded time.Duration
 	// AnswerRegions is how many regions an answer holds; default 1. More give clients a way out before the TTL ends, but
 	// some take the second at once.
 	AnswerRegions int

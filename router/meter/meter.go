@@ -4,6 +4,7 @@ package meter
 // Metrics counts; observe.Metrics does.
 type Metrics interface {
 	Count(name string, labelValues ...string)
+	Add(name string, value float64, labelValues ...string)
 	Set(name string, value float64, labelValues ...string)
 	Observe(name string, seconds float64, labelValues ...string)
 }
@@ -19,5 +20,6 @@ func Or(m Metrics) Metrics {
 type discard struct{}
 
 func (discard) Count(string, ...string)            {}
+func (discard) Add(string, float64, ...string)     {}
 func (discard) Set(string, float64, ...string)     {}
 func (discard) Observe(string, float64, ...string) {}

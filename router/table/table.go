@@ -37,7 +37,9 @@ type snapshot struct {
 	answers []uint8
 	// uniform[h] says that all clients get the same answer for host h.
 	uniform []bool
-	gen     decide.Generations
+	// unsettled[h] says that a region of host h is down or draining.
+	unsettled []bool
+	gen       decide.Generations
 }
 
 // General is the host number of the deployment's own name, under which all regions are answered.
@@ -122,8 +124,9 @@ func (s *snapshot) answer() {
 	stride := s.stride()
 	hosts := len(s.hosts) + 1
 	s.answers = make([]uint8, hosts*len(s.rankings)*stride)
-	s.uniform = make([]bool, hosts)
+	s.uniform, s.unsettled = make([]bool, hosts), make([]bool, hosts)
 	for h := range hosts {
+		s.unsettled[h] = s.board.Unsettled(s.allowed(h))
 		all := s.answers[h*len(s.rankings)*stride:][:len(s.rankings)*stride]
 		s.uniform[h] = true
 		for r, order := range s.rankings {
@@ -168,6 +171,9 @@ func (l *Live) Answer(dst []uint8, host int, a netip.Addr) (regions []uint8, sco
 	}
 	return dst, bits + shift
 }
+
+// Unsettled says that a region of a host number is down or draining, so that its answers may change again soon.
+func (l *Live) Unsettled(host int) bool { return l.now.Load().unsettled[host] }
 
 // Query asks for a decision with its reasons.
 type Query struct {

@@ -1,0 +1,385 @@
+package dns
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"meridian/chat"
+	"meridian/router/decide"
+)
+
+// regionStates are all that a region can be in, as far as answers go.
+var regionStates = []decide.State{
+	{}, {Health: decide.HealthDown}, {Draining: true}, {Forced: decide.HealthDown}, {Shed: 0.5, Load: 0.9},
+}
+
+// allStates is how many combinations three regions have.
+const allStates = 5 * 5 * 5
+
+// statesOf gives the n-th combination.
+func statesOf(n int) decide.States {
+	out := decide.States{}
+	for _, name := range []chat.Region{"us-east", "eu-west", "ap-south"} {
+		out[name] = regionStates[n%len(regionStates)]
+		n /= len(regionStates)
+	}
+	return out
+}
+
+// fastServers gives servers with one, two and three regions in an answer.
+func fastServers(t testing.TB) []*Server {
+	var out []*Server
+	for n := range 3 {
+		out = append(out, server(t, func(o *Options) { o.AnswerRegions, o.TTLDegraded = n+1, 7*time.Second }))
+	}
+	return out
+}
+
+// fastAnswerOf gives what the fast path answers, nil when it leaves the query to the slow one.
+func fastAnswerOf(s *Server, query []byte, from netip.Addr) []byte {
+	buf := make([]byte, max(len(query), udpBytes))
+	copy(buf, query)
+	size := s.fast.answer(buf, len(query), &fastQuery{from: from})
+	if size == 0 {
+		if !bytes.Equal(buf[:len(query)], query) {
+			panic("the fast path changed a query that it does not answer")
+		}
+		return nil
+	}
+	return buf[:size]
+}
+
+// agree fails when the two paths answer differently, and says whether the fast one answered.
+func agree(t testing.TB, s *Server, query []byte, from netip.Addr) bool {
+	t.Helper()
+	got := fastAnswerOf(s, query, from)
+	if got == nil {
+		return false
+	}
+	if want := s.Respond(query, from, false); !bytes.Equal(got, want) {
+		t.Fatalf("%s asks\n%sfast path: %s\n%sslow path: %s\n%s", from, hex.Dump(query), rendered(got), hex.Dump(got), rendered(want), hex.Dump(want))
+	}
+	return true
+}
+
+func rendered(raw []byte) string {
+	m := new(dns.Msg)
+	if err := m.Unpack(raw); err != nil {
+		return err.Error()
+	}
+	return render(m)
+}
+
+// asked is a random query in the making.
+type asked struct {
+	rng   *rand.Rand
+	plain bool // nothing in it that is the slow path's
+}
+
+func pick[T any](rng *rand.Rand, all ...T) T { return all[rng.IntN(len(all))] }
+
+// rarely says yes once in n times; then the query is no longer plain.
+func (a *asked) rarely(n int) bool {
+	yes := a.rng.IntN(n) == 0
+	a.plain = a.plain && !yes
+	return yes
+}
+
+// query makes a query: mostly what the fast path takes, often with one thing about it that it does not.
+func (a *asked) query() []byte {
+	a.plain = true
+	name := pick(a.rng, "chat.example.org.", "in.chat.example.org.", "eu.example.net.", "_meridian._tcp.chat.example.org.",
+		"_meridian._tcp.eu.example.net.", "us-east.chat.example.org.", "eu-west.chat.example.org.", "ns.chat.example.org.")
+	if a.rarely(20) {
+		name = pick(a.rng, "_why.chat.example.org.", "nobody.chat.example.org.", "example.org.", ".", "_tcp.chat.example.org.", "chat\\.example.org.", "chat.example.org.x.")
+	}
+	kind := pick(a.rng, fastTypes[:]...)
+	if a.rarely(20) {
+		kind = pick(a.rng, dns.TypeTXT, dns.TypeSOA, dns.TypeNS, dns.TypeANY, dns.TypeAXFR, dns.TypeMX, uint16(a.rng.Uint32()))
+	}
+	b := binary.BigEndian.AppendUint16(nil, uint16(a.rng.Uint32()))
+	flags := uint16(a.rng.Uint32()) & 0x0130
+	if a.rarely(20) {
+		flags = uint16(a.rng.Uint32()) &^ 0x8000
+	}
+	b = binary.BigEndian.AppendUint16(b, flags)
+	b = append(b, 0, 1, 0, 0, 0, 0, 0, 0)
+	wire := make([]byte, nameBytesMax)
+	end, err := dns.PackDomainName(name, wire, 0, nil, false)
+	if err != nil {
+		panic(err)
+	}
+	for _, c := range wire[:end] {
+		if c >= 'a' && c <= 'z' && a.rng.IntN(2) == 0 {
+			c -= 0x20
+		}
+		b = append(b, c)
+	}
+	class := uint16(dns.ClassINET)
+	if a.rarely(30) {
+		class = uint16(a.rng.IntN(300))
+	}
+	b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, kind), class)
+	if a.rng.IntN(4) > 0 {
+		b = a.opt(b)
+	}
+	return a.damage(b)
+}
+
+// opt appends an OPT record.
+func (a *asked) opt(b []byte) []byte {
+	b[11]++
+	size := pick(a.rng, 0, 512, 1232, 4096, uint16(a.rng.Uint32()))
+	var flags uint32
+	if a.rarely(20) {
+		flags = pick(a.rng, 0x8000, 0x10000, 1, 0x1000000, a.rng.Uint32())
+	}
+	var data []byte
+	if a.rng.IntN(4) > 0 {
+		data = append(data, a.subnet()...)
+	}
+	if a.rarely(20) {
+		data = append(data, pick(a.rng, "\x00\x0a\x00\x08abcdefgh", "\x00\x03\x00\x00", "\xfd\xe9\x00\x02ab", "\x00\x08\x00\x04\x00\x01\x00\x00", "\x00")...)
+	}
+	b = binary.BigEndian.AppendUint16(append(b, 0, 0, byte(dns.TypeOPT)), size)
+	b = binary.BigEndian.AppendUint32(b, flags)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
+	return append(b, data...)
+}
+
+// subnet gives a client subnet option.
+func (a *asked) subnet() []byte {
+	family, longest := uint16(1), 32
+	if a.rng.IntN(3) == 0 {
+		family, longest = 2, 128
+	}
+	bits := a.rng.IntN(longest + 1)
+	addr := make([]byte, (bits+7)/8)
+	for i := range addr {
+		addr[i] = byte(a.rng.Uint32())
+	}
+	if family == 2 && len(addr) > 1 {
+		copy(addr, pick(a.rng, "\x20\x01", "\x24\x05", "\x26\x00", "\x2a\x00", "\x20\x02", "\x00\x00"))
+	}
+	if n := len(addr); n > 0 && bits%8 != 0 {
+		addr[n-1] &= byte(0xff << (8 - bits%8))
+	}
+	data := append([]byte{byte(family >> 8), byte(family), byte(bits), 0}, addr...)
+	if a.rarely(20) { // any byte may be wrong
+		data[a.rng.IntN(len(data))] = byte(a.rng.Uint32())
+	}
+	return append([]byte{0, dns.EDNS0SUBNET, 0, byte(len(data))}, data...)
+}
+
+// damage changes, cuts or lengthens some.
+func (a *asked) damage(b []byte) []byte {
+	switch {
+	case a.rarely(20):
+		b[a.rng.IntN(len(b))] ^= 1 << a.rng.IntN(8)
+	case a.rarely(50):
+		b = b[:a.rng.IntN(len(b))]
+	case a.rarely(50):
+		b = append(b, byte(a.rng.Uint32()))
+	}
+	return b
+}
+
+func anyAddr(rng *rand.Rand) netip.Addr {
+	if rng.IntN(2) == 0 {
+		return netip.AddrFrom4([4]byte{byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32())})
+	}
+	b := [16]byte{0x2a, byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32())}
+	return netip.AddrFrom16(b)
+}
+
+// In every state of the regions the fast path gives the same bytes as the slow one for whatever it answers, and it answers
+// all that it is there for.
+func TestFastAgreesWithSlow(t *testing.T) {
+	const each = 400
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	a := &asked{rng: rand.New(rand.NewPCG(seed, 1))}
+	servers := fastServers(t)
+	defer live().SetStates(nil)
+	taken, plain := 0, 0
+	for n := range allStates {
+		live().SetStates(statesOf(n))
+		for range each {
+			s, query, from := pick(a.rng, servers...), a.query(), anyAddr(a.rng)
+			if agree(t, s, query, from) {
+				taken++
+			} else if a.plain {
+				if got := rendered(s.Respond(query, from, false)); !mayBeSlow(got) {
+					t.Fatalf("seed %d: the fast path leaves %s\n%sto the slow one", seed, got, hex.Dump(query))
+				}
+			}
+			if a.plain {
+				plain++
+			}
+		}
+	}
+	t.Logf("%d queries, %d plain, %d answered by the fast path", allStates*each, plain, taken)
+	if taken < allStates*each/4 {
+		t.Errorf("the fast path answered only %d of %d", taken, allStates*each)
+	}
+}
+
+// mayBeSlow says that an answer is none that the fast path gives: there is nothing, or not all of it fits.
+func mayBeSlow(rendered string) bool {
+	for _, record := range []string{" IN A ", " IN AAAA ", " IN HTTPS ", " IN SRV "} {
+		if bytes.Contains([]byte(rendered), []byte(record)) {
+			return bytes.Contains([]byte(rendered), []byte(" tc"))
+		}
+	}
+	return true
+}
+
+// At every size that an answer or an asker can have, both paths agree on what fits.
+func TestFastSizes(t *testing.T) {
+	taken := 0
+	for n := 1; n <= 80; n++ {
+		many := make([]netip.Addr, n)
+		for i := range many {
+			many[i] = netip.AddrFrom4([4]byte{127, 1, 0, byte(i)})
+			if i%3 == 0 {
+				many[i] = netip.AddrFrom16([16]byte{0x20, 1, 13, 0xb8, 15: byte(i)})
+			}
+		}
+		s := server(t, func(o *Options) { o.Regions[1].Addresses, o.AnswerRegions = many, 2 })
+		for _, kind := range fastTypes {
+			for _, size := range []uint16{0, 512, 600, 1000, 1231, 1232} {
+				q := new(dns.Msg)
+				q.SetQuestion("chat.example.org.", kind)
+				if size > 0 {
+					q.SetEdns0(size, false)
+				}
+				query, err := q.Pack()
+				if err != nil {
+					t.Fatal(err)
+				}
+				from := netip.MustParseAddr(london)
+				switch slow := rendered(s.Respond(query, from, false)); {
+				case agree(t, s, query, from):
+					taken++
+				case !mayBeSlow(slow):
+					t.Errorf("%d addresses, %s, size %d: left to the slow path, which says %.60s", n, dns.TypeToString[kind], size, slow)
+				}
+			}
+		}
+	}
+	if taken == 0 {
+		t.Error("the fast path answered nothing")
+	}
+}
+
+// An answer of the fast path allocates nothing, whatever is asked with or without a client subnet.
+func TestFastAllocatesNothing(t *testing.T) {
+	s := server(t, func(o *Options) {
+		o.AnswerRegions = 2
+		o.Regions[2].Addresses, o.Regions[2].URL = addrs("127.0.0.13", "2001:db8::13"), "https://ap.example.org"
+	})
+	defer live().SetStates(nil)
+	buf, q := make([]byte, queryBytes), &fastQuery{from: netip.MustParseAddr(london)}
+	for _, states := range []int{0, 7, 4} { // all up, some not, one that sheds load
+		live().SetStates(statesOf(states))
+		for _, kind := range fastTypes {
+			for name, options := range map[string][]string{
+				"no EDNS": nil, "EDNS": {""}, "IPv4 subnet": {"0008 0007 0001 18 00 51 02 45"}, "IPv6 subnet": {"0008 000b 0002 38 00 24 05 02 01 00 00 00"},
+			} {
+				query := raw(options...)
+				query[headerBytes+len("\x04chat\x07example\x03org\x00")+1] = byte(kind)
+				if got := testing.AllocsPerRun(200, func() {
+					copy(buf, query)
+					if s.fast.answer(buf, len(query), q) == 0 {
+						t.Fatalf("%s, %s: left to the slow path", dns.TypeToString[kind], name)
+					}
+				}); got != 0 {
+					t.Errorf("%s, %s: %v allocations", dns.TypeToString[kind], name, got)
+				}
+			}
+		}
+	}
+}
+
+// While a region that a host may answer is down or draining, the host's answers live shorter, also that there is none; those
+// of names that do not depend on it live as ever.
+func TestTTLFollowsHealth(t *testing.T) {
+	s := server(t, func(o *Options) { o.TTLDegraded = 7 * time.Second })
+	defer live().SetStates(nil)
+	for _, c := range []struct {
+		states decide.States
+		name   string
+		kind   uint16
+		want   uint32
+	}{
+		{nil, "chat.example.org.", dns.TypeA, 20},
+		{decide.States{"ap-south": {Draining: true}}, "chat.example.org.", dns.TypeA, 7},
+		{decide.States{"us-east": {Health: decide.HealthDown}}, "chat.example.org.", dns.TypeSRV, 7},
+		{decide.States{"us-east": {Forced: decide.HealthDown}}, "chat.example.org.", dns.TypeTXT, 7},
+		{decide.States{"us-east": {Shed: 0.5}}, "chat.example.org.", dns.TypeA, 20},
+		{decide.States{"eu-west": {Health: decide.HealthDown}, "us-east": {Health: decide.HealthDown}}, "chat.example.org.", dns.TypeAAAA, 7}, // no AAAA in ap-south
+		{decide.States{"us-east": {Health: decide.HealthDown}}, "in.chat.example.org.", dns.TypeA, 20},
+		{decide.States{"ap-south": {Health: decide.HealthDown}}, "in.chat.example.org.", dns.TypeA, 7},
+		{decide.States{"us-east": {Health: decide.HealthDown}}, "us-east.chat.example.org.", dns.TypeA, 20},
+		{decide.States{"us-east": {Health: decide.HealthDown}}, "chat.example.org.", dns.TypeSOA, 20},
+		{decide.States{"us-east": {Health: decide.HealthDown}}, "nobody.chat.example.org.", dns.TypeA, 20},
+	} {
+		live().SetStates(c.states)
+		q := new(dns.Msg)
+		q.SetQuestion(c.name, c.kind)
+		query, err := q.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := new(dns.Msg)
+		if err := m.Unpack(s.Respond(query, netip.MustParseAddr(london), false)); err != nil {
+			t.Fatal(err)
+		}
+		if rrs := append(m.Answer, m.Ns...); len(rrs) == 0 || rrs[0].Header().Ttl != c.want {
+			t.Errorf("%v, %s %s: got %v, want TTL %d", c.states, c.name, dns.TypeToString[c.kind], rrs, c.want)
+		}
+	}
+}
+
+// Whatever bytes are asked, in whatever state the regions are: what the fast path answers is what the slow one answers.
+func FuzzFast(f *testing.F) {
+	servers := fastServers(f)
+	a := &asked{rng: rand.New(rand.NewPCG(1, 2))}
+	for i := range 64 {
+		f.Add(a.query(), uint8(i), []byte{81, 2, 69, byte(i)})
+	}
+	f.Fuzz(func(t *testing.T, query []byte, state uint8, from []byte) {
+		addr, ok := netip.AddrFromSlice(from)
+		if !ok || len(query) > queryBytes {
+			return
+		}
+		live().SetStates(statesOf(int(state)))
+		for _, s := range servers {
+			agree(t, s, query, addr.Unmap())
+		}
+	})
+}
+
+func BenchmarkFast(b *testing.B) {
+	s := server(b, nil)
+	for name, query := range map[string][]byte{"plain": raw(), "ecs": raw("0008 0007 0001 18 00 51 02 45")} {
+		b.Run(name, func(b *testing.B) {
+			buf, q := make([]byte, queryBytes), &fastQuery{from: netip.MustParseAddr("8.8.8.8")}
+			b.ReportAllocs()
+			for b.Loop() {
+				copy(buf, query)
+				if s.fast.answer(buf, len(query), q) == 0 {
+					b.Fatal(fmt.Sprintf("left to the slow path: %x", query))
+				}
+			}
+		})
+	}
+}
