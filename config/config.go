@@ -95,12 +95,38 @@ type Router struct {
 	AnswerRegions int `yaml:"answer_regions"`
 	// GeoFiles are MMDB files (MaxMind or DB-IP, country or city, nested or flat); empty: the embedded country table.
 	GeoFiles []string `yaml:"geo_files"`
+	// ASNFiles are MMDB files of autonomous systems; they tell explain whose network an address is in.
+	ASNFiles []string `yaml:"asn_files"`
+	// GeoMaxAge is how old GeoFiles and ASNFiles may be when they are loaded; 0: any age.
+	GeoMaxAge time.Duration `yaml:"geo_max_age"`
+	// Canaries are addresses that are watched, beside a built-in list, when an address file changes: where more than
+	// CanaryChangedShare of either list would be placed elsewhere, the old data stays.
+	Canaries           []string `yaml:"canaries"`
+	CanaryChangedShare float64  `yaml:"canary_changed_share"`
 	// BiasMs is added to a region's score; a negative value draws people in.
 	BiasMs map[chat.Region]float64 `yaml:"bias_ms"`
 	// Prefer lists regions by country, best first, before any score. Never takes regions out for a country.
 	Prefer map[string][]chat.Region `yaml:"prefer"`
 	Never  map[string][]chat.Region `yaml:"never"`
-	Health Health                   `yaml:"health"`
+	// Overrides are the operator's word on networks, written as address/bits; no two may overlap.
+	Overrides map[string]Override `yaml:"overrides"`
+	Health    Health              `yaml:"health"`
+}
+
+// Override is the operator's word on one network. Prefer stands before the country's, Never adds to it. Place is where its
+// clients are, whatever the address data says.
+type Override struct {
+	Prefer []chat.Region `yaml:"prefer"`
+	Never  []chat.Region `yaml:"never"`
+	Place  *Place        `yaml:"place,omitempty"`
+}
+
+// Place is a place on the globe.
+type Place struct {
+	Country   string  `yaml:"country"` // ISO 3166-1 alpha-2
+	City      string  `yaml:"city"`
+	Latitude  float64 `yaml:"latitude"`
+	Longitude float64 `yaml:"longitude"`
 }
 
 // Health is the hysteresis of the health probes.

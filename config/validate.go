@@ -160,9 +160,7 @@ func (v *validator) checkRouter() {
 	within(v, "router.ttl", r.TTL, time.Second, time.Hour)
 	within(v, "router.ttl_degraded", r.TTLDegraded, time.Second, time.Hour)
 	within(v, "router.answer_regions", r.AnswerRegions, 1, chat.MaxRegions)
-	for i, file := range r.GeoFiles {
-		v.filled(fmt.Sprintf("router.geo_files[%d]", i), file)
-	}
+	v.checkGeo()
 	for _, name := range slices.Sorted(maps.Keys(r.BiasMs)) {
 		v.region("router.bias_ms", name)
 		within(v, "router.bias_ms."+string(name), r.BiasMs[name], -1000, 1000)
@@ -178,6 +176,7 @@ func (v *validator) checkRouter() {
 			v.add("router.never."+country, "takes out all regions; at least one must remain")
 		}
 	}
+	v.checkOverrides()
 	h := r.Health
 	within(v, "router.health.interval", h.Interval, 100*time.Millisecond, time.Minute)
 	within(v, "router.health.timeout", h.Timeout, 50*time.Millisecond, time.Minute)

@@ -161,6 +161,7 @@ func routerMetrics() []Metric {
 		{Name: "region_up", Kind: Gauge, Help: "1 while the probes find a region healthy.", Labels: []string{"target"}},
 		{Name: "probes_total", Kind: Counter, Help: "Health probes, by outcome ok or failed.", Labels: []string{"target", "outcome"}},
 		{Name: "router_reloads_total", Kind: Counter, Help: "Reloads of the router's rules and address files, by outcome taken or refused.", Labels: []string{"outcome"}},
+		{Name: "geo_refused_total", Kind: Counter, Help: "Reloads of address files that were refused, by what is wrong: unreadable, empty, corrupt, wrong_type, stale, too_large, or canaries: too many well-known addresses would move. The old data stays.", Labels: []string{"fault"}},
 		{Name: "geo_data_age_seconds", Kind: Gauge, Help: "Age of the address data in use."},
 	}
 }

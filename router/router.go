@@ -96,7 +96,9 @@ func New(opts Options) (*Router, error) {
 	r.topology.Store(&topology)
 	var names []dns.Host
 	r.hosts, names = hostsOf(opts.Config)
-	r.live = table.New(model, data, r.hosts)
+	if r.live, err = table.New(model, data, r.hosts); err != nil {
+		return nil, err
+	}
 	trusted, err := discovery.ParsePrefixes(opts.Config.Network.TrustedProxies)
 	if err != nil {
 		return nil, err
@@ -127,7 +129,7 @@ func load(cfg *config.Config) (*decide.Model, *geo.Data, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	data, err := geo.Load(cfg.Router.GeoFiles)
+	data, err := geo.Open(cfg.Router, time.Now())
 	return model, data, err
 }
 
@@ -229,13 +231,16 @@ func (r *Router) take(states decide.States) {
 }
 
 // Reload takes new rules, biases, zones and address files while serving. The regions, their places in the order and the
-// zones' hosts must be as they were, because names and probes hang on them. After an error, which has CodeInvalid and
-// names the key or file, everything stays as it was.
+// zones' hosts must be as they were, because names and probes hang on them. Address files are compared with those in use (see
+// geo.CheckSwap). After an error, which has CodeInvalid and names the key or file, everything stays as it was.
 func (r *Router) Reload(cfg *config.Config) error {
 	r.reload.Lock()
 	defer r.reload.Unlock()
 	if err := r.replace(cfg); err != nil {
 		r.opts.Metrics.Count("router_reloads_total", "refused")
+		if fault := geo.FaultOf(err); fault != "" {
+			r.opts.Metrics.Count("geo_refused_total", string(fault))
+		}
 		return err
 	}
 	r.opts.Metrics.Count("router_reloads_total", "taken")
@@ -253,9 +258,14 @@ func (r *Router) replace(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := geo.CheckSwap(model, r.live.Data(), data, cfg.Router.CanaryAddresses(), cfg.Router.CanaryChangedShare); err != nil {
+		return err
+	}
+	if err := r.live.Replace(model, data, hosts); err != nil {
+		return err
+	}
 	topology := cfg.Topology()
 	r.topology.Store(&topology)
-	r.live.Replace(model, data, hosts)
 	r.cfg = cfg
 	return nil
 }

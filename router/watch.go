@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"meridian/config"
+	"meridian/router/geo"
 )
 
 // watchEvery is how often the address files are looked at.
@@ -17,7 +18,7 @@ const watchEvery = 10 * time.Second
 func (r *Router) watch(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	w := watcher{taken: stamps(r.config().Router.GeoFiles)}
+	w := watcher{taken: stamps(geo.Files(r.config().Router))}
 	for {
 		select {
 		case <-ctx.Done():
@@ -25,7 +26,7 @@ func (r *Router) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		cfg := r.config()
-		if !w.look(stamps(cfg.Router.GeoFiles)) {
+		if !w.look(stamps(geo.Files(cfg.Router))) {
 			continue
 		}
 		if err := r.Reload(cfg); err != nil {

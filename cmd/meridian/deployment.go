@@ -58,7 +58,7 @@ func newDeployment(cfg *config.Config, logTo io.Writer, simulate bool) (*deploym
 	if d.trusted, err = discovery.ParsePrefixes(cfg.Network.TrustedProxies); err != nil {
 		return nil, err
 	}
-	if d.data, err = geo.Load(cfg.Router.GeoFiles); err != nil {
+	if d.data, err = geo.Open(cfg.Router, time.Now()); err != nil {
 		return nil, err
 	}
 	d.peers = cfg.Backbones()

@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,7 +24,7 @@ type Input struct {
 	// Simulated says that the address was given for a trial and is not the client's own.
 	Simulated bool
 	States    States
-	// Held is what was decided before, for decisions that must not flap; the zero Held leaves it out.
+	// Held is what was decided before, for decisions that must not flap (see Ranking.Hold); the zero Held leaves it out.
 	Held        Held
 	Generations Generations
 }
@@ -49,7 +48,9 @@ type Decision struct {
 	Point     string       `json:"network_point,omitempty"`
 	PointKm   float64      `json:"network_point_km"`
 	Rule      string       `json:"country_rule,omitempty"`
-	Region    chat.Region  `json:"region"` // "" when no region may serve
+	// NetworkRule is the operator's override for the client's network.
+	NetworkRule string      `json:"network_rule,omitempty"`
+	Region      chat.Region `json:"region"` // "" when no region may serve
 	// DecidedBy is the strongest reason that kept the best-placed region from the first place: residency, rule, drain,
 	// health, load or hold; with none, nearest, or no_data; unreachable where no region may serve.
 	DecidedBy string         `json:"decided_by"`
@@ -72,10 +73,11 @@ func (d *Decision) Usable() []Candidate { return d.Regions[:d.usable] }
 // region is never named instead.
 func (m *Model) Decide(in Input) (Decision, error) {
 	ranking := m.Rank(in.Place)
+	next := ranking.Hold(in.Held)
 	board := m.Board(in.States)
 	d := Decision{
 		Address: in.Address.String(), Simulated: in.Simulated, Place: in.Place, Point: ranking.NetworkPoint, PointKm: ranking.PointKm,
-		Rule: ranking.Rule, Gen: in.Generations, states: in.States,
+		Rule: ranking.Rule, NetworkRule: ranking.NetworkRule, Held: next, Gen: in.Generations, states: in.States,
 	}
 	if in.Prefix.IsValid() {
 		d.Prefix = in.Prefix.String()
@@ -90,9 +92,7 @@ func (m *Model) Decide(in Input) (Decision, error) {
 		picked = nil // the zone is unreachable, and nobody else may stand in
 	}
 	m.sortOut(&d, ranking, picked, allowed)
-	d.Held = in.Held
 	m.breakTie(&d, &board, in)
-	m.hold(&d, in.Held)
 	m.explainOrder(&d, best)
 	if d.usable == 0 {
 		d.Error, d.DecidedBy = chat.CodeZoneUnreachable, "unreachable"
@@ -212,25 +212,25 @@ const (
 	holdBuilds = 3
 )
 
-// hold keeps the region answered before unless another has been clearly better several builds in a row. A region that may
-// no longer serve is not held.
-func (m *Model) hold(d *Decision, held Held) {
-	at := slices.IndexFunc(d.Regions[:d.usable], func(c Candidate) bool { return c.Region == held.Region })
-	if at <= 0 {
-		if d.usable > 0 {
-			d.Held = Held{Region: d.Regions[0].Region}
+// Hold keeps the region answered before in the first place, unless another has been clearly better several builds in a row
+// or an operator's rule stands between them. It changes the order only, so a region that may not serve now is not held. It
+// gives what to hold next time.
+func (k *Ranking) Hold(held Held) (next Held) {
+	next = Held{Region: k.Order[0].Region}
+	at := slices.IndexFunc(k.Order, func(c Candidate) bool { return c.Region == held.Region && c.ExcludedBy == "" })
+	if at <= 0 || k.Order[at].rank != k.Order[0].rank {
+		return next
+	}
+	gain := k.Order[at].ScoreMs - k.Order[0].ScoreMs
+	builds := 0
+	if gain >= holdMs && gain >= holdShare*k.Order[at].ScoreMs {
+		if builds = held.Builds + 1; builds >= holdBuilds {
+			return next
 		}
-		return
 	}
-	gain := d.Regions[at].ScoreMs - d.Regions[0].ScoreMs
-	if gain < holdMs || gain < holdShare*d.Regions[at].ScoreMs {
-		d.Held = Held{Region: held.Region}
-	} else if d.Held.Builds = held.Builds + 1; d.Held.Builds >= holdBuilds {
-		d.Held = Held{Region: d.Regions[0].Region}
-		return
-	}
-	moveToFront(d.Regions, at)
-	d.Regions[0].Text = fmt.Sprintf("held: %s is %.1f ms better, which is too little or too new", d.Regions[1].Region, gain)
+	moveToFront(k.Order, at)
+	k.Order[0].held = true
+	return Held{Region: held.Region, Builds: builds}
 }
 
 func moveToFront(list []Candidate, i int) {

@@ -3,6 +3,8 @@ package decide_test
 import (
 	"errors"
 	"flag"
+	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -100,14 +102,24 @@ func TestNearestRegion(t *testing.T) {
 }
 
 // When a home region goes down, its people go to the region with the shortest measured round trip: wrong for none of twelve.
+// By distance alone three would go wrong, and one of them far; testdata/next-region.txt shows both.
 func TestNextRegionWhenHomeIsDown(t *testing.T) {
 	cfg, w := twelve(t), world(t)
 	m := model(t, cfg)
+	var out strings.Builder
+	fmt.Fprintf(&out, "%-16s %-16s %-16s %8s %-16s %8s\n", "down", "measured best", "decided", "lost ms", "by distance", "lost ms")
+	wrong, wrongByKm := 0, 0
 	for i, p := range w.Points {
-		want, best := "", 1e9
-		for j, ms := range w.RTTms[i] {
-			if j != i && ms < best {
-				want, best = w.Points[j].Name, ms
+		best, byKm := -1, -1
+		for j := range w.Points {
+			if j == i {
+				continue
+			}
+			if best < 0 || w.RTTms[i][j] < w.RTTms[i][best] {
+				best = j
+			}
+			if byKm < 0 || km(p, w.Points[j]) < km(p, w.Points[byKm]) {
+				byKm = j
 			}
 		}
 		in := decide.Input{Address: client, Place: at(p.Latitude, p.Longitude, p.Country)}
@@ -115,9 +127,46 @@ func TestNextRegionWhenHomeIsDown(t *testing.T) {
 			t.Errorf("at %s: got %s, %v", p.Name, d.Region, err)
 		}
 		in.States = down(chat.Region(p.Name))
-		if d, err := m.Decide(in); err != nil || string(d.Region) != want {
-			t.Errorf("%s down: got %s, %v, want %s", p.Name, d.Region, err, want)
+		d, err := m.Decide(in)
+		if err != nil {
+			t.Fatal(err)
 		}
+		got := slices.IndexFunc(w.Points, func(p decide.Point) bool { return p.Name == string(d.Region) })
+		if got != best {
+			wrong++
+		}
+		if byKm != best {
+			wrongByKm++
+		}
+		fmt.Fprintf(&out, "%-16s %-16s %-16s %8.1f %-16s %8.1f\n", p.Name, w.Points[best].Name, d.Region, w.RTTms[i][got]-w.RTTms[i][best],
+			w.Points[byKm].Name, w.RTTms[i][byKm]-w.RTTms[i][best])
+	}
+	fmt.Fprintf(&out, "wrong: %d of %d decided, %d by distance\n", wrong, len(w.Points), wrongByKm)
+	if wrong != 0 || wrongByKm != 3 {
+		t.Errorf("%d and %d are wrong, want 0 and 3", wrong, wrongByKm)
+	}
+	golden(t, "next-region", out.String())
+}
+
+// km is the distance on the globe, by the cosine rule: another way than the code's.
+func km(a, b decide.Point) float64 {
+	const rad = math.Pi / 180
+	return 6371 * math.Acos(math.Sin(a.Latitude*rad)*math.Sin(b.Latitude*rad)+
+		math.Cos(a.Latitude*rad)*math.Cos(b.Latitude*rad)*math.Cos((a.Longitude-b.Longitude)*rad))
+}
+
+// golden compares with a file of testdata; -update writes it.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil || string(want) != got {
+		t.Errorf("%s: got\n%s\nwant (%v)\n%s", name, got, err, want)
 	}
 }
 
@@ -194,15 +243,61 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// in gives a place inside the network of an override, of a known autonomous system.
+func in(p decide.Place, network string) decide.Place {
+	p.Override, p.ASN, p.ASName = network, 64500, "Example Net"
+	return p
+}
+
+// What is said of a network comes before what is said of its country and before any score; what either may never get it does
+// not get, and explain names the rule that decided.
+func TestNetworkRules(t *testing.T) {
+	cfg := &config.Config{Regions: three, Router: config.Router{
+		Prefer: map[string][]chat.Region{"US": {"eu-west"}}, Never: map[string][]chat.Region{"GB": {"us-east"}},
+		Overrides: map[string]config.Override{
+			"198.18.0.0/24": {Prefer: []chat.Region{"ap-south"}},
+			"198.18.1.0/24": {Never: []chat.Region{"eu-west"}},
+			"198.18.2.0/24": {Prefer: []chat.Region{"us-east"}},
+		},
+	}}
+	boston, london := at(42.4, -71.1, "US"), at(51.5, -0.1, "GB")
+	for _, c := range []struct {
+		name   string
+		place  decide.Place
+		want   []chat.Region
+		by     string
+		reason string
+	}{
+		{"prefer before the country's", in(boston, "198.18.0.0/24"), []chat.Region{"ap-south", "eu-west", "us-east"}, "rule", "preferred by the network rule"},
+		{"the country's stays behind", boston, []chat.Region{"eu-west", "us-east", "ap-south"}, "rule", "preferred by the country rule"},
+		{"never", in(boston, "198.18.1.0/24"), []chat.Region{"us-east", "ap-south"}, "rule", "network rule 198.18.1.0/24: never eu-west"},
+		{"never adds up", in(london, "198.18.1.0/24"), []chat.Region{"ap-south"}, "rule", "country rule GB: never us-east"},
+		{"never beats prefer", in(london, "198.18.2.0/24"), []chat.Region{"eu-west", "ap-south"}, "rule", "network rule 198.18.2.0/24: prefer us-east"},
+		{"an override that is no rule", in(boston, "198.18.3.0/24"), []chat.Region{"eu-west", "us-east", "ap-south"}, "rule", "preferred by the country rule"},
+	} {
+		d, err := model(t, cfg).Decide(decide.Input{Address: client, Place: c.place})
+		if err != nil || !slices.Equal(usable(d), c.want) || !strings.Contains(strings.Join(d.Reasons, "\n"), c.reason) {
+			t.Errorf("%s: got %v, %v, want %v and %q\n%s", c.name, usable(d), err, c.want, c.reason, d.Text())
+		}
+	}
+}
+
 // A configuration that cannot be decided with is refused with a message that names the key.
 func TestModelRefuses(t *testing.T) {
 	never := map[string][]chat.Region{"US": {"us-east", "eu-west", "ap-south"}}
+	override := func(network string, o config.Override) config.Router {
+		return config.Router{Never: map[string][]chat.Region{"GB": {"us-east"}}, Overrides: map[string]config.Override{network: o}}
+	}
 	for want, cfg := range map[string]*config.Config{
-		"regions: 0 given":                   {},
-		"named twice":                        {Regions: append(slices.Clone(three), three[0])},
-		"no network point is named \"mars\"": {Regions: []config.Region{{Name: "a", Point: "mars"}}},
-		"router.never.US names every":        {Regions: three, Router: config.Router{Never: never}},
-		"router.prefer.US: no region":        {Regions: three, Router: config.Router{Prefer: map[string][]chat.Region{"US": {"mars"}}}},
+		"regions: 0 given":                              {},
+		"named twice":                                   {Regions: append(slices.Clone(three), three[0])},
+		"no network point is named \"mars\"":            {Regions: []config.Region{{Name: "a", Point: "mars"}}},
+		"router.never.US names every":                   {Regions: three, Router: config.Router{Never: never}},
+		"router.overrides.10.0.0.0/8.never names every": {Regions: three, Router: override("10.0.0.0/8", config.Override{Never: never["US"]})},
+		"router.overrides.10.0.0.0/8.never and router.never.GB together name every": {Regions: three, Router: override("10.0.0.0/8",
+			config.Override{Never: []chat.Region{"eu-west", "ap-south"}})},
+		"no region is named \"pluto\"": {Regions: three, Router: override("10.0.0.0/8", config.Override{Prefer: []chat.Region{"pluto"}})},
+		"router.prefer.US: no region":  {Regions: three, Router: config.Router{Prefer: map[string][]chat.Region{"US": {"mars"}}}},
 	} {
 		_, err := decide.NewModel(cfg, world(t))
 		if chat.CodeOf(err) != chat.CodeInvalid || !strings.Contains(err.Error(), want) {
@@ -250,6 +345,11 @@ func TestHysteresis(t *testing.T) {
 	if d, _ := m.Decide(in); d.Region != "us-east" {
 		t.Errorf("a region that is down was held: got %s", d.Region)
 	}
+	ruled := model(t, &config.Config{Regions: three, Router: config.Router{Prefer: map[string][]chat.Region{"US": {"us-east"}}}})
+	in.States = nil
+	if d, _ := ruled.Decide(in); d.Region != "us-east" {
+		t.Errorf("held against an operator's rule: got %s", d.Region)
+	}
 	small := model(t, &config.Config{Regions: three, Router: config.Router{BiasMs: map[chat.Region]float64{"us-east": 60}}})
 	in.Held, in.States = decide.Held{Region: "eu-west"}, nil
 	for range 5 {
@@ -295,6 +395,7 @@ func TestExplainText(t *testing.T) {
 	until := time.Date(2026, 5, 4, 10, 20, 0, 0, time.UTC)
 	cfg := &config.Config{Regions: three, Router: config.Router{
 		BiasMs: map[chat.Region]float64{"us-east": 5}, Never: map[string][]chat.Region{"BR": {"ap-south"}},
+		Overrides: map[string]config.Override{"81.2.69.0/24": {Prefer: []chat.Region{"us-east"}, Never: []chat.Region{"ap-south"}}},
 	}}
 	gen := decide.Generations{Data: "DB-IP Country Lite 2.3", Config: 2, Health: 7}
 	london := decide.Place{Level: decide.LevelCountry, Country: "GB", Latitude: 51.51, Longitude: -0.13, Source: "DB-IP Country Lite"}
@@ -305,19 +406,12 @@ func TestExplainText(t *testing.T) {
 		"drain-down":  {Place: london, States: decide.States{"eu-west": {Draining: true, DrainUntil: until}, "us-east": {Health: decide.HealthDown, Why: "connection refused"}}},
 		"pinned":      {Place: london, Zone: &zoneIn},
 		"unreachable": {Place: london, Zone: &zoneIn, States: down("ap-south")},
+		"network":     {Place: in(london, "81.2.69.0/24")},
+		"held":        {Place: london, Held: decide.Held{Region: "us-east"}},
 	} {
 		in.Address, in.Prefix, in.Generations = netip.MustParseAddr("81.2.69.142"), netip.MustParsePrefix("81.2.64.0/18"), gen
 		d, _ := model(t, cfg).Decide(in)
-		file := filepath.Join("testdata", name+".txt")
-		if *update {
-			if err := os.WriteFile(file, []byte(d.Text()), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(file)
-		if err != nil || string(want) != d.Text() {
-			t.Errorf("%s: got\n%s\nwant (%v)\n%s", name, d.Text(), err, want)
-		}
+		golden(t, name, d.Text())
 	}
 }
 

@@ -32,7 +32,7 @@ func (m *Model) text(d *Decision, i int) string {
 	case ByResidency:
 		return fmt.Sprintf("not a region of zone %s (%s)", d.zone.Name, join(d.zone.Regions))
 	case ByRule:
-		return "taken out by the country rule"
+		return "taken out by the " + ruleName(c)
 	case ByHealth:
 		return "down: " + orElse(state.Why, "by the probes")
 	case ByDrain:
@@ -45,8 +45,10 @@ func (m *Model) text(d *Decision, i int) string {
 	switch {
 	case i > 0:
 		text = fmt.Sprintf("%+.1f ms against %s", c.ScoreMs-d.Regions[0].ScoreMs, d.Regions[0].Region)
+	case c.held && d.better().Region != c.Region:
+		text = fmt.Sprintf("held: %s is %.1f ms better, which is too little or too new", d.better().Region, c.ScoreMs-d.better().ScoreMs)
 	case c.rank > 0:
-		text = "preferred by the country rule"
+		text = "preferred by the " + ruleName(c)
 	case d.Place.Level == LevelNone:
 		text = "shortest mean round trip from everywhere"
 	case c.near:
@@ -68,6 +70,16 @@ func (m *Model) text(d *Decision, i int) string {
 	}
 	return text
 }
+
+func ruleName(c Candidate) string {
+	if c.network {
+		return "network rule"
+	}
+	return "country rule"
+}
+
+// better gives the region that would stand first without a hold, of those that may serve.
+func (d *Decision) better() Candidate { return slices.MinFunc(d.Regions[:d.usable], compare) }
 
 func drainText(s State) string {
 	if s.DrainUntil.IsZero() {
@@ -122,6 +134,9 @@ func (d *Decision) nearnessReasons() []string {
 	if d.Place.Level == LevelNone {
 		out = append(out, "nearest: no data for this address"+detail(d.Place))
 	}
+	if d.NetworkRule != "" {
+		out = append(out, "nearest: network rule "+d.NetworkRule)
+	}
 	if d.Rule != "" {
 		out = append(out, "nearest: country rule "+d.Rule)
 	}
@@ -154,11 +169,17 @@ func (d *Decision) Text() string {
 		row("address", "%s", d.Address)
 	}
 	row("record", "%s", d.recordText())
+	if d.Place.ASN != 0 {
+		row("network", "AS%d %s", d.Place.ASN, d.Place.ASName)
+	}
 	if d.Place.Level == LevelNone {
 		row("network point", "unknown: round trips are means over all network points")
 	} else {
 		row("placed at", "%.2f, %.2f", d.Place.Latitude, d.Place.Longitude)
 		row("network point", "%s, %.0f km away", d.Point, d.PointKm)
+	}
+	if d.NetworkRule != "" {
+		row("network rule", "%s", d.NetworkRule)
 	}
 	row("country rule", "%s", orElse(d.Rule, "none"))
 	switch {

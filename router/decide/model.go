@@ -3,6 +3,7 @@ package decide
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -16,6 +17,8 @@ const (
 	msPerKm    = 0.015
 	// NearKm is how near a served region must be for distance alone to give it the first place.
 	NearKm = 2000.0
+	// noiseKm is how far data may move a place without saying that somebody has moved.
+	noiseKm = 100.0
 	// TieMs: scores that differ by no more are a tie, which a region of the user's home zone wins.
 	TieMs = 1.0
 )
@@ -55,6 +58,11 @@ type Place struct {
 	// Source names the data; Detail says in words why there is no place.
 	Source string `json:"source,omitempty"`
 	Detail string `json:"detail,omitempty"`
+	// Override is the network of the operator's override that the client is in, as written in the configuration.
+	Override string `json:"override,omitempty"`
+	// ASN and ASName are the client's network by the data of autonomous systems; 0 without such data. They only explain.
+	ASN    uint32 `json:"asn,omitempty"`
+	ASName string `json:"as_name,omitempty"`
 }
 
 // Model is a deployment's regions, the measured network and the operator's rules, ready to decide. It never changes after
@@ -66,7 +74,12 @@ type Model struct {
 	index   map[chat.Region]int
 	prefer  map[string][]int
 	never   map[string][]int
+	// networks are the rules of the overrides, by their networks.
+	networks map[string]rules
 }
+
+// rules are regions by number: preferred ones, best first, and those that are taken out.
+type rules struct{ prefer, never []int }
 
 type region struct {
 	name  chat.Region
@@ -116,7 +129,50 @@ func NewModel(cfg *config.Config, world World) (*Model, error) {
 			return nil, invalid("router.never.%s names every region; at least one must remain", country)
 		}
 	}
+	if m.networks, err = m.overrides(cfg.Router.Overrides); err != nil {
+		return nil, err
+	}
 	return m, nil
+}
+
+// overrides compiles the rules of networks. What a network may never get adds to what its country may never get.
+func (m *Model) overrides(by map[string]config.Override) (map[string]rules, error) {
+	out := make(map[string]rules, len(by))
+	for _, network := range sortedKeys(by) {
+		lists, err := m.rules("overrides", map[string][]chat.Region{network + ".prefer": by[network].Prefer, network + ".never": by[network].Never})
+		if err != nil {
+			return nil, err
+		}
+		r := rules{prefer: lists[network+".prefer"], never: lists[network+".never"]}
+		if len(r.never) == len(m.regions) {
+			return nil, invalid("router.overrides.%s.never names every region; at least one must remain", network)
+		}
+		for _, country := range sortedKeys(m.never) {
+			if len(r.never) > 0 && len(union(r.never, m.never[country])) == len(m.regions) {
+				return nil, invalid("router.overrides.%s.never and router.never.%s together name every region; at least one must remain", network, country)
+			}
+		}
+		out[network] = r
+	}
+	return out, nil
+}
+
+// union gives a, then what of b is not in it.
+func union(a, b []int) []int {
+	out := slices.Clone(a)
+	for _, i := range b {
+		if !slices.Contains(out, i) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// SameRules says that o scores every place as m does: regions, biases and the operator's rules are the same.
+func (m *Model) SameRules(o *Model) bool {
+	sameRules := func(a, b rules) bool { return slices.Equal(a.prefer, b.prefer) && slices.Equal(a.never, b.never) }
+	return slices.Equal(m.regions, o.regions) && maps.EqualFunc(m.prefer, o.prefer, slices.Equal) &&
+		maps.EqualFunc(m.never, o.never, slices.Equal) && maps.EqualFunc(m.networks, o.networks, sameRules)
 }
 
 // Regions gives the regions in the order of the configuration; the caller must not change them.
@@ -178,6 +234,12 @@ func (w World) nearest(lat, lon float64) (index int, km float64) {
 		}
 	}
 	return index, km
+}
+
+// Near says that two places are so close that the difference may be noise of the data.
+func Near(a, b Place) bool {
+	return a.Country == b.Country && (a.Level == LevelNone) == (b.Level == LevelNone) &&
+		distanceKm(a.Latitude, a.Longitude, b.Latitude, b.Longitude) <= noiseKm
 }
 
 // distanceKm is the great-circle distance.

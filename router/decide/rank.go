@@ -24,9 +24,11 @@ type Candidate struct {
 	// Text says in words why the region stands where it does.
 	Text string `json:"text"`
 
-	index int
-	near  bool // first place by distance
-	rank  int  // 1, 2 … in the country's prefer list; 0: not in it
+	index   int
+	near    bool // first place by distance
+	rank    int  // 1, 2 … in the prefer list of the network and then the country; 0: in neither
+	network bool // the network's rule says so, not the country's
+	held    bool // kept in the first place although another is better
 }
 
 // Exclusion names what took a region out.
@@ -35,7 +37,7 @@ type Exclusion string
 // The exclusions, strongest first.
 const (
 	ByResidency Exclusion = "residency"
-	ByRule      Exclusion = "rule" // the country's never list
+	ByRule      Exclusion = "rule" // the never list of the network or country
 	ByDrain     Exclusion = "drain"
 	ByHealth    Exclusion = "health"
 )
@@ -47,25 +49,31 @@ type Ranking struct {
 	NetworkPoint string  // nearest to the place; "" without a place
 	PointKm      float64 // distance to it
 	Rule         string  // the country rule that applied, "" for none
+	NetworkRule  string  // the override that applied, "" for none
 	Order        []Candidate
 }
 
 // Rank orders the regions for a place.
 func (m *Model) Rank(p Place) Ranking {
 	k := Ranking{Place: p, Order: make([]Candidate, len(m.regions))}
+	prefer, never := m.prefer[p.Country], m.never[p.Country]
+	own, overridden := m.networks[p.Override]
+	if overridden { // what is said of the network comes before what is said of the country; never lists add up
+		prefer, never = union(own.prefer, prefer), union(own.never, never)
+		k.NetworkRule = m.ruleText(p.Override, own)
+	}
 	for i, r := range m.regions {
-		k.Order[i] = Candidate{Region: r.name, BiasMs: r.biasMs, index: i}
-		if slices.Contains(m.never[p.Country], i) {
-			k.Order[i].ExcludedBy = ByRule
+		k.Order[i] = Candidate{Region: r.name, BiasMs: r.biasMs, index: i, rank: slices.Index(prefer, i) + 1, network: slices.Contains(own.prefer, i)}
+		if slices.Contains(never, i) {
+			k.Order[i].ExcludedBy, k.Order[i].network = ByRule, slices.Contains(own.never, i)
 		}
-		k.Order[i].rank = slices.Index(m.prefer[p.Country], i) + 1
 	}
 	if p.Level == LevelNone {
 		m.scoreByMean(k.Order)
 	} else {
 		m.scoreByPlace(&k)
 	}
-	k.Rule = m.ruleText(p.Country)
+	k.Rule = m.ruleText(p.Country, rules{m.prefer[p.Country], m.never[p.Country]})
 	slices.SortStableFunc(k.Order, compare)
 	return k
 }
@@ -152,12 +160,16 @@ func (m *Model) placeFirst(c *Candidate, base []float64, first int) {
 	c.near = true
 }
 
-func (m *Model) ruleText(country string) string {
+// ruleText says what an operator's rules are for a country or network; "" for none.
+func (m *Model) ruleText(subject string, of rules) string {
+	if len(of.prefer) == 0 && len(of.never) == 0 {
+		return ""
+	}
 	var parts []string
 	for _, rule := range []struct {
 		name string
 		list []int
-	}{{"prefer", m.prefer[country]}, {"never", m.never[country]}} {
+	}{{"prefer", of.prefer}, {"never", of.never}} {
 		if len(rule.list) == 0 {
 			continue
 		}
@@ -167,8 +179,5 @@ func (m *Model) ruleText(country string) string {
 		}
 		parts = append(parts, rule.name+" "+strings.Join(names, ", "))
 	}
-	if len(parts) == 0 {
-		return ""
-	}
-	return country + ": " + strings.Join(parts, "; ")
+	return subject + ": " + strings.Join(parts, "; ")
 }

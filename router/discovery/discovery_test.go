@@ -56,7 +56,11 @@ func newScene(t *testing.T) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scene{live: table.New(m, data, nil)}
+	live, err := table.New(m, data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scene{live: live}
 	s.opts = discovery.Options{
 		Decide: s.live.Decide,
 		URLs:   func(r chat.Region) []string { return []string{"https://" + string(r) + ".example.org"} },

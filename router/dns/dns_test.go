@@ -40,10 +40,14 @@ var live = sync.OnceValue(func() *table.Live {
 	if err != nil {
 		panic(err)
 	}
-	return table.New(m, data, []chat.ZoneSpec{
+	l, err := table.New(m, data, []chat.ZoneSpec{
 		{Name: "in", Regions: []chat.Region{"ap-south"}, Transit: chat.TransitDeny},
 		{Name: "eu", Regions: []chat.Region{"eu-west"}},
 	})
+	if err != nil {
+		panic(err)
+	}
+	return l
 })
 
 // tally counts events for a test.

@@ -2,12 +2,14 @@ package geo
 
 import (
 	_ "embed"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"meridian/chat"
+	"meridian/config"
 	"meridian/router/decide"
 	"meridian/router/geo/ranges"
 )
@@ -17,9 +19,11 @@ var countryTable []byte
 
 // Data maps addresses to places. It never changes; look-ups do not allocate.
 type Data struct {
-	set     *ranges.Set
-	places  []decide.Place // by the set's numbers
-	sources []Source
+	set      *ranges.Set
+	places   places // by the set's numbers
+	systems  *systems
+	sources  []Source
+	canaries []netip.Addr
 }
 
 // Source is one file that Data was made of.
@@ -30,7 +34,11 @@ type Source struct {
 	Built time.Time `json:"built"`
 	// Attribution is the notice owed where results are shown, with its link; "" for none known.
 	Attribution string `json:"attribution,omitempty"`
-	Places      int    `json:"places"`
+	// Type is the database's own word on what it holds; "" for the embedded table.
+	Type     string `json:"type,omitempty"`
+	Bytes    int64  `json:"bytes"`
+	Networks int    `json:"networks"`
+	Places   int    `json:"places"` // or autonomous systems
 }
 
 // The first numbers of every Data.
@@ -41,18 +49,29 @@ const (
 	IPv4InIPv6 = 1
 )
 
-// Load compiles the address data: the embedded country table and over it files, which are MMDB files (country or city, in
-// MaxMind's nested or the flat schema); of two that know an address the earlier counts. The error has CodeInvalid and
-// names the file and what is wrong with it.
-func Load(files []string) (*Data, error) {
-	c, err := newCompiler()
+// Load is Open with files alone.
+func Load(files []string) (*Data, error) { return Open(config.Router{GeoFiles: files}, time.Time{}) }
+
+// Open compiles the address data that r names: the embedded country table and over it the address files, which are MMDB files
+// (country or city, in MaxMind's nested or the flat schema); of two that know an address the earlier counts. Over all lie
+// the operator's overrides. Files older than r.GeoMaxAge at now are refused. The error has CodeInvalid and names the file and
+// what is wrong with it (see FaultOf), or the override.
+func Open(r config.Router, now time.Time) (*Data, error) { return openAs(r, now, nil) }
+
+// openAs is Open; names says how files are called in errors and sources that lie elsewhere for now.
+func openAs(r config.Router, now time.Time, names map[string]string) (*Data, error) {
+	c, err := newCompiler(r.GeoMaxAge, now)
 	if err != nil {
 		return nil, err
 	}
-	layers := make([]*ranges.Set, 0, len(files)+2)
+	c.called = names
+	layers := make([]*ranges.Set, 1, len(r.GeoFiles)+3)
+	if layers[0], err = c.overrides(r.Overrides); err != nil {
+		return nil, err
+	}
 	layers = append(layers, c.reserved())
-	for _, f := range files {
-		set, err := c.mmdb(f)
+	for _, f := range r.GeoFiles {
+		set, err := c.addresses(f)
 		if err != nil {
 			return nil, err
 		}
@@ -62,11 +81,16 @@ func Load(files []string) (*Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := embedded
-	for _, layer := range slices.Backward(layers) {
-		set = layer.Over(set)
+	d := &Data{set: ranges.Merge(c.place, append(layers, embedded)...), canaries: c.canaries}
+	if d.systems, err = c.systemsOf(r.ASNFiles); err != nil {
+		return nil, err
 	}
-	return &Data{set: set, places: c.places, sources: c.sources}, nil
+	d.places, d.sources = c.names.places, c.sources
+	if c.names.full {
+		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "geo.Open", Message: fmt.Sprintf("%s have more than %d distinct places",
+			strings.Join(r.GeoFiles, ", "), ranges.MaxValue), Cause: &FileError{Fault: FaultTooLarge}}
+	}
+	return d, nil
 }
 
 // Lookup gives the place of an address and the widest prefix around it that has the same place. Without one the place's
@@ -75,23 +99,39 @@ func Load(files []string) (*Data, error) {
 // that a resolver passes on.
 func (d *Data) Lookup(a netip.Addr) (decide.Place, netip.Prefix) {
 	if !a.IsValid() {
-		return d.places[noPlace], netip.Prefix{}
+		return d.places.at(noPlace), netip.Prefix{}
 	}
 	a = a.WithZone("")
 	plain, shift := Normalise(a)
 	value, bits := d.set.Lookup(plain)
+	place := d.places.at(value)
+	if d.systems != nil {
+		bits = max(bits, d.systems.lookup(plain, &place))
+	}
 	if shift == mappedBits {
 		a, shift = plain, 0
 	}
 	p, _ := a.Prefix(bits + shift)
-	return d.places[value], p
+	return place, p
 }
 
-// Set gives the ranges, whose numbers are indexes into Places.
+// Set gives the ranges, whose numbers are those of the places.
 func (d *Data) Set() *ranges.Set { return d.set }
 
-// Places gives all places; the caller must not change them.
-func (d *Data) Places() []decide.Place { return d.places }
+// Count gives how many places there are.
+func (d *Data) Count() int { return len(d.places.records) }
+
+// Place gives place n, without its autonomous system.
+func (d *Data) Place(n uint32) decide.Place { return d.places.at(n) }
+
+// Places gives all places, written out.
+func (d *Data) Places() []decide.Place {
+	out := make([]decide.Place, d.Count())
+	for i := range out {
+		out[i] = d.Place(uint32(i))
+	}
+	return out
+}
 
 // Sources gives the files that the data was made of, the weightiest first.
 func (d *Data) Sources() []Source { return d.sources }
@@ -129,30 +169,44 @@ func Normalise(a netip.Addr) (plain netip.Addr, shift int) {
 // compiler collects places while the layers are made.
 type compiler struct {
 	countries map[string]country
-	places    []decide.Place
-	numbers   map[decide.Place]uint32
+	names     *numbering
 	sources   []Source
+	canaries  []netip.Addr
+	oldest    time.Time         // files made before are stale
+	called    map[string]string // how errors call files; without an entry by their name
+
+	overriding []override
+	overridden map[[2]uint32]uint32 // override and place under it → place
 }
 
-func newCompiler() (*compiler, error) {
+func newCompiler(maxAge time.Duration, now time.Time) (*compiler, error) {
 	known, err := countries()
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{countries: known, numbers: map[decide.Place]uint32{}}
-	c.number(decide.Place{}) // noPlace
-	c.number(decide.Place{Detail: "an IPv4 address inside IPv6, or the local host"})
+	c := &compiler{countries: known, names: newNumbering(), overridden: map[[2]uint32]uint32{}}
+	if maxAge > 0 {
+		c.oldest = now.Add(-maxAge)
+	}
+	c.names.text("")               // word 0
+	c.names.number(decide.Place{}) // noPlace
+	c.names.number(decide.Place{Detail: "an IPv4 address inside IPv6, or the local host"})
 	return c, nil
 }
 
-// number gives a place its number, the same for the same place.
-func (c *compiler) number(p decide.Place) uint32 {
-	n, ok := c.numbers[p]
-	if !ok {
-		n = uint32(len(c.places))
-		c.numbers[p], c.places = n, append(c.places, p)
+// place combines the layers: the first that knows the address counts, with what the override, which is the uppermost, says.
+func (c *compiler) place(layers []uint32) uint32 {
+	under := ranges.First(layers[1:])
+	if layers[0] == 0 {
+		return under
 	}
-	return n
+	key := [2]uint32{layers[0], under}
+	number, ok := c.overridden[key]
+	if !ok {
+		number = c.overriding[layers[0]-1].over(c.names, under)
+		c.overridden[key] = number
+	}
+	return number
 }
 
 // countryPlace is the place of an address of which only the country is known.
@@ -166,21 +220,24 @@ func (c *compiler) countryPlace(code, source string) decide.Place {
 	return p
 }
 
-const embeddedName = "DB-IP Country Lite"
+// EmbeddedName is the name of the embedded country table.
+const EmbeddedName = "DB-IP Country Lite"
 
 func (c *compiler) embedded(packed []byte) (*ranges.Set, error) {
 	f, err := ranges.Read(packed)
 	if err != nil {
-		return nil, &chat.Error{Code: chat.CodeInternal, Op: "geo.Load", Message: "the embedded country table is damaged", Cause: err}
+		return nil, &chat.Error{Code: chat.CodeInternal, Op: "geo.Open", Message: "the embedded country table is damaged", Cause: err}
 	}
 	numbers := make([]uint32, len(f.Names)+1)
 	for i, code := range f.Names {
-		numbers[i+1] = c.number(c.countryPlace(code, embeddedName))
+		numbers[i+1] = c.names.number(c.countryPlace(code, EmbeddedName))
 	}
+	v4, v6 := f.Set.Len()
 	c.sources = append(c.sources, Source{
-		Name: embeddedName, Edition: f.Edition, Built: builtOf(f.Edition), Places: len(f.Names),
+		Name: EmbeddedName, Edition: f.Edition, Built: builtOf(f.Edition), Places: len(f.Names), Bytes: int64(len(packed)), Networks: v4 + v6,
 		Attribution: decide.Attribution + " (" + decide.AttributionURL + ")",
 	})
+	c.canaries = canariesOf(f.Set, len(f.Names))
 	return f.Set.Map(func(v uint32) uint32 { return numbers[v] }), nil
 }
 
@@ -193,3 +250,6 @@ func builtOf(edition string) time.Time {
 	}
 	return built
 }
+
+// Files gives the files that the data of r is made of.
+func Files(r config.Router) []string { return slices.Concat(r.GeoFiles, r.ASNFiles) }

@@ -1,6 +1,7 @@
 package geo_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -15,6 +16,7 @@ import (
 	"github.com/oschwald/geoip2-golang/v2"
 
 	"meridian/chat"
+	"meridian/config"
 	"meridian/router/decide"
 	"meridian/router/geo"
 )
@@ -247,18 +249,100 @@ func TestUnusableFiles(t *testing.T) {
 		damaged[i] = 0xff
 	}
 	asn := write(t, "GeoLite2-ASN", networks{"81.2.69.0/24": {"autonomous_system_number": mmdbtype.Uint32(1)}})
-	for _, c := range []struct{ file, want string }{
-		{filepath.Join(dir, "absent.mmdb"), "cannot be read"},
-		{put("empty.mmdb", nil), "is not an MMDB file"},
-		{put("text.mmdb", []byte("hello")), "is not an MMDB file"},
-		{put("half.mmdb", good[:len(good)/2]), "is not an MMDB file"},
-		{put("damaged.mmdb", damaged), "damaged"},
-		{asn, `of type "GeoLite2-ASN" holds neither countries nor coordinates`},
+	none := write(t, "GeoLite2-City", nil)
+	now := time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC) // three months after the files were made
+	for _, c := range []struct {
+		file  string
+		rules config.Router
+		fault geo.Fault
+		want  string
+	}{
+		{filepath.Join(dir, "absent.mmdb"), config.Router{}, geo.FaultUnreadable, "cannot be read"},
+		{put("empty.mmdb", nil), config.Router{}, geo.FaultEmpty, "is an empty file"},
+		{none, config.Router{}, geo.FaultEmpty, "holds no networks"},
+		{put("text.mmdb", []byte("hello")), config.Router{}, geo.FaultCorrupt, "is not an MMDB file"},
+		{put("half.mmdb", good[:len(good)/2]), config.Router{}, geo.FaultCorrupt, "is not an MMDB file"},
+		{put("damaged.mmdb", damaged), config.Router{}, geo.FaultCorrupt, "damaged"},
+		{asn, config.Router{}, geo.FaultWrongType, `of type "GeoLite2-ASN" holds neither countries nor coordinates`},
+		{put("old.mmdb", good), config.Router{GeoMaxAge: 24 * time.Hour}, geo.FaultStale, "was made on 2026-06-01"},
+		{put("city.mmdb", good), config.Router{ASNFiles: []string{put("system.mmdb", good)}}, geo.FaultWrongType, "holds no autonomous systems"},
 	} {
-		_, err := geo.Load([]string{c.file})
-		if chat.CodeOf(err) != chat.CodeInvalid || !strings.Contains(err.Error(), c.file) || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %v, want invalid with %q", c.file, err, c.want)
+		c.rules.GeoFiles = []string{c.file}
+		file := c.file
+		if len(c.rules.ASNFiles) > 0 {
+			file = c.rules.ASNFiles[0]
 		}
+		_, err := geo.Open(c.rules, now)
+		if chat.CodeOf(err) != chat.CodeInvalid || geo.FaultOf(err) != c.fault || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v (%s), want invalid, %s, with %q", c.file, err, geo.FaultOf(err), c.fault, c.want)
+		}
+	}
+	if _, err := geo.Open(config.Router{GeoMaxAge: 2400 * time.Hour, GeoFiles: []string{put("young.mmdb", good)}}, now); err != nil {
+		t.Errorf("younger than router.geo_max_age: got %v", err)
+	}
+}
+
+// An override of the operator's places its network, also a private one, or marks it for the rules and leaves its place; the
+// prefix of a look-up ends where it does. Of two that overlap none is taken, and the error names both.
+func TestOverrides(t *testing.T) {
+	city := write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1), "81.2.70.0/24": nested("GB", "Leeds", 53.8, -1.5)})
+	rules := config.Router{GeoFiles: []string{city}, Overrides: map[string]config.Override{
+		"10.1.0.0/16":    {Place: &config.Place{Country: "DE", City: "Berlin", Latitude: 52.52, Longitude: 13.41}},
+		"81.2.69.128/25": {Prefer: []chat.Region{"us-east"}},
+		"2a00:23c4::/32": {Place: &config.Place{Country: "FR", Latitude: 48.86, Longitude: 2.35}},
+	}}
+	d, err := geo.Open(rules, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	london := decide.Place{Level: "city", Country: "GB", City: "London", Latitude: 51.5, Longitude: -0.1, Source: "GeoLite2-City.mmdb"}
+	marked := london
+	marked.Override = "81.2.69.128/25"
+	for _, c := range []struct {
+		addr, prefix string
+		want         decide.Place
+	}{
+		{"10.1.2.3", "10.1.0.0/16", decide.Place{Level: "city", Country: "DE", City: "Berlin", Latitude: 52.52, Longitude: 13.41, Source: "router.overrides", Override: "10.1.0.0/16"}},
+		{"10.2.0.1", "10.2.0.0/15", decide.Place{Detail: "a private address"}},
+		{"81.2.69.127", "81.2.69.0/25", london},
+		{"81.2.69.128", "81.2.69.128/25", marked},
+		{"::ffff:81.2.69.200", "81.2.69.128/25", marked},
+		{"2002:5102:4581::", "2002:5102:4580::/41", marked},
+		{"2a00:23c4::1", "2a00:23c4::/32", decide.Place{Level: "country", Country: "FR", Latitude: 48.86, Longitude: 2.35, Source: "router.overrides", Override: "2a00:23c4::/32"}},
+	} {
+		if got, prefix := d.Lookup(netip.MustParseAddr(c.addr)); got != c.want || prefix.String() != c.prefix {
+			t.Errorf("%s: got %+v in %s, want %+v in %s", c.addr, got, prefix, c.want, c.prefix)
+		}
+	}
+	rules.Overrides["81.2.0.0/16"] = config.Override{Never: []chat.Region{"us-east"}}
+	_, err = geo.Open(rules, time.Time{})
+	if chat.CodeOf(err) != chat.CodeInvalid || !strings.Contains(err.Error(), "81.2.69.128/25") || !strings.Contains(err.Error(), "overlaps 81.2.0.0/16") {
+		t.Errorf("overlapping overrides: got %v", err)
+	}
+}
+
+// Files of autonomous systems say whose network an address is in, the earlier file first, and narrow the prefix to it.
+func TestAutonomousSystems(t *testing.T) {
+	system := func(n uint32, name string) mmdbtype.Map {
+		return mmdbtype.Map{"autonomous_system_number": mmdbtype.Uint32(n), "autonomous_system_organization": mmdbtype.String(name)}
+	}
+	first := write(t, "GeoLite2-ASN", networks{"81.2.69.0/26": system(64500, "Example Net")})
+	second := write(t, "asn ipvAll", networks{"81.2.69.0/24": system(64501, "Example Carrier"), "2a00:23c4::/32": system(64500, "Example Net")})
+	d, err := geo.Open(config.Router{ASNFiles: []string{first, second}}, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]string{
+		"81.2.69.1": "64500 Example Net 81.2.69.0/26 GB", "81.2.69.65": "64501 Example Carrier 81.2.69.64/26 GB",
+		"2a00:23c4::1": "64500 Example Net 2a00:23c4::/32 GB", "10.1.1.1": "0  10.0.0.0/8 ",
+	} {
+		p, prefix := d.Lookup(netip.MustParseAddr(addr))
+		if got := fmt.Sprint(p.ASN, " ", p.ASName, " ", prefix, " ", p.Country); got != want {
+			t.Errorf("%s: got %s, want %s", addr, got, want)
+		}
+	}
+	if s := d.Sources(); len(s) != 3 || s[2].Type != "asn ipvAll" || s[2].Networks != 2 || s[2].Places != 2 {
+		t.Errorf("sources: %+v", s)
 	}
 }
 

@@ -10,66 +10,140 @@ import (
 
 	"github.com/oschwald/maxminddb-golang/v2"
 
-	"meridian/chat"
 	"meridian/router/decide"
 	"meridian/router/geo/ranges"
 )
 
-// mmdb compiles one MMDB file. It reads the file whole: one that is replaced while it is read must not take the process
-// down, as a mapping could.
-func (c *compiler) mmdb(file string) (*ranges.Set, error) {
-	raw, err := os.ReadFile(file)
+// maxFileBytes bounds an address file: twice the largest city database known.
+const maxFileBytes = 512 << 20
+
+// table is an open MMDB file.
+type table struct {
+	file   string
+	reader *maxminddb.Reader
+	source Source
+}
+
+// open reads an MMDB file whole: one that is replaced while it is read must not take the process down, as a mapping could.
+func (c *compiler) open(file string) (*table, error) {
+	raw, err := readFile(file)
 	if err != nil {
-		return nil, unusable(file, "cannot be read", err)
+		return nil, err
+	}
+	if name, ok := c.called[file]; ok {
+		file = name
+	}
+	if len(raw) == 0 {
+		return nil, unusable(file, FaultEmpty, "is an empty file", nil)
 	}
 	r, err := maxminddb.OpenBytes(raw)
 	if err != nil {
-		return nil, unusable(file, "is not an MMDB file, or damaged", err)
+		return nil, unusable(file, FaultCorrupt, "is not an MMDB file, or damaged", err)
 	}
 	built := time.Unix(int64(min(r.Metadata.BuildEpoch, math.MaxInt32)), 0).UTC()
-	source := Source{Name: filepath.Base(file), Edition: built.Format(time.DateOnly), Built: built}
-	if strings.HasPrefix(strings.ToUpper(r.Metadata.DatabaseType), "DBIP") {
-		source.Attribution = decide.Attribution + " (" + decide.AttributionURL + ")"
+	t := &table{file: file, reader: r, source: Source{
+		Name: filepath.Base(file), Edition: built.Format(time.DateOnly), Built: built, Type: r.Metadata.DatabaseType, Bytes: int64(len(raw)),
+	}}
+	if strings.HasPrefix(strings.ToUpper(r.Metadata.DatabaseType), "DBIP") || mentions(r.Metadata.Description, "db-ip") {
+		t.source.Attribution = decide.Attribution + " (" + decide.AttributionURL + ")"
 	}
+	if built.Before(c.oldest) {
+		return nil, unusable(file, FaultStale, fmt.Sprintf("was made on %s, which is longer ago than router.geo_max_age", t.source.Edition), nil)
+	}
+	return t, nil
+}
+
+func readFile(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, unusable(file, FaultUnreadable, "cannot be read", err)
+	}
+	if info.Size() > maxFileBytes {
+		return nil, unusable(file, FaultTooLarge, fmt.Sprintf("has more than %d MiB", maxFileBytes>>20), nil)
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, unusable(file, FaultUnreadable, "cannot be read", err)
+	}
+	return raw, nil
+}
+
+func mentions(description map[string]string, word string) bool {
+	for _, text := range description {
+		if strings.Contains(strings.ToLower(text), word) {
+			return true
+		}
+	}
+	return false
+}
+
+// networks makes a Set of the table's networks; number gives the number of a record, 0 for one that says nothing. It is
+// asked once for each record, however many networks share it.
+func (t *table) networks(number func(record map[string]any) uint32) (*ranges.Set, error) {
 	var b ranges.Builder
-	numbers := map[uintptr]uint32{} // by the record's offset: many networks share one
-	located := 0
-	for network := range r.Networks() {
+	// A tree of n nodes has n+1 leaves at most.
+	if leaves := int(min(t.reader.Metadata.NodeCount, maxFileBytes/6)) + 1; t.reader.Metadata.IPVersion == 4 {
+		b.Grow(leaves, 0)
+	} else {
+		b.Grow(0, leaves)
+	}
+	numbers := map[uintptr]uint32{} // by the record's offset
+	for network := range t.reader.Networks() {
 		if err := network.Err(); err != nil {
-			return nil, unusable(file, "is damaged", err)
+			return nil, unusable(t.file, FaultCorrupt, "is damaged", err)
 		}
 		n, ok := numbers[network.Offset()]
 		if !ok {
 			var record map[string]any
 			if err := network.Decode(&record); err != nil {
-				return nil, unusable(file, fmt.Sprintf("has a damaged or strange record for %s", network.Prefix()), err)
+				return nil, unusable(t.file, FaultCorrupt, fmt.Sprintf("has a damaged or strange record for %s", network.Prefix()), err)
 			}
-			p := c.place(record, source.Name)
-			n = noPlace
-			if p.Country != "" || p.Level != decide.LevelNone {
-				n, located = c.number(p), located+1
+			if n = number(record); n != 0 {
+				t.source.Places++
 			}
 			numbers[network.Offset()] = n
 		}
+		t.source.Networks++
 		if !b.Add(network.Prefix(), n) {
-			return nil, unusable(file, fmt.Sprintf("has networks out of order at %s", network.Prefix()), nil)
+			return nil, unusable(t.file, FaultCorrupt, fmt.Sprintf("has networks out of order at %s", network.Prefix()), nil)
 		}
 	}
-	if located == 0 {
-		return nil, unusable(file, fmt.Sprintf("of type %q holds neither countries nor coordinates; a country or city database is needed",
-			r.Metadata.DatabaseType), nil)
+	if t.source.Networks == 0 {
+		return nil, unusable(t.file, FaultEmpty, "holds no networks", nil)
 	}
-	source.Places = located
-	c.sources = append(c.sources, source)
 	return b.Set(), nil
 }
 
-// place reads a record of either schema: nested (country.iso_code, location.latitude, city.names.en) or flat
+// addresses compiles a file that places addresses.
+func (c *compiler) addresses(file string) (*ranges.Set, error) {
+	t, err := c.open(file)
+	if err != nil {
+		return nil, err
+	}
+	set, err := t.networks(func(record map[string]any) uint32 {
+		p := c.placeOf(record, t.source.Name)
+		if p.Country == "" && p.Level == decide.LevelNone {
+			return noPlace
+		}
+		return c.names.number(p)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if t.source.Places == 0 {
+		return nil, unusable(t.file, FaultWrongType, fmt.Sprintf("of type %q holds neither countries nor coordinates; a country or city database is needed",
+			t.source.Type), nil)
+	}
+	c.sources = append(c.sources, t.source)
+	return set, nil
+}
+
+// placeOf reads a record of either schema: nested (country.iso_code, location.latitude, city.names.en) or flat
 // (country_code, latitude, city). Coordinates without a city are those of the country's middle, where nobody lives: then
 // the country's own network place stands in.
-func (c *compiler) place(record map[string]any, source string) decide.Place {
+func (c *compiler) placeOf(record map[string]any, source string) decide.Place {
 	code := strings.ToUpper(firstText(text(record, "country", "iso_code"), text(record, "country_code"), text(record, "registered_country", "iso_code")))
-	if len(code) != 2 || code == "ZZ" {
+	if !isCountry(code) || code == "ZZ" {
 		code = ""
 	}
 	city := firstText(text(record, "city", "names", "en"), text(record, "city"))
@@ -90,54 +164,3 @@ func (c *compiler) place(record map[string]any, source string) decide.Place {
 
 // round keeps a tenth of a degree, 11 km at most: more would split cities into many places that score alike.
 func round(x float64) float64 { return math.Round(x*10) / 10 }
-
-// at follows path through nested maps; nil when it leads nowhere.
-func at(record map[string]any, path ...string) any {
-	var v any = record
-	for _, key := range path {
-		m, ok := v.(map[string]any)
-		if !ok {
-			return nil
-		}
-		v = m[key]
-	}
-	return v
-}
-
-func text(record map[string]any, path ...string) string {
-	s, _ := at(record, path...).(string)
-	return s
-}
-
-func firstText(all ...string) string {
-	for _, s := range all {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
-}
-
-func number(record map[string]any, path ...string) *float64 {
-	switch v := at(record, path...).(type) {
-	case float64:
-		return &v
-	case float32:
-		f := float64(v)
-		return &f
-	}
-	return nil
-}
-
-func firstNumber(all ...*float64) (float64, bool) {
-	for _, f := range all {
-		if f != nil && !math.IsNaN(*f) {
-			return *f, true
-		}
-	}
-	return 0, false
-}
-
-func unusable(file, what string, err error) error {
-	return &chat.Error{Code: chat.CodeInvalid, Op: "geo.Load", Message: file + " " + what, Cause: err}
-}

@@ -48,7 +48,7 @@ func (c *compiler) reserved() *ranges.Set {
 	}
 	entries := []entry{{netip.MustParsePrefix("::/64"), IPv4InIPv6}, {netip.MustParsePrefix("2002::/16"), IPv4InIPv6}}
 	for _, s := range special {
-		entries = append(entries, entry{netip.MustParsePrefix(s.prefix), c.number(decide.Place{Detail: s.detail})})
+		entries = append(entries, entry{netip.MustParsePrefix(s.prefix), c.names.number(decide.Place{Detail: s.detail})})
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return a.prefix.Addr().Compare(b.prefix.Addr()) })
 	var b ranges.Builder

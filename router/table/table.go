@@ -1,9 +1,10 @@
 // Package table holds the router's live decision in the form that every query needs: address → ranking → regions. The
 // addresses and rankings are compiled once per configuration and data; a change of health swaps one small array. Readers
-// never wait and see either the old state or the new one whole.
+// never wait and see either the old state or the new one whole. decision 0021 says why the tables are as they are.
 package table
 
 import (
+	"encoding/binary"
 	"maps"
 	"net/netip"
 	"slices"
@@ -28,8 +29,9 @@ type snapshot struct {
 	data  *geo.Data
 	hosts []chat.ZoneSpec // host number h is hosts[h-1]; 0 is the general name
 
-	set      *ranges.Set // address → number of the ranking
-	rankings [][]uint8
+	v4       *tree       // IPv4 address → number of the ranking
+	v6       *ranges.Set // the same for IPv6
+	rankings []ranking
 
 	states decide.States
 	board  decide.Board
@@ -42,28 +44,45 @@ type snapshot struct {
 	gen       decide.Generations
 }
 
+// ranking is an order of regions, with what Decide needs to come to the same.
+type ranking struct {
+	order []uint8
+	// held is the decision before this build, where it keeps another region first than the scores do; else zero.
+	held decide.Held
+	// builds is for how many builds another region has been better.
+	builds int
+}
+
 // General is the host number of the deployment's own name, under which all regions are answered.
 const General = 0
 
-// New compiles a table. hosts are the zones that have a host name of their own; host number i+1 means hosts[i].
-func New(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec) *Live {
+// New compiles a table. hosts are the zones that have a host name of their own; host number i+1 means hosts[i]. The error is
+// Replace's.
+func New(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec) (*Live, error) {
 	l := &Live{}
-	l.Replace(model, data, hosts)
-	return l
+	return l, l.Replace(model, data, hosts)
 }
 
-// Replace compiles a new table, while the old one serves, and swaps it in. States stay.
-func (l *Live) Replace(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec) {
+// Replace compiles a new table, while the old one serves, and swaps it in. States stay. Where the operator's rules are as they
+// were, an address whose place is as it was goes to another region only when that is clearly better, and has been for some
+// builds (decide.Ranking.Hold). The error has CodeInvalid: there are more orders of regions than a table can tell apart; then the
+// old table stays.
+func (l *Live) Replace(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec) error {
 	l.write.Lock()
 	defer l.write.Unlock()
-	s := compile(model, data, hosts)
+	old := l.now.Load()
+	s, err := compile(model, data, hosts, old)
+	if err != nil {
+		return err
+	}
 	s.gen = decide.Generations{Data: data.Edition(), Config: 1, Health: 1}
-	if old := l.now.Load(); old != nil {
+	if old != nil {
 		s.states = old.states
 		s.gen.Config, s.gen.Health = old.gen.Config+1, old.gen.Health
 	}
 	s.answer()
 	l.now.Store(s)
+	return nil
 }
 
 // SetStates takes new region states and swaps the answers; it gives false, and does nothing, when they are as before.
@@ -94,30 +113,6 @@ func (l *Live) Data() *geo.Data { return l.now.Load().data }
 // Rankings gives the number of distinct orders of regions.
 func (l *Live) Rankings() int { return len(l.now.Load().rankings) }
 
-// compile maps every place to its ranking. Places that rank alike share one, and neighbouring addresses of one ranking
-// become one range, which is what makes the scope of DNS answers wide.
-func compile(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec) *snapshot {
-	s := &snapshot{model: model, data: data, hosts: slices.Clone(hosts)}
-	places := data.Places()
-	numbers := make([]uint32, len(places))
-	known := make(map[string]uint32)
-	for i, p := range places {
-		ranking := model.Rank(p)
-		order := ranking.Indexes()
-		n, ok := known[string(order)]
-		if !ok || i == geo.IPv4InIPv6 { // whose ranges must not join with others
-			n = uint32(len(s.rankings))
-			s.rankings = append(s.rankings, order)
-		}
-		if i != geo.IPv4InIPv6 {
-			known[string(order)] = n
-		}
-		numbers[i] = n
-	}
-	s.set = data.Set().Map(func(v uint32) uint32 { return numbers[v] })
-	return s
-}
-
 // answer fills in what depends on the states.
 func (s *snapshot) answer() {
 	s.board = s.model.Board(s.states)
@@ -129,9 +124,9 @@ func (s *snapshot) answer() {
 		s.unsettled[h] = s.board.Unsettled(s.allowed(h))
 		all := s.answers[h*len(s.rankings)*stride:][:len(s.rankings)*stride]
 		s.uniform[h] = true
-		for r, order := range s.rankings {
+		for r := range s.rankings {
 			one := all[r*stride:][:stride]
-			picked := s.board.Pick(one[1:1], order, s.allowed(h), 1) // 1: nobody is moved for load
+			picked := s.board.Pick(one[1:1], s.rankings[r].order, s.allowed(h), 1) // 1: nobody is moved for load
 			one[0] = uint8(len(picked))
 			s.uniform[h] = s.uniform[h] && slices.Equal(one, all[:stride]) && (len(picked) < 2 || !s.board.Shedding())
 		}
@@ -154,14 +149,14 @@ func (s *snapshot) allowed(host int) decide.Set {
 func (l *Live) Answer(dst []uint8, host int, a netip.Addr) (regions []uint8, scopeBits int) {
 	s := l.now.Load()
 	plain, shift := geo.Normalise(a)
-	ranking, bits := s.set.Lookup(plain)
+	ranking, bits := s.lookup(plain)
 	if s.board.Shedding() {
 		least := 24
 		if plain.Is6() {
 			least = 48
 		}
 		bits = max(bits, least)
-		dst = s.board.Pick(dst, s.rankings[ranking], s.allowed(host), decide.ShedHash(plain))
+		dst = s.board.Pick(dst, s.rankings[ranking].order, s.allowed(host), decide.ShedHash(plain))
 	} else {
 		one := s.answers[(host*len(s.rankings)+int(ranking))*s.stride():]
 		dst = append(dst, one[1:1+one[0]]...)
@@ -174,6 +169,15 @@ func (l *Live) Answer(dst []uint8, host int, a netip.Addr) (regions []uint8, sco
 
 // Unsettled says that a region of a host number is down or draining, so that its answers may change again soon.
 func (l *Live) Unsettled(host int) bool { return l.now.Load().unsettled[host] }
+
+// lookup gives the number of the ranking for a normalised address, and the length of the widest prefix that has the same.
+func (s *snapshot) lookup(a netip.Addr) (ranking uint32, prefixBits int) {
+	if !a.Is4() {
+		return s.v6.Lookup(a)
+	}
+	b := a.As4()
+	return s.v4.lookup(binary.BigEndian.Uint32(b[:]))
+}
 
 // Query asks for a decision with its reasons.
 type Query struct {
@@ -188,9 +192,10 @@ func (l *Live) Decide(q Query) (decide.Decision, error) {
 	s := l.now.Load()
 	place, prefix := s.data.Lookup(q.Address)
 	plain, _ := geo.Normalise(q.Address)
+	ranking, _ := s.lookup(plain)
 	in := decide.Input{
 		Address: q.Address, Prefix: prefix, Place: place, Zone: q.Zone, Simulated: q.Simulated, States: s.states, Generations: s.gen,
-		ShedHash: decide.ShedHash(plain),
+		ShedHash: decide.ShedHash(plain), Held: s.rankings[ranking].held,
 	}
 	if q.Host != General {
 		in.Host = &s.hosts[q.Host-1]

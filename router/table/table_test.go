@@ -32,7 +32,11 @@ func live(t testing.TB, regions []config.Region, hosts ...chat.ZoneSpec) *table.
 	if err != nil {
 		t.Fatal(err)
 	}
-	return table.New(m, data, hosts)
+	l, err := table.New(m, data, hosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 var three = []config.Region{
@@ -178,7 +182,9 @@ func TestKnownAddresses(t *testing.T) {
 		t.Error("the same states count as a change")
 	}
 	l.SetStates(decide.States{"us-east": {Draining: true}})
-	l.Replace(l.Model(), l.Data(), nil)
+	if err := l.Replace(l.Model(), l.Data(), nil); err != nil {
+		t.Fatal(err)
+	}
 	d, _ := l.Decide(table.Query{Address: netip.MustParseAddr("8.8.8.8")})
 	if d.Region != "eu-west" || d.Gen.Config != 2 || d.Gen.Health != 2 || d.Gen.Data != "DB-IP Country Lite 2.3.2026060120" {
 		t.Errorf("after a reload states must stay: %s, %+v", d.Region, d.Gen)

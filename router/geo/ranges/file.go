@@ -61,18 +61,18 @@ func appendBytes(dst, b []byte) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
 }
 
-func appendFamily[K key](dst []byte, f *family[K]) []byte {
+func appendFamily[L low](dst []byte, f *family[L]) []byte {
 	var values, zeros, odds []byte
-	for i, start := range f.starts {
-		values = binary.AppendUvarint(values, uint64(f.values[i]))
-		if i+1 < len(f.starts) { // the last range goes to the end
-			size := uint64(f.starts[i+1] - start)
+	for c := f.cursor(); c.more(); c.next() {
+		values = binary.AppendUvarint(values, uint64(c.value()))
+		if c.last != lastKey[L]() { // the last range goes to the end
+			size := c.last - c.first + 1
 			z := bits.TrailingZeros64(size)
 			zeros = append(zeros, byte(z))
 			odds = binary.AppendUvarint(odds, size>>z>>1)
 		}
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(f.starts)))
+	dst = binary.AppendUvarint(dst, uint64(f.len()))
 	return appendBytes(appendBytes(appendBytes(dst, values), zeros), odds)
 }
 
@@ -138,22 +138,22 @@ func (r *reader) bytes() []byte {
 	return b
 }
 
-func readFamily[K key](r *reader, f *family[K], names int) {
+func readFamily[L low](r *reader, f *family[L], names int) {
 	n := r.count()
 	values, zeros, odds := &reader{b: r.bytes()}, r.bytes(), &reader{b: r.bytes()}
-	if n == 0 || len(zeros) != n-1 {
+	if n == 0 || len(zeros) != n-1 || names > MaxValue {
 		r.bad = true
 		return
 	}
-	f.starts, f.values = make([]K, 0, n), make([]uint32, 0, n)
+	f.grow(n)
 	var start uint64
 	for i := range n {
 		v := values.uvarint()
-		if v > uint64(names) || start > uint64(^K(0)) {
+		if v > uint64(names) || start > lastKey[L]() {
 			r.bad = true
 			return
 		}
-		f.starts, f.values = append(f.starts, K(start)), append(f.values, uint32(v))
+		f.push(start, uint32(v))
 		if i == n-1 {
 			break
 		}

@@ -2,6 +2,7 @@ package ranges_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -91,8 +92,8 @@ func TestBuilderRefuses(t *testing.T) {
 	}
 }
 
-// The upper set counts wherever it knows an address, the lower one elsewhere.
-func TestOver(t *testing.T) {
+// Of sets that lie over one another the first that knows an address counts.
+func TestMerge(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		set := func(name string) *ranges.Set {
 			var b ranges.Builder
@@ -103,7 +104,7 @@ func TestOver(t *testing.T) {
 			return b.Set()
 		}
 		top, under := set("top"), set("under")
-		both := top.Over(under)
+		both := ranges.Merge(ranges.First, top, under)
 		for i := range 70 {
 			for _, a := range []netip.Addr{netip.AddrFrom4([4]byte{10, 0, byte(i), 9}), netip.AddrFrom16([16]byte{0x2a, 0, byte(i), 9})} {
 				want, _ := top.Lookup(a)
@@ -116,6 +117,102 @@ func TestOver(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Merging agrees with asking each set, for ranges of any length, numbers of two and three bytes, and any number of sets; the
+// prefixes that look-ups give are the widest truthful ones.
+func TestMergeOfRandomSets(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		values := []uint32{0, 1, 65535, 65536, ranges.MaxValue}
+		set := func(name string) *ranges.Set {
+			var b ranges.Builder
+			for _, x := range sorted(rapid.SliceOfN(rapid.Uint32(), 0, 20).Draw(t, name)) {
+				bits := rapid.IntRange(8, 32).Draw(t, "bits")
+				v := rapid.SampledFrom(values).Draw(t, "value")
+				b.Add(netip.PrefixFrom(v4(x), bits), v) // what overlaps is left out
+				b.Add(netip.PrefixFrom(v6(x), 2*bits), v)
+			}
+			return b.Set()
+		}
+		sets := []*ranges.Set{set("a"), set("b"), set("c")}
+		sum := func(v []uint32) uint32 { return (v[0] ^ v[1] ^ v[2]) & ranges.MaxValue }
+		merged := ranges.Merge(sum, sets...)
+		for _, x := range rapid.SliceOfN(rapid.Uint32(), 20, 20).Draw(t, "asked") {
+			for _, a := range []netip.Addr{v4(x), v6(x)} {
+				var each []uint32
+				for _, s := range sets {
+					v, _ := s.Lookup(a)
+					each = append(each, v)
+				}
+				got, bits := merged.Lookup(a)
+				if want := sum(each); got != want {
+					t.Fatalf("%s: got %d, want %d", a, got, want)
+				}
+				checkPrefix(t, merged, a, got, bits)
+			}
+		}
+	})
+}
+
+// checkPrefix looks at the ends of the prefix, which must have the number, and for another number in the next wider one.
+func checkPrefix(t *rapid.T, s *ranges.Set, a netip.Addr, value uint32, bits int) {
+	ends := func(bits int) (first, last uint32) {
+		p, _ := a.Prefix(bits)
+		b := p.Addr().AsSlice()
+		first, _ = s.Lookup(p.Addr())
+		for i := bits; i < len(b)*8; i++ {
+			b[i/8] |= 0x80 >> (i % 8)
+		}
+		end, _ := netip.AddrFromSlice(b)
+		last, _ = s.Lookup(end)
+		return first, last
+	}
+	if first, last := ends(bits); first != value || last != value {
+		t.Fatalf("%s/%d: ends have %d and %d, want %d", a, bits, first, last, value)
+	}
+	if bits == 0 {
+		return
+	}
+	wider, _ := a.Prefix(bits - 1)
+	n := 0 // ranges that begin inside; neighbours differ, so with none it has one number
+	ranges.Each(func(p ranges.Piece) {
+		if wider.Contains(p.First) && p.First != wider.Addr() {
+			n++
+		}
+	}, s)
+	if n == 0 {
+		t.Fatalf("%s: %s has one number too", a, wider)
+	}
+}
+
+func sorted(x []uint32) []uint32 { slices.Sort(x); return x }
+
+func v4(x uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(x >> 24), byte(x >> 16), byte(x >> 8), byte(x)})
+}
+
+func v6(x uint32) netip.Addr {
+	return netip.AddrFrom16([16]byte{0x20 | byte(x>>28), byte(x >> 20), byte(x >> 12), byte(x >> 4), byte(x << 4), byte(x), byte(x >> 3), byte(x)})
+}
+
+// Each gives every address once, with the numbers that look-ups give.
+func TestEach(t *testing.T) {
+	a := build(t, map[string]uint32{"10.0.0.0/8": 1, "2a00::/16": 2})
+	b := build(t, map[string]uint32{"10.128.0.0/9": 3})
+	var got []string
+	v4, v6 := 0.0, 0.0
+	ranges.Each(func(p ranges.Piece) {
+		got = append(got, fmt.Sprint(p.First, p.Values))
+		if p.First.Is4() {
+			v4 += p.Size
+		} else {
+			v6 += p.Size
+		}
+	}, a, b)
+	want := []string{"0.0.0.0 [0 0]", "10.0.0.0 [1 0]", "10.128.0.0 [1 3]", "11.0.0.0 [0 0]", ":: [0 0]", "2a00:: [2 0]", "2a01:: [0 0]"}
+	if !slices.Equal(got, want) || v4 != 1<<32 || v6 != 1<<64 {
+		t.Errorf("got %v, %g and %g addresses", got, v4, v6)
+	}
 }
 
 func packed(t testing.TB) []byte {
