@@ -1,6 +1,6 @@
 // Package table holds the router's live decision in the form that every query needs: address → ranking → regions. The
 // addresses and rankings are compiled once per configuration and data; a change of health swaps one small array. Readers
-// never wait and see either the old state or the new one whole. decision 0021 says why the tables are as they are.
+// never wait and see either the old state or the new one whole. Decision 0021 says why the tables are as they are.
 package table
 
 import (
