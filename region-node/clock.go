@@ -45,6 +45,17 @@ func (c *guardedClock) Judge() drift.Judgement {
 // Now is the time to go by.
 func (c *guardedClock) Now() time.Time { return c.Judge().Now }
 
+// Confirmed is Now, with an error that has CodeClockSkew as long as nobody has confirmed the clock of a node that started.
+func (c *guardedClock) Confirmed() (time.Time, error) {
+	j := c.Judge()
+	if j.Standing <= drift.Starting {
+		return j.Now, &chat.Error{
+			Code: chat.CodeClockSkew, Op: "node.clock", RetryAfter: time.Second, Message: "the clock is being compared with the other nodes'",
+		}
+	}
+	return j.Now, nil
+}
+
 // told is what other nodes are told: what the clock shows, and what this node thinks of it.
 func (c *guardedClock) told() (time.Time, drift.Standing) {
 	c.mu.Lock()

@@ -93,7 +93,8 @@ func TestWrongClock(t *testing.T) {
 	}
 }
 
-// A region that starts with its clock an hour ahead stamps nothing until the clock is right.
+// A region that starts with its clock an hour ahead stamps nothing until the clock is right, and calls no token expired: by its clock
+// all of them are, and a client that believed it would forget its log-in.
 func TestStartsWithAWrongClock(t *testing.T) {
 	w := newWorld(t)
 	ny := w.signUp("us-east", "newyork_user", "")
@@ -102,6 +103,14 @@ func TestStartsWithAWrongClock(t *testing.T) {
 	w.restart("us-east", 1<<20)
 	w.ready("us-east", false)
 	w.nothingAhead("us-east")
+	refused := w.dial("us-east")
+	refused.send(map[string]any{"t": "hello", "token": ny.token, "device": "test"})
+	if f := refused.expect("error", nil); f["code"] != "clock_skew" || f["retryable"] != true {
+		t.Errorf("hello: %v", f)
+	}
+	if status, out := w.call("GET", "us-east", "/v1/me", ny.token, nil); status != http.StatusServiceUnavailable || out["code"] != "clock_skew" {
+		t.Errorf("who am I: %d %v", status, out)
+	}
 	w.setClock("us-east", "0s")
 	w.ready("us-east", true)
 	a, _ := w.connect("us-east", ny, "")

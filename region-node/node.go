@@ -187,7 +187,7 @@ func (n *Node) buildPeople() {
 	n.limits = limits.New(o.Limiter, o.Config.Limits, o.Metrics)
 	n.auth = auth.New(auth.Options{
 		Self: o.Region, Config: o.Config, Keys: o.Keys, DirectoryKey: o.DirectoryKey, Store: o.Store, Submitter: n.messages,
-		Remote: n.backbone, Serving: n.messages.CatchingUp, Country: o.Country, Now: n.clock.Now, Metrics: o.Metrics, Limits: n.limits, Cached: n.cached,
+		Remote: n.backbone, Serving: n.messages.Serving, Country: o.Country, Now: n.clock.Now, Clock: n.clock.Confirmed, Metrics: o.Metrics, Limits: n.limits, Cached: n.cached,
 		Endpoints: func(z chat.Zone) []chat.Endpoint { return o.Endpoints(n, z, netip.Addr{}) },
 	})
 	n.presence = presence.New(presence.Options{
@@ -234,7 +234,7 @@ func (n *Node) buildEdge(identity chat.Identity) {
 			return zone
 		},
 		Endpoints: func(z chat.Zone, addr netip.Addr) []chat.Endpoint { return o.Endpoints(n, z, addr) },
-		Serving:   n.messages.CatchingUp, Taking: n.messages.Refusal,
+		Serving:   n.messages.Serving, Taking: n.messages.Refusal,
 		Address: n.address, Origin: n.originOK, Simulate: o.Simulate, Log: o.Log, Metrics: o.Metrics,
 	})
 }

@@ -28,7 +28,7 @@ func TestZoneKeysAreMadeOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewVerifier("test", second, time.Now).Verify(token, Access); err != nil {
+	if _, err := NewVerifier("test", second, Certain(time.Now)).Verify(token, Access); err != nil {
 		t.Errorf("a token of before is refused: %v", err)
 	}
 	info, err := os.Stat(keyPath(dir, "eu", 1, "key"))
@@ -87,7 +87,7 @@ func TestKeyRotation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := NewVerifier("test", after, time.Now).Verify(token, Access); err != nil {
+		if _, err := NewVerifier("test", after, Certain(time.Now)).Verify(token, Access); err != nil {
 			t.Errorf("token of %s: %v", ring.signing["eu"].id, err)
 		}
 	}

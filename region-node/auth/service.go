@@ -50,6 +50,8 @@ type Options struct {
 	// Country gives the ISO 3166-1 alpha-2 code of a client's address, "" if unknown.
 	Country func(netip.Addr) string
 	Now     func() time.Time
+	// Clock is Now for who checks tokens, with an error as long as the time is not certain. Not set: it always is.
+	Clock Clock
 	// Limits bound what an address may cost.
 	Limits *limits.Limits
 	// Cached keeps what Profile reads; nil: nothing is kept.
@@ -73,9 +75,12 @@ func New(opt Options) *Service {
 	if opt.Serving == nil {
 		opt.Serving = func() *chat.Error { return nil }
 	}
+	if opt.Clock == nil {
+		opt.Clock = Certain(opt.Now)
+	}
 	return &Service{
 		opt: opt, topology: topology, hasher: NewHasher(opt.Config.Security),
-		verifier: NewVerifier(opt.Config.Name, opt.Keys, opt.Now),
+		verifier: NewVerifier(opt.Config.Name, opt.Keys, opt.Clock),
 		directory: newDirectory(claim.Config{Self: opt.Self, Topology: topology, Timeout: opt.Config.Timing.ClaimTimeout},
 			opt.DirectoryKey, opt.Store, opt.Remote, opt.Now),
 	}

@@ -93,24 +93,39 @@ func (k *Keyring) sign(deployment string, aud Audience, c Claims) (string, error
 type Verifier struct {
 	ring   *Keyring
 	parser *jwt.Parser
+	clock  Clock
 }
 
-// NewVerifier makes a Verifier of the deployment's tokens; now is the clock.
-func NewVerifier(deployment string, ring *Keyring, now func() time.Time) *Verifier {
-	return &Verifier{ring: ring, parser: jwt.NewParser(
+// Clock gives the time, or why it is not certain.
+type Clock func() (time.Time, error)
+
+// Certain is a clock that is always right.
+func Certain(now func() time.Time) Clock { return func() (time.Time, error) { return now(), nil } }
+
+// NewVerifier makes a Verifier of the deployment's tokens.
+func NewVerifier(deployment string, ring *Keyring, clock Clock) *Verifier {
+	now := func() time.Time {
+		t, _ := clock() // Verify has seen the error
+		return t
+	}
+	return &Verifier{ring: ring, clock: clock, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithIssuer(deployment), jwt.WithExpirationRequired(),
 		jwt.WithIssuedAt(), jwt.WithLeeway(tokenLeeway), jwt.WithTimeFunc(now), jwt.WithStrictDecoding(),
 	)}
 }
 
 // Verify gives what token says, if it is signed with a key of the zone that it names as home, meant for aud, and not expired.
-// Whether its session still stands only the home zone knows (Service.CheckSession). Every refusal has CodeUnauthorized.
+// Whether its session still stands only the home zone knows (Service.CheckSession). Every refusal has CodeUnauthorized; as long as the
+// time is not certain, no token is judged, and the clock's error is given: a client that is told that its token is bad forgets it.
 func (v *Verifier) Verify(token string, aud Audience) (Claims, error) {
 	refuse := func(message string, cause error) (Claims, error) {
 		return Claims{}, &chat.Error{Code: chat.CodeUnauthorized, Op: "auth.Verifier.Verify", Message: message, Cause: cause}
 	}
 	if token == "" {
 		return refuse("token is missing", nil)
+	}
+	if _, err := v.clock(); err != nil {
+		return Claims{}, err
 	}
 	if len(token) > maxTokenBytes {
 		return refuse("token is not valid", nil)

@@ -38,7 +38,7 @@ func TestTokenRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := NewVerifier("test", ring.Only(), func() time.Time { return tokenTime }).Verify(token, Access)
+	got, err := NewVerifier("test", ring.Only(), Certain(func() time.Time { return tokenTime })).Verify(token, Access)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestVerifierRefuses(t *testing.T) {
 	}
 	valid := changed(nil)
 	parts := strings.Split(valid, ".")
-	verifier := NewVerifier("test", ring, func() time.Time { return tokenTime })
+	verifier := NewVerifier("test", ring, Certain(func() time.Time { return tokenTime }))
 	if _, err := verifier.Verify(valid, Access); err != nil {
 		t.Fatalf("the token that the others are made of: %v", err)
 	}
@@ -130,7 +130,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add(token)
 	f.Add("e30.e30.")
 	f.Add("eyJhbGciOiJub25lIn0.e30.")
-	verifier := NewVerifier("test", ring, func() time.Time { return tokenTime })
+	verifier := NewVerifier("test", ring, Certain(func() time.Time { return tokenTime }))
 	f.Fuzz(func(t *testing.T, s string) {
 		if _, err := verifier.Verify(s, Access); err == nil && s != token {
 			t.Fatalf("taken: %q", s)
@@ -138,4 +138,19 @@ func FuzzVerify(f *testing.F) {
 			t.Fatalf("%q: %v", s, err)
 		}
 	})
+}
+
+// As long as the clock is not certain no token is judged, whether it seems expired or good.
+func TestUncertainClock(t *testing.T) {
+	ring := testRing(t, "eu")
+	token, err := ring.sign("test", Access, testClaims("eu"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, now := range []time.Time{tokenTime, tokenTime.Add(time.Hour), tokenTime.Add(-time.Hour)} {
+		uncertain := func() (time.Time, error) { return now, &chat.Error{Code: chat.CodeClockSkew} }
+		if _, err := NewVerifier("test", ring, uncertain).Verify(token, Access); chat.CodeOf(err) != chat.CodeClockSkew {
+			t.Errorf("at %v: %v", now, err)
+		}
+	}
 }

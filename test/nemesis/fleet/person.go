@@ -99,7 +99,7 @@ func (p *Person) start(o meridian.Options) {
 		if err := client.Run(ctx); err != nil && ctx.Err() == nil {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			p.Refusals = append(p.Refusals, fmt.Errorf("the client ended: %w", err))
+			p.Refusals = append(p.Refusals, fmt.Errorf("the client ended after %v, when it was served by %s: %w", time.Since(p.fleet.began).Round(time.Millisecond), p.url, err))
 		}
 	}()
 }
