@@ -48,10 +48,8 @@ func (c *guardedClock) Now() time.Time { return c.Judge().Now }
 // Confirmed is Now, with an error that has CodeClockSkew as long as nobody has confirmed the clock of a node that started.
 func (c *guardedClock) Confirmed() (time.Time, error) {
 	j := c.Judge()
-	if j.Standing <= drift.Starting {
-		return j.Now, &chat.Error{
-			Code: chat.CodeClockSkew, Op: "node.clock", RetryAfter: time.Second, Message: "the clock is being compared with the other nodes'",
-		}
+	if e := j.Unconfirmed(); e != nil {
+		return j.Now, e
 	}
 	return j.Now, nil
 }

@@ -93,7 +93,9 @@ func (k *Keyring) sign(deployment string, aud Audience, c Claims) (string, error
 type Verifier struct {
 	ring   *Keyring
 	parser *jwt.Parser
+	valid  *jwt.Validator
 	clock  Clock
+	issuer string
 }
 
 // Clock gives the time, or why it is not certain.
@@ -108,24 +110,24 @@ func NewVerifier(deployment string, ring *Keyring, clock Clock) *Verifier {
 		t, _ := clock() // Verify has seen the error
 		return t
 	}
-	return &Verifier{ring: ring, clock: clock, parser: jwt.NewParser(
-		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithIssuer(deployment), jwt.WithExpirationRequired(),
-		jwt.WithIssuedAt(), jwt.WithLeeway(tokenLeeway), jwt.WithTimeFunc(now), jwt.WithStrictDecoding(),
-	)}
+	return &Verifier{
+		ring: ring, clock: clock, issuer: deployment,
+		parser: jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation()),
+		valid: jwt.NewValidator(
+			jwt.WithIssuer(deployment), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(tokenLeeway), jwt.WithTimeFunc(now)),
+	}
 }
 
 // Verify gives what token says, if it is signed with a key of the zone that it names as home, meant for aud, and not expired.
-// Whether its session still stands only the home zone knows (Service.CheckSession). Every refusal has CodeUnauthorized; as long as the
-// time is not certain, no token is judged, and the clock's error is given: a client that is told that its token is bad forgets it.
+// Whether its session still stands only the home zone knows (Service.CheckSession). Every refusal has CodeUnauthorized. As long as
+// the time is not certain a token that is good but for its time gets the clock's error, with what it says: a client that is told that its
+// token is bad forgets it.
 func (v *Verifier) Verify(token string, aud Audience) (Claims, error) {
 	refuse := func(message string, cause error) (Claims, error) {
 		return Claims{}, &chat.Error{Code: chat.CodeUnauthorized, Op: "auth.Verifier.Verify", Message: message, Cause: cause}
 	}
 	if token == "" {
 		return refuse("token is missing", nil)
-	}
-	if _, err := v.clock(); err != nil {
-		return Claims{}, err
 	}
 	if len(token) > maxTokenBytes {
 		return refuse("token is not valid", nil)
@@ -141,11 +143,17 @@ func (v *Verifier) Verify(token string, aud Audience) (Claims, error) {
 		signer = key
 		return key.key, nil
 	})
+	_, uncertain := v.clock()
+	if err == nil && uncertain == nil {
+		err = v.valid.Validate(p)
+	}
 	switch {
 	case errors.Is(err, jwt.ErrTokenExpired):
 		return refuse("token has expired", err)
 	case err != nil:
 		return refuse("token is not valid", err)
+	case p.Issuer != v.issuer:
+		return refuse("token is not valid", nil)
 	case p.Audience != aud:
 		return refuse("token is not for this use", nil)
 	case signer.zone != chat.Zone(p.Zone):
@@ -162,5 +170,5 @@ func (v *Verifier) Verify(token string, aud Audience) (Claims, error) {
 	return Claims{
 		User: chat.UserID(user), Name: p.Name, Zone: signer.zone, Session: chat.SessionID(session), SessionAt: chat.HLC(p.SessionAt),
 		IssuedAt: time.Unix(p.IssuedAt, 0), Expires: time.Unix(p.Expires, 0),
-	}, nil
+	}, uncertain
 }

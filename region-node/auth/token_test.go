@@ -140,7 +140,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// As long as the clock is not certain no token is judged, whether it seems expired or good.
+// As long as the clock is not certain a token's time is not judged, whether it seems expired or good; all else is.
 func TestUncertainClock(t *testing.T) {
 	ring := testRing(t, "eu")
 	token, err := ring.sign("test", Access, testClaims("eu"))
@@ -149,8 +149,14 @@ func TestUncertainClock(t *testing.T) {
 	}
 	for _, now := range []time.Time{tokenTime, tokenTime.Add(time.Hour), tokenTime.Add(-time.Hour)} {
 		uncertain := func() (time.Time, error) { return now, &chat.Error{Code: chat.CodeClockSkew} }
-		if _, err := NewVerifier("test", ring, uncertain).Verify(token, Access); chat.CodeOf(err) != chat.CodeClockSkew {
-			t.Errorf("at %v: %v", now, err)
+		claims, err := NewVerifier("test", ring, uncertain).Verify(token, Access)
+		if chat.CodeOf(err) != chat.CodeClockSkew || claims.Zone != "eu" {
+			t.Errorf("at %v: %v, %+v", now, err, claims)
+		}
+		for name, v := range map[string]*Verifier{"other issuer": NewVerifier("other", ring, uncertain), "other keys": NewVerifier("test", testRing(t, "eu"), uncertain)} {
+			if claims, err := v.Verify(token, Access); chat.CodeOf(err) != chat.CodeUnauthorized || claims != (Claims{}) {
+				t.Errorf("%s at %v: %v, %+v", name, now, err, claims)
+			}
 		}
 	}
 }

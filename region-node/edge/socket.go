@@ -37,9 +37,9 @@ func (e *Edge) ServeWS(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *Edge) serve(ctx context.Context, conn gateway.Socket, addr netip.Addr) {
-	hello, err := e.readHello(conn, addr)
-	if err != nil {
-		e.refuse(conn, err)
+	hello, unjudged := e.readHello(conn, addr)
+	if !placed(unjudged) {
+		e.refuse(conn, unjudged)
 		return
 	}
 	conn.SetIdle(2*e.opt.Timing.Heartbeat + e.opt.Timing.WriteTimeout)
@@ -47,6 +47,8 @@ func (e *Edge) serve(ctx context.Context, conn gateway.Socket, addr netip.Addr) 
 	switch {
 	case err != nil:
 		e.refuse(conn, err)
+	case at.here && unjudged != nil:
+		e.refuse(conn, unjudged)
 	case at.here:
 		e.opt.Gateway.Serve(ctx, conn, hello)
 	default:
@@ -55,7 +57,7 @@ func (e *Edge) serve(ctx context.Context, conn gateway.Socket, addr netip.Addr) 
 }
 
 // readHello reads the first frame and verifies its token. Nothing else is read before it is known that this region may serve
-// the person.
+// the person. With CodeClockSkew the hello is whole, and the token good but for its time.
 func (e *Edge) readHello(conn gateway.Conn, addr netip.Addr) (gateway.Hello, error) {
 	h := gateway.Hello{Addr: addr, Edge: e.opt.Self}
 	data, err := conn.Read()
@@ -74,9 +76,10 @@ func (e *Edge) readHello(conn gateway.Conn, addr netip.Addr) (gateway.Hello, err
 	if len(h.Frame.Device) > maxDeviceBytes {
 		return h, &chat.Error{Code: chat.CodeInvalid, Message: "device is too long"}
 	}
-	if h.Claims, err = e.opt.Verifier.Verify(h.Frame.Token, auth.Access); err != nil {
-		e.opt.Metrics.Count("auth_failures_total", string(chat.CodeOf(err)))
-		return h, err
+	var judged error
+	if h.Claims, judged = e.opt.Verifier.Verify(h.Frame.Token, auth.Access); !placed(judged) {
+		e.opt.Metrics.Count("auth_failures_total", string(chat.CodeOf(judged)))
+		return h, judged
 	}
 	if h.Frame.As != "" {
 		if !e.opt.Simulate {
@@ -86,7 +89,7 @@ func (e *Edge) readHello(conn gateway.Conn, addr netip.Addr) (gateway.Hello, err
 			return h, &chat.Error{Code: chat.CodeInvalid, Message: `"as" must be an IP address`}
 		}
 	}
-	return h, nil
+	return h, judged
 }
 
 // maxDeviceBytes bounds the device's name.

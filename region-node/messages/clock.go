@@ -62,7 +62,7 @@ func (s *Service) tellClock(was *drift.Judgement, j drift.Judgement) {
 
 // Serving says why this node answers nothing that is asked of it, nil: it does. It has started, and its clock is not confirmed yet, so
 // that it cannot tell which tokens are still good, or it has not caught up. Errors: CodeClockSkew, and those of CatchingUp.
-func (s *Service) Serving() *chat.Error { return cmp.Or(s.clockUnconfirmed(), s.CatchingUp()) }
+func (s *Service) Serving() *chat.Error { return cmp.Or(s.clock.Load().Unconfirmed(), s.CatchingUp()) }
 
 // Refusal says why nobody is served by this node now, whoever they are; nil: they are. Errors: CodeClockSkew, and those of CatchingUp.
 func (s *Service) Refusal() *chat.Error { return cmp.Or(s.clockRefusal(), s.Serving()) }
@@ -79,18 +79,8 @@ func (s *Service) clockReady() error {
 	if e := s.clockRefusal(); e != nil {
 		return e
 	}
-	if e := s.clockUnconfirmed(); e != nil {
+	if e := s.clock.Load().Unconfirmed(); e != nil {
 		return e
 	}
 	return nil
-}
-
-// clockUnconfirmed says that nobody has confirmed the clock since the node started.
-func (s *Service) clockUnconfirmed() *chat.Error {
-	if s.clock.Load().Standing > drift.Starting {
-		return nil
-	}
-	return &chat.Error{
-		Code: chat.CodeClockSkew, Op: "messages.Serving", RetryAfter: catchUpRetry, Message: "the clock is being compared with the other nodes'",
-	}
 }

@@ -98,6 +98,14 @@ type Judgement struct {
 	Restart bool
 }
 
+// Unconfirmed says that nobody has confirmed the clock since the node started; nil: somebody has. The error has CodeClockSkew.
+func (j *Judgement) Unconfirmed() *chat.Error {
+	if j.Standing > Starting {
+		return nil
+	}
+	return &chat.Error{Code: chat.CodeClockSkew, Op: "drift.Judgement", RetryAfter: retryAfter, Message: "the clock is being compared with the other nodes'"}
+}
+
 // Guard judges one node's clock through one of its lives. It is not safe for concurrent use.
 type Guard struct {
 	opt      Options
