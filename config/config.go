@@ -111,6 +111,8 @@ type Router struct {
 	// Overrides are the operator's word on networks, written as address/bits; no two may overlap.
 	Overrides map[string]Override `yaml:"overrides"`
 	Health    Health              `yaml:"health"`
+	// NameServer is how GeoDNS answers.
+	NameServer NameServer `yaml:"name_server"`
 }
 
 // Override is the operator's word on one network. Prefer stands before the country's, Never adds to it. Place is where its

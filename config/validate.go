@@ -30,6 +30,7 @@ func (c *Config) Validate() error {
 	v.checkZones()
 	v.checkHomeZones()
 	v.checkRouter()
+	v.checkNameServer()
 	v.checkNetwork()
 	v.checkSecurity()
 	v.checkLimits()

@@ -46,6 +46,8 @@ type Options struct {
 	Regions []Region
 	// Key signs discovery's answers.
 	Key ed25519.PrivateKey
+	// CookieSecret makes GeoDNS's cookies; all routers have the same. See dns.Options.
+	CookieSecret []byte
 	// TokenZone and BucketZones are discovery's; see discovery.Options.
 	TokenZone   func(token string) (chat.Zone, error)
 	BucketZones func(ctx context.Context, bucket uint16) ([]chat.Zone, error)
@@ -115,7 +117,8 @@ func New(opts Options) (*Router, error) {
 	}
 	r.dns, err = dns.New(dns.Options{
 		Table: r.live, Domain: opts.Config.Router.Domain, Hosts: names, Regions: r.dnsRegions(), NameServers: nameServers(opts.Config),
-		TTL: opts.Config.Router.TTL, TTLDegraded: opts.Config.Router.TTLDegraded, AnswerRegions: opts.Config.Router.AnswerRegions, Metrics: opts.Metrics,
+		TTL: opts.Config.Router.TTL, TTLDegraded: opts.Config.Router.TTLDegraded, AnswerRegions: opts.Config.Router.AnswerRegions,
+		Serving: serving(opts.Config), CookieSecret: opts.CookieSecret, Metrics: opts.Metrics, Log: opts.Log,
 	})
 	return r, err
 }
@@ -365,6 +368,13 @@ func hostsOf(cfg *config.Config) ([]chat.ZoneSpec, []dns.Host) {
 		names = append(names, dns.Host{Name: z.Host, Number: len(zones)})
 	}
 	return zones, names
+}
+
+// serving gives how GeoDNS answers, with the directory of keys as a path.
+func serving(cfg *config.Config) config.NameServer {
+	n := cfg.Router.NameServer
+	n.DNSSEC.KeyDir = cfg.KeyPath()
+	return n
 }
 
 // nameServers names this router, with its address where the configuration binds one.

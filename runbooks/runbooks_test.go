@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // step is one command of a runbook, with what its output must show.
@@ -133,6 +135,45 @@ func TestProcessRestoreRunbook(t *testing.T) {
 	follow(t, "restore-from-backup.md", run)
 }
 
+// Every command of the runbook that rolls a DNSSEC key does what the runbook says, while a router signs: it takes up each step by itself,
+// and ends with the new key alone.
+func TestProcessKeyRollRunbook(t *testing.T) {
+	binary, err := filepath.Abs("../bin/meridian")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fast := filepath.Join(t.TempDir(), "fast.yaml")
+	if err := os.WriteFile(fast, []byte("router: {ttl: 1s, name_server: {dnssec: {key_ttl: 1s, parent_ds_ttl: 1s, key_spread: 0s}}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data, ready := startUpReady(t, binary, "--config", fast)
+	all := runner(t, binary, data)
+	run := func(command string) string { return all(command + " --config " + fast) }
+	tags := func() (out []uint16) {
+		m, _, err := new(dns.Client).Exchange(new(dns.Msg).SetQuestion("chat.meridian.test.", dns.TypeDNSKEY), ready.Router.DNS)
+		if err != nil {
+			t.Log(err)
+			return nil
+		}
+		for _, rr := range m.Answer {
+			if k, ok := rr.(*dns.DNSKEY); ok {
+				out = append(out, k.KeyTag())
+			}
+		}
+		return out
+	}
+	if out := run("dns key new"); !strings.Contains(out, "is active") {
+		t.Fatalf("dns key new says %s", out)
+	}
+	waitFor(t, "the router to sign", 30*time.Second, func() bool { return len(tags()) == 1 })
+	first := tags()[0]
+	follow(t, "dnssec-key-roll.md", run)
+	waitFor(t, "the router to sign by the new key alone", 30*time.Second, func() bool {
+		now := tags()
+		return len(now) == 1 && now[0] != first
+	})
+}
+
 // runner gives what runs a command against the deployment, in a directory of its own, and gives its output.
 func runner(t *testing.T, binary, data string) func(command string) string {
 	dir := t.TempDir()
@@ -201,8 +242,22 @@ type region struct {
 	HTTP string `json:"http"`
 }
 
-// startUp starts a deployment of its own and waits until it serves.
+// upReady is what a deployment says when it serves.
+type upReady struct {
+	Regions map[string]region `json:"regions"`
+	Router  struct {
+		DNS string `json:"dns"`
+	} `json:"router"`
+}
+
+// startUp starts a deployment of its own, waits until it serves and gives where its regions are.
 func startUp(t *testing.T, binary string, more ...string) (data string, regions map[string]region) {
+	t.Helper()
+	data, ready := startUpReady(t, binary, more...)
+	return data, ready.Regions
+}
+
+func startUpReady(t *testing.T, binary string, more ...string) (data string, answer upReady) {
 	t.Helper()
 	data = t.TempDir()
 	cmd := exec.Command(binary, append([]string{"up", "--ready-json", "--data", data}, more...)...)
@@ -220,9 +275,6 @@ func startUp(t *testing.T, binary string, more ...string) (data string, regions 
 			t.Errorf("up did not end cleanly: %v", err)
 		}
 	})
-	var answer struct {
-		Regions map[string]region `json:"regions"`
-	}
 	ready := make(chan error, 1)
 	go func() {
 		line, err := bufio.NewReader(stdout).ReadBytes('\n')
@@ -239,5 +291,5 @@ func startUp(t *testing.T, binary string, more ...string) (data string, regions 
 	case <-time.After(30 * time.Second):
 		t.Fatal("up is not ready in 30 s")
 	}
-	return data, answer.Regions
+	return data, answer
 }

@@ -28,7 +28,9 @@ command -v java >/dev/null || packages+=(openjdk-17-jre-headless)
 command -v mvn >/dev/null || packages+=(maven)
 if [ "$what" = tests ]; then
   command -v chromium >/dev/null || packages+=(chromium)
-  command -v dig >/dev/null || packages+=(bind9-dnsutils)
+  if ! command -v dig >/dev/null || ! command -v delv >/dev/null; then packages+=(bind9-dnsutils); fi
+  command -v dnssec-dsfromkey >/dev/null || packages+=(bind9-utils)
+  command -v kdig >/dev/null || packages+=(knot-dnsutils)
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || packages+=(postgresql)
   ls /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server >/dev/null 2>&1 || packages+=(rabbitmq-server)
   # For the nemesis, which needs root and falls back to less without.
@@ -61,5 +63,5 @@ case $java_version in
   *) fail "$java is version ${java_version:-unknown}: Cassandra needs Java 17; install openjdk-17-jre-headless, or set JAVA_HOME" ;;
 esac
 found="${go_version}, Java ${java_version}, $(redis-server --version | cut -d ' ' -f 1-3)"
-[ "$what" = servers ] || found+=", node ${node_version}, $(chromium --version 2>/dev/null | head -n 1), dig"
+[ "$what" = servers ] || found+=", node ${node_version}, $(chromium --version 2>/dev/null | head -n 1), dig, delv, kdig"
 echo "deps: $found"

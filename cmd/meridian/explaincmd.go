@@ -101,6 +101,7 @@ func explainConfigured(configFile string, addr netip.Addr, zone string) (router.
 			return router.Explanation{}, err
 		}
 	}
+	cfg.Router.DNS = "" // whose keys not everybody may read
 	r, err := router.New(router.Options{Config: cfg})
 	if err != nil {
 		return router.Explanation{}, err

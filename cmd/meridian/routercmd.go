@@ -37,7 +37,7 @@ func (d *deployment) bindRouter(freePorts bool) (*routerProcess, error) {
 		handlers["GET /v1/up.json"] = http.HandlerFunc(regionnode.ServeUpInfo)
 	}
 	r, err := router.New(router.Options{
-		Config: d.cfg, Key: d.secrets.routeKey, TokenZone: d.tokenZone, BucketZones: d.bucketZones,
+		Config: d.cfg, Key: d.secrets.routeKey, CookieSecret: d.secrets.cookieKey, TokenZone: d.tokenZone, BucketZones: d.bucketZones,
 		Handlers: handlers, Simulate: d.simulate, FreePorts: freePorts, Log: d.log.With("part", "router"), Metrics: metrics,
 	})
 	if err != nil {

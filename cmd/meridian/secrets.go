@@ -25,6 +25,7 @@ type secrets struct {
 	keys         *auth.Keyring
 	directoryKey auth.DirectoryKey
 	routeKey     ed25519.PrivateKey
+	cookieKey    []byte // makes DNS cookies
 	adminToken   string
 	zoneKeys     map[chat.Zone][seal.KeyBytes]byte
 	gossipKeys   map[chat.Region][member.KeyBytes]byte // of the regions whose nodes gossip
@@ -69,6 +70,9 @@ func loadSecrets(cfg *config.Config) (*secrets, error) {
 		return nil, err
 	}
 	s.routeKey = ed25519.NewKeyFromSeed(seed)
+	if s.cookieKey, err = secretFile(filepath.Join(s.dir, "dns-cookie.key")); err != nil {
+		return nil, err
+	}
 	token, err := secretFile(filepath.Join(s.dir, "admin.token"))
 	if err != nil {
 		return nil, err

@@ -75,6 +75,7 @@ func server(t testing.TB, change func(*Options)) *Server {
 			{Name: "ap-south", URL: "http://127.0.0.13:7003", Addresses: addrs("127.0.0.13")},
 		},
 		NameServers: []NameServer{{Name: "ns.chat.example.org", Addresses: addrs("127.0.0.53")}, {Name: "ns.elsewhere.net"}},
+		Serving:     config.NameServer{Version: "meridian", CAA: []config.CAA{{Tag: "issue", Value: "letsencrypt.org"}, {Critical: true, Tag: "iodef", Value: "mailto:ca@example.org"}}},
 	}
 	if change != nil {
 		change(&opts)
@@ -179,6 +180,11 @@ func TestAnswers(t *testing.T) {
 		{"chat.example.org.", dns.TypeNS, london, "NOERROR aa | chat.example.org. 20 IN NS ns.chat.example.org. | chat.example.org. 20 IN NS ns.elsewhere.net. | + ns.chat.example.org. 20 IN A 127.0.0.53"},
 		{"chat.example.org.", dns.TypeMX, london, "NOERROR aa | " + soa},
 		{"chat.example.org.", dns.TypeANY, london, `NOERROR aa | chat.example.org. 20 IN HINFO "RFC8482" ""`},
+		{"_tcp.chat.example.org.", dns.TypeANY, london, "NOERROR aa | " + soa},
+		{"chat.example.org.", dns.TypeCAA, london, `NOERROR aa | chat.example.org. 20 IN CAA 0 issue "letsencrypt.org" | chat.example.org. 20 IN CAA 128 iodef "mailto:ca@example.org"`},
+		{"in.chat.example.org.", dns.TypeCAA, london, "NOERROR aa | " + soa}, // who issues climbs to the domain
+		{"chat.example.org.", dns.TypeDNSKEY, london, "NOERROR aa | " + soa}, // without keys
+		{"chat.example.org.", dns.TypeNSEC, london, "NOERROR aa | " + soa},
 		{"ns.chat.example.org.", dns.TypeA, london, "NOERROR aa | ns.chat.example.org. 20 IN A 127.0.0.53"},
 		{"ap-south.chat.example.org.", dns.TypeA, london, "NOERROR aa | ap-south.chat.example.org. 20 IN A 127.0.0.13"},
 		{"ap-south.chat.example.org.", dns.TypeAAAA, london, "NOERROR aa | " + soa},
@@ -192,21 +198,24 @@ func TestAnswers(t *testing.T) {
 		{".", dns.TypeNS, london, "REFUSED"},
 		{"notchat.example.org.", dns.TypeA, london, "REFUSED"},
 		{"chat.example.org.", dns.TypeAXFR, london, "REFUSED"},
+		{"chat.example.org.", dns.TypeIXFR, london, "REFUSED"},
+		{"chat.example.org.", dns.TypeMAILB, london, "NOTIMP"},
+		{"chat.example.org.", dns.TypeTSIG, london, "FORMERR"},
 	} {
 		if got := ask(t, s, c.name, c.kind, c.from, nil); got != c.want {
 			t.Errorf("%s %s from %s:\n got %s\nwant %s", c.name, dns.TypeToString[c.kind], c.from, got, c.want)
 		}
 	}
 	version := func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }
-	if got, want := ask(t, s, "version.bind.", dns.TypeTXT, london, version), `NOERROR | version.bind. 0 CH TXT "meridian"`; got != want {
+	if got, want := ask(t, s, "version.bind.", dns.TypeTXT, london, version), `NOERROR aa | version.bind. 0 CH TXT "meridian"`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if got := ask(t, s, "chat.example.org.", dns.TypeA, london, version); got != "REFUSED" {
 		t.Errorf("an address in class CHAOS: got %s", got)
 	}
-	why := ask(t, s, "_why.chat.example.org.", dns.TypeTXT, london, nil)
-	if !strings.Contains(why, `"region=eu-west"`) || !strings.Contains(why, "nearest by distance") {
-		t.Errorf("_why: got %s", why)
+	explained := ask(t, s, "explain.chat.example.org.", dns.TypeTXT, london, nil)
+	if !strings.Contains(explained, `"region=eu-west"`) || !strings.Contains(explained, "nearest by distance") {
+		t.Errorf("explain: got %s", explained)
 	}
 }
 
@@ -359,41 +368,18 @@ func TestTruncation(t *testing.T) {
 	}
 }
 
-// What is no query is answered with an error or not at all, and counted.
-func TestMalformed(t *testing.T) {
-	good := raw()
-	edit := func(f func([]byte)) []byte {
-		b := slices.Clone(good)
-		f(b)
-		return b
-	}
-	for _, c := range []struct {
-		name  string
-		query []byte
-		rcode int // -1: silence
-		count string
-	}{
-		{"nothing", nil, -1, metricMalformed},
-		{"eleven bytes", good[:11], -1, metricMalformed},
-		{"a response", edit(func(b []byte) { b[2] |= 0x80 }), -1, metricMalformed},
-		{"a header alone", good[:12], dns.RcodeFormatError, metricMalformed},
-		{"cut in the name", good[:20], dns.RcodeFormatError, metricMalformed},
-		{"cut before the class", good[:len(good)-2], dns.RcodeFormatError, metricMalformed},
-		{"two questions", edit(func(b []byte) { b[5] = 2 }), dns.RcodeFormatError, metricMalformed},
-		{"no question", append(good[:4:4], 0, 0, 0, 0, 0, 0, 0, 0), dns.RcodeFormatError, metricMalformed},
-		{"a name that points to itself", append(good[:12:12], 0xc0, 12, 0, 1, 0, 1), dns.RcodeFormatError, metricMalformed},
-		{"NOTIFY", edit(func(b []byte) { b[2] |= 4 << 3 }), dns.RcodeNotImplemented, "dns_queries_total other NOTIMP"},
-		{"UPDATE", edit(func(b []byte) { b[2] |= 5 << 3 }), dns.RcodeNotImplemented, "dns_queries_total other NOTIMP"},
-	} {
+// What is no query is answered with an error or not at all, and counted once.
+func TestMalformedIsCounted(t *testing.T) {
+	for _, c := range shapeCases(t) {
 		var n tally
-		s := server(t, func(o *Options) { o.Metrics = &n })
-		out := s.Respond(c.query, netip.MustParseAddr(london), false)
-		got := -1
-		if out != nil {
-			got = int(out[3] & 0x0f)
+		server(t, func(o *Options) { o.Metrics = &n }).Respond(c.query, netip.MustParseAddr(london), false)
+		sum := 0
+		for _, count := range n.n {
+			sum += count
 		}
-		if got != c.rcode || n.n[c.count] != 1 || len(n.n) != 1 {
-			t.Errorf("%s: rcode %d, want %d; counts %v", c.name, got, c.rcode, n.n)
+		unread := c.rcode == "silence" || c.rcode == "FORMERR" && !strings.HasPrefix(c.name, "type ")
+		if sum != 1 || (n.n[metricMalformed] == 1) != unread {
+			t.Errorf("%s: counts %v", c.name, n.n)
 		}
 	}
 }
@@ -454,6 +440,10 @@ func TestNewRefuses(t *testing.T) {
 		"name server":              func(o *Options) { o.NameServers[0].Name = strings.Repeat("x", 64) + ".org" },
 		"region ap-south has no":   func(o *Options) { o.Regions = o.Regions[:2] },
 		"region ap-south: \"%zz\"": func(o *Options) { o.Regions[2].URL = "%zz" },
+		"one in the other":         func(o *Options) { o.Hosts[1].Name = "example.org" },
+		"explain.chat.example.org": func(o *Options) { o.Hosts[0].Name = "explain.chat.example.org" },
+		"rate_limit.exempt":        func(o *Options) { o.Serving.RateLimit = config.RateLimit{ResponsesPerSecond: 1, Exempt: []string{"x"}} },
+		"the secret for cookies":   func(o *Options) { o.CookieSecret = []byte("short") },
 	} {
 		opts := server(t, nil).opts
 		opts.Hosts, opts.Regions, opts.NameServers = slices.Clone(opts.Hosts), slices.Clone(opts.Regions), slices.Clone(opts.NameServers)
@@ -464,19 +454,18 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// No bytes make the server panic, answer an answer, or send what does not unpack.
+// No bytes make the server panic, answer an answer, or send what does not unpack, signed zone or not.
 func FuzzRespond(f *testing.F) {
-	s := server(f, nil)
-	f.Add(raw())
-	f.Add(raw("0008 0007 0001 18 00 51 02 45"))
-	f.Add(raw("0008 0007 0001 13 00 51 02 41"))
-	f.Add(raw("", ""))
-	f.Add(raw()[:20])
-	f.Add([]byte("\x00\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01"))
-	for _, kind := range []uint16{dns.TypeHTTPS, dns.TypeSRV, dns.TypeTXT, dns.TypeANY, dns.TypeAXFR, dns.TypeSOA} {
-		for _, name := range []string{"chat.example.org.", "_why.chat.example.org.", "x.", "."} {
+	signed, _ := signed(f, nil)
+	servers := []*Server{server(f, nil), signed}
+	for _, c := range shapeCases(f) {
+		f.Add(c.query)
+	}
+	for _, kind := range []uint16{dns.TypeHTTPS, dns.TypeSRV, dns.TypeTXT, dns.TypeANY, dns.TypeAXFR, dns.TypeSOA, dns.TypeDNSKEY, dns.TypeNSEC, dns.TypeRRSIG} {
+		for _, name := range []string{"chat.example.org.", "explain.chat.example.org.", "x.", "."} {
 			q := new(dns.Msg)
 			q.SetQuestion(name, kind)
+			q.SetEdns0(udpBytes, true)
 			b, err := q.Pack()
 			if err != nil {
 				f.Fatal(err)
@@ -486,8 +475,9 @@ func FuzzRespond(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, query []byte) {
 		before := bytes.Clone(query)
-		for _, tcp := range []bool{false, true} {
-			out := s.Respond(query, netip.MustParseAddr(london), tcp)
+		for i := range 2 * len(servers) {
+			tcp := i%2 == 1
+			out := servers[i/2].Respond(query, netip.MustParseAddr(london), tcp)
 			if !bytes.Equal(before, query) {
 				t.Fatal("the query was changed")
 			}

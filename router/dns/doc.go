@@ -2,10 +2,13 @@
 // and TCP, with EDNS client subnets (RFC 7871) and truthful scopes. The decision is the router's table; nothing here weighs
 // regions. Served are, for the domain and for each zone's own host:
 //
-//	<host>                  A, AAAA, HTTPS (only where regions speak https), SRV, TXT; SOA and NS at the domain
+//	<host>                  A, AAAA, HTTPS (only where regions speak https), SRV, TXT; SOA, NS and CAA at the domain
 //	_meridian._tcp.<host>   SRV
-//	_why.<host>             TXT: the decision's reasons
+//	explain.<host>          TXT: the decision's reasons
 //	<region>.<domain>       A, AAAA of that region, whoever asks
+//
+// A zone for which there are keys is signed as it answers (DNSSEC); cookies (RFC 7873) and a rate limit keep it from being used
+// against others.
 //
 // DNS does not know the user, so residency by token is discovery's work; a zone's host names only that zone's regions.
 package dns

@@ -1,17 +1,18 @@
 package dns
 
 import (
+	"encoding/hex"
 	"net/netip"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
-
-	"meridian/chat"
-	"meridian/router/table"
 )
 
-const metricMalformed = "dns_malformed_total"
+const (
+	metricMalformed = "dns_malformed_total"
+	metricLimited   = "dns_limited_total"
+)
 
 const (
 	headerBytes = 12
@@ -20,33 +21,41 @@ const (
 )
 
 // Respond gives the answer to one query from an address, nil for silence. It never panics, whatever the bytes are. What
-// cannot be read is counted as malformed; all else by type and code.
+// cannot be read is counted as malformed; all else by type and code. Over UDP it keeps to the rate limit.
 func (s *Server) Respond(query []byte, from netip.Addr, tcp bool) []byte {
-	began := time.Now()
+	began := s.opts.Now()
 	if len(query) < headerBytes || query[2]&0x80 != 0 { // too short to answer, or an answer itself
 		s.opts.Metrics.Count(metricMalformed)
 		return nil
 	}
-	q := new(dns.Msg)
-	if err := q.Unpack(query); err != nil {
-		s.opts.Metrics.Count(metricMalformed)
-		return headerOnly(query, dns.RcodeFormatError)
-	}
-	if q.Opcode != dns.OpcodeQuery {
+	a := &answer{msg: new(dns.Msg), tcp: tcp, from: from, client: from, now: began}
+	if opcode := int(query[2] >> 3 & 0x0f); opcode != dns.OpcodeQuery {
 		s.count("other", dns.RcodeNotImplemented)
-		return headerOnly(query, dns.RcodeNotImplemented)
+		return s.refuse(a, query, dns.RcodeNotImplemented)
 	}
-	a := &answer{msg: new(dns.Msg), tcp: tcp, client: from}
-	if !a.begin(query, q) {
+	q := new(dns.Msg)
+	var ok bool
+	if a.shape, ok = readShape(query); !ok || q.Unpack(query) != nil || !s.begin(a, q) {
 		s.opts.Metrics.Count(metricMalformed)
-		return headerOnly(query, dns.RcodeFormatError)
+		return s.refuse(a, query, dns.RcodeFormatError)
 	}
-	if a.msg.Rcode == dns.RcodeSuccess {
-		s.resolve(a, q.Question[0])
+	switch s.verdict(a) {
+	case drop:
+		return nil
+	case truncate:
+		a.msg.Truncated = true
+	case send:
+		if len(q.Question) == 1 && a.msg.Rcode == dns.RcodeSuccess {
+			s.resolve(a, q.Question[0])
+		}
 	}
 	out := s.finish(a)
-	s.count(typeLabel(q.Question[0].Qtype), a.msg.Rcode)
-	s.opts.Metrics.Observe("dns_seconds", time.Since(began).Seconds())
+	kind := uint16(dns.TypeNone)
+	if len(q.Question) == 1 {
+		kind = q.Question[0].Qtype
+	}
+	s.count(typeLabel(kind), a.msg.Rcode)
+	s.opts.Metrics.Observe("dns_seconds", s.opts.Now().Sub(began).Seconds())
 	return out
 }
 
@@ -57,7 +66,7 @@ func (s *Server) count(kind string, rcode int) {
 // typeLabel names a type that is served; all others are one, so that askers cannot make labels.
 func typeLabel(kind uint16) string {
 	switch kind {
-	case dns.TypeA, dns.TypeAAAA, dns.TypeHTTPS, dns.TypeSRV, dns.TypeTXT, dns.TypeSOA, dns.TypeNS:
+	case dns.TypeA, dns.TypeAAAA, dns.TypeHTTPS, dns.TypeSRV, dns.TypeTXT, dns.TypeSOA, dns.TypeNS, dns.TypeCAA, dns.TypeDNSKEY:
 		return dns.TypeToString[kind]
 	}
 	return "other"
@@ -67,205 +76,95 @@ func typeLabel(kind uint16) string {
 type answer struct {
 	msg     *dns.Msg
 	tcp     bool
+	now     time.Time
+	from    netip.Addr
 	client  netip.Addr // whom the answer is for: the subnet's address or the resolver's
-	subnet  *subnet
+	shape   shape
+	trusted bool     // who asks is where it says that it is
 	opt     *dns.OPT // of the response; nil when the query has none
+	dnssec  bool
 	scope   int
 	maxSize int
 	ttl     uint32 // of what depends on the regions' states
 }
 
 // begin reads what stands around the question; false means FORMERR.
-func (a *answer) begin(query []byte, q *dns.Msg) bool {
-	if len(q.Question) != 1 || len(q.Answer)+len(q.Ns) > 0 {
+func (s *Server) begin(a *answer, q *dns.Msg) bool {
+	transfer := len(q.Question) == 1 && q.Question[0].Qtype == dns.TypeIXFR // which brings an SOA record
+	if len(q.Answer) > 0 || len(q.Ns) > 0 && !transfer || len(q.Question) > 1 {
 		return false
 	}
-	a.msg.SetReply(q)
-	a.msg.Compress = true
-	a.maxSize = dns.MinMsgSize
-	if a.tcp {
-		a.maxSize = dns.MaxMsgSize
-	}
-	var ok bool
-	if a.subnet, ok = findSubnet(query); !ok {
+	if len(q.Question) == 0 && a.shape.cookie == nil { // RFC 7873, 5.4: who wants no more than a cookie asks nothing
 		return false
 	}
-	var in *dns.OPT
-	for _, rr := range q.Extra {
-		if opt, ok := rr.(*dns.OPT); ok {
-			if in != nil || opt.Hdr.Name != "." {
-				return false
-			}
-			in = opt
-		}
-	}
+	a.setReply(q)
+	a.trusted = a.tcp
+	in := q.IsEdns0()
 	if in == nil {
-		return a.subnet == nil
+		return true
 	}
 	a.opt = &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
 	a.opt.SetUDPSize(udpBytes)
 	a.opt.SetDo(in.Do())
+	a.dnssec = in.Do()
 	if !a.tcp {
 		a.maxSize = min(max(int(in.UDPSize()), dns.MinMsgSize), udpBytes)
 	}
 	if in.Version() != 0 {
-		a.msg.Rcode, a.subnet = dns.RcodeBadVers, nil
+		a.msg.Rcode, a.shape = dns.RcodeBadVers, shape{}
 		return true
 	}
-	if a.subnet != nil && a.subnet.bits > 0 {
-		a.client = a.subnet.addr
+	if c := a.shape.cookie; c != nil {
+		valid, option := s.cookies.check(c, a.from, a.now)
+		a.trusted = a.trusted || valid
+		a.opt.Option = append(a.opt.Option, option)
+	}
+	if a.shape.nsid && s.id != "" {
+		a.opt.Option = append(a.opt.Option, &dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: hex.EncodeToString([]byte(s.id))})
+	}
+	if a.shape.keepAlive && a.tcp {
+		idle := uint16(s.opts.Serving.TCPIdle / (100 * time.Millisecond))
+		a.opt.Option = append(a.opt.Option, &dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE, Timeout: idle})
+	}
+	if sub := a.shape.subnet; sub != nil && sub.bits > 0 {
+		a.client = sub.addr
 	}
 	return true
 }
 
-// resolve fills in the answer to one question.
-func (s *Server) resolve(a *answer, q dns.Question) {
-	if q.Qclass == dns.ClassCHAOS && q.Qtype == dns.TypeTXT && strings.EqualFold(q.Name, "version.bind.") {
-		a.msg.Answer = []dns.RR{&dns.TXT{Hdr: dns.RR_Header{Name: q.Name, Rrtype: dns.TypeTXT, Class: dns.ClassCHAOS}, Txt: []string{"meridian"}}}
-		return
-	}
-	n, apex := s.find(q.Name)
-	if q.Qclass != dns.ClassINET || apex == "" || q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR {
-		a.msg.Rcode = dns.RcodeRefused
-		return
-	}
-	a.msg.Authoritative = true
-	if n == nil {
-		a.msg.Rcode = dns.RcodeNameError
-		a.msg.Ns = []dns.RR{s.soa(apex, apex)}
-		return
-	}
-	if q.Qtype == dns.TypeANY { // RFC 8482: as little as possible
-		a.msg.Answer = []dns.RR{&dns.HINFO{Hdr: s.header(q.Name, dns.TypeHINFO), Cpu: "RFC8482"}}
-		return
-	}
-	s.records(a, n, q)
-	if len(a.msg.Answer) == 0 && a.msg.Rcode == dns.RcodeSuccess {
-		a.msg.Ns = []dns.RR{s.soa(apex, apex)}
-		if a.ttl > 0 { // that there is nothing depends on the states, too
-			a.msg.Ns[0].Header().Ttl = a.ttl
-		}
+func (a *answer) setReply(q *dns.Msg) {
+	a.msg.Id, a.msg.Response, a.msg.Compress = q.Id, true, true
+	a.msg.RecursionDesired, a.msg.CheckingDisabled = q.RecursionDesired, q.CheckingDisabled
+	a.msg.Question = q.Question
+	a.maxSize = dns.MinMsgSize
+	if a.tcp {
+		a.maxSize = dns.MaxMsgSize
 	}
 }
 
-// records adds what the name has of the type asked for.
-func (s *Server) records(a *answer, n *node, q dns.Question) {
-	isApex := strings.EqualFold(q.Name, n.apex)
-	switch {
-	case isApex && q.Qtype == dns.TypeSOA:
-		a.msg.Answer = []dns.RR{s.soa(q.Name, n.apex)}
-	case isApex && q.Qtype == dns.TypeNS:
-		for _, ns := range s.servers {
-			a.msg.Answer = append(a.msg.Answer, &dns.NS{Hdr: s.header(q.Name, dns.TypeNS), Ns: ns})
-			if server := s.nodes[ns]; server != nil {
-				a.msg.Extra = append(a.msg.Extra, s.addresses(ns, server.addrs, 0)...)
-			}
-		}
-	case n.kind == kindRegion || n.kind == kindServer:
-		if q.Qtype == dns.TypeA || q.Qtype == dns.TypeAAAA {
-			a.msg.Answer = s.addresses(q.Name, n.addrs, q.Qtype)
-		}
-	case n.kind == kindHost || n.kind == kindSRV && q.Qtype == dns.TypeSRV:
-		s.geo(a, n, q)
-	case n.kind == kindWhy && q.Qtype == dns.TypeTXT:
-		s.why(a, n, q)
+// verdict asks the limiter about an answer to somebody who may be somebody else.
+func (s *Server) verdict(a *answer) verdict {
+	if a.trusted {
+		return send
 	}
+	v := s.limit.judge(a.from, int64(a.now.Sub(s.began)))
+	switch v {
+	case truncate:
+		s.opts.Metrics.Count(metricLimited, "truncated")
+	case drop:
+		s.opts.Metrics.Count(metricLimited, "dropped")
+	case send:
+	}
+	return v
 }
 
-// geo adds what depends on the client's region.
-func (s *Server) geo(a *answer, n *node, q dns.Question) {
-	switch q.Qtype {
-	case dns.TypeA, dns.TypeAAAA, dns.TypeHTTPS, dns.TypeSRV, dns.TypeTXT:
-	default:
-		return
-	}
-	var room [chat.MaxRegions]uint8
-	regions, scope := s.opts.Table.Answer(room[:0], n.host, a.client)
-	if a.scope = scope; len(regions) == 0 { // the host's regions are all excluded by a never rule
-		a.fail()
-		return
-	}
-	a.ttl = s.hostTTL(n.host)
-	for rank, i := range regions[:min(len(regions), s.opts.AnswerRegions)] {
-		answer, extra := s.recordsOf(s.regions[i], rank, q.Name, q.Qtype, a.ttl)
-		a.msg.Answer, a.msg.Extra = append(a.msg.Answer, answer...), append(a.msg.Extra, extra...)
-	}
-}
-
-// hostTTL gives the TTL of what is answered for a host, in seconds.
-func (s *Server) hostTTL(host int) uint32 {
-	if s.opts.Table.Unsettled(host) {
-		return seconds(s.opts.TTLDegraded)
-	}
-	return seconds(s.opts.TTL)
-}
-
-func seconds(d time.Duration) uint32 { return uint32(d.Seconds()) }
-
-// recordsOf gives what a host's answer holds of one region, which is the rank-th in it: the records and what goes with them.
-func (s *Server) recordsOf(e endpoint, rank int, name string, kind uint16, ttl uint32) (answer, extra []dns.RR) {
-	switch kind {
-	case dns.TypeA, dns.TypeAAAA:
-		answer = s.addresses(name, e.Addresses, kind)
-	case dns.TypeHTTPS:
-		if e.https {
-			answer = []dns.RR{s.https(name, rank, e)}
-		}
-	case dns.TypeSRV:
-		answer = []dns.RR{&dns.SRV{Hdr: s.header(name, kind), Priority: uint16(rank + 1), Weight: 1, Port: e.port, Target: e.target}}
-		extra = s.addresses(e.target, e.Addresses, 0)
-	case dns.TypeTXT:
-		answer = []dns.RR{&dns.TXT{Hdr: s.header(name, kind), Txt: texts("region="+string(e.Name), "url="+e.URL)}}
-	}
-	for _, rr := range answer {
-		rr.Header().Ttl = ttl
-	}
-	return answer, extra
-}
-
-// why adds the reasons of the decision that geo would answer with.
-func (s *Server) why(a *answer, n *node, q dns.Question) {
-	d, err := s.opts.Table.Decide(table.Query{Address: a.client, Host: n.host})
-	a.scope = a.client.BitLen() // the text names the address
-	if err != nil {
-		a.fail()
-		return
-	}
-	for _, line := range append([]string{"region=" + string(d.Region), "address=" + d.Address, "country=" + d.Place.Country}, d.Reasons...) {
-		a.msg.Answer = append(a.msg.Answer, &dns.TXT{Hdr: s.header(q.Name, dns.TypeTXT), Txt: texts(line)})
-	}
-}
-
-func (a *answer) fail() { a.msg.Rcode = dns.RcodeServerFailure }
-
-// texts cuts strings to the 255 bytes that TXT holds in one.
-func texts(all ...string) []string {
-	var out []string
-	for _, s := range all {
-		for len(s) > 255 {
-			out, s = append(out, s[:255]), s[255:]
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
-// finish packs the response within the size that the asker can take.
-func (s *Server) finish(a *answer) []byte {
-	if a.opt != nil {
-		if a.subnet != nil {
-			a.opt.Option = append(a.opt.Option, a.subnet.answer(a.scope))
-		}
-		a.msg.Extra = append(a.msg.Extra, a.opt)
-	}
-	a.msg.Truncate(a.maxSize)
-	a.msg.Compress = true // Truncate unsets it where the answer fits without
-	out, err := a.msg.Pack()
-	if err != nil { // a name or address of ours that cannot be packed
-		a.fail()
+// refuse answers what could not be read, within the rate limit.
+func (s *Server) refuse(a *answer, query []byte, rcode byte) []byte {
+	a.trusted = a.tcp
+	if s.verdict(a) == drop {
 		return nil
 	}
-	return out
+	return headerOnly(query, rcode)
 }
 
 // headerOnly answers what could not be read.
@@ -277,52 +176,48 @@ func headerOnly(query []byte, rcode byte) []byte {
 	return out
 }
 
-func (s *Server) header(name string, kind uint16) dns.RR_Header {
-	return dns.RR_Header{Name: name, Rrtype: kind, Class: dns.ClassINET, Ttl: seconds(s.opts.TTL)}
-}
-
-// addresses gives the address records of a type, of both types for 0.
-func (s *Server) addresses(name string, addrs []netip.Addr, kind uint16) []dns.RR {
-	var out []dns.RR
-	for _, a := range addrs {
-		switch {
-		case a.Is4() && kind != dns.TypeAAAA:
-			out = append(out, &dns.A{Hdr: s.header(name, dns.TypeA), A: a.AsSlice()})
-		case a.Is6() && kind != dns.TypeA:
-			out = append(out, &dns.AAAA{Hdr: s.header(name, dns.TypeAAAA), AAAA: a.AsSlice()})
+// finish signs and packs the response within the size that the asker can take.
+func (s *Server) finish(a *answer) []byte {
+	if a.dnssec {
+		s.sign(a)
+	}
+	if a.opt != nil {
+		if a.shape.subnet != nil {
+			a.opt.Option = append(a.opt.Option, a.shape.subnet.answer(a.scope))
 		}
+		a.msg.Extra = append(a.msg.Extra, a.opt)
+	}
+	if a.msg.Len() > a.maxSize { // what only helps goes first, and is not worth TC
+		a.msg.Extra = slices.DeleteFunc(a.msg.Extra, func(rr dns.RR) bool { return rr.Header().Rrtype != dns.TypeOPT })
+	}
+	a.msg.Truncate(a.maxSize)
+	a.msg.Compress = true // Truncate unsets it where the answer fits without
+	out, err := a.msg.Pack()
+	if err != nil { // a name or address of ours that cannot be packed
+		a.fail()
+		return nil
 	}
 	return out
 }
 
-func (s *Server) https(name string, rank int, e endpoint) dns.RR {
-	rr := &dns.HTTPS{SVCB: dns.SVCB{Hdr: s.header(name, dns.TypeHTTPS), Priority: uint16(rank + 1), Target: e.target}}
-	rr.Value = append(rr.Value, &dns.SVCBAlpn{Alpn: []string{"h2", "http/1.1"}})
-	if e.port != 443 {
-		rr.Value = append(rr.Value, &dns.SVCBPort{Port: e.port})
-	}
-	var hint4 dns.SVCBIPv4Hint
-	var hint6 dns.SVCBIPv6Hint
-	for _, a := range e.Addresses {
-		if a.Is4() {
-			hint4.Hint = append(hint4.Hint, a.AsSlice())
-		} else {
-			hint6.Hint = append(hint6.Hint, a.AsSlice())
+// sign adds the signatures of signed zones. The answer is SERVFAIL where one cannot be made: without, it would be taken for a
+// forgery.
+func (s *Server) sign(a *answer) {
+	signer := s.signer.Load()
+	apexOf := func(name string) string { _, apex := s.find(name); return apex }
+	for _, section := range []*[]dns.RR{&a.msg.Answer, &a.msg.Ns, &a.msg.Extra} {
+		signed, err := signer.section(*section, apexOf, a.now)
+		if err != nil {
+			s.opts.Log.Error("an answer cannot be signed", "error", err)
+			a.fail()
+			return
 		}
+		*section = signed
 	}
-	if len(hint4.Hint) > 0 {
-		rr.Value = append(rr.Value, &hint4)
-	}
-	if len(hint6.Hint) > 0 {
-		rr.Value = append(rr.Value, &hint6)
-	}
-	return rr
 }
 
-// soa gives the start of authority. Its serial does not steer any secondary; negative answers live as long as others.
-func (s *Server) soa(name, apex string) dns.RR {
-	return &dns.SOA{
-		Hdr: s.header(name, dns.TypeSOA), Ns: s.servers[0], Mbox: "hostmaster." + apex, Serial: 1,
-		Refresh: 3600, Retry: 600, Expire: 86400, Minttl: seconds(s.opts.TTL),
-	}
+// fail makes the answer SERVFAIL.
+func (a *answer) fail() {
+	a.msg.Rcode, a.msg.Authoritative = dns.RcodeServerFailure, false
+	a.msg.Answer, a.msg.Ns, a.msg.Extra = nil, nil, nil
 }

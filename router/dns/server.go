@@ -2,24 +2,17 @@ package dns
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"meridian/chat"
 	"meridian/router/meter"
-)
-
-// The limits of the TCP side.
-const (
-	tcpConnections = 256
-	tcpIdle        = 10 * time.Second
-	queryBytes     = 4096 // no query is longer
 )
 
 // Server serves DNS. Make it with New, bind it with Listen, then Run.
@@ -31,6 +24,15 @@ type Server struct {
 	servers []string
 	fast    *fast
 	counts  fastCounts
+
+	chains map[string]*chain // by apex
+
+	id, version string // what we tell about ourselves; "" hides it
+	cookies     *cookieJar
+	limit       *limiter // nil: no limit
+	began       time.Time
+	signer      atomic.Pointer[signer]
+	keyStamps   []stamp // of the key files that New has read
 
 	udp []*net.UDPConn // on Linux one for each processor, on the same address
 	tcp net.Listener
@@ -48,15 +50,43 @@ func New(opts Options) (*Server, error) {
 		opts.AnswerRegions = 1
 	}
 	opts.Metrics = meter.Or(opts.Metrics)
-	s := &Server{opts: opts}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	opts.Serving = opts.Serving.WithDefaults()
+	s := &Server{opts: opts, began: opts.Now()}
 	err := s.build()
 	if err == nil {
 		s.fast, err = s.newFast()
+	}
+	if err == nil {
+		err = s.prepare()
 	}
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// prepare makes what stands beside the names.
+func (s *Server) prepare() (err error) {
+	if s.id, err = told(s.opts.Serving.ID); err != nil {
+		return invalid("router.name_server.id: the machine's name cannot be found: %v", err)
+	}
+	if s.version, err = told(s.opts.Serving.Version); err != nil {
+		return invalid("router.name_server.version: the machine's name cannot be found: %v", err)
+	}
+	if s.cookies, err = newCookieJar(s.opts.CookieSecret); err != nil {
+		return err
+	}
+	if s.limit, err = newLimiter(s.opts.Serving.RateLimit); err != nil {
+		return err
+	}
+	s.keyStamps = stamps(s.opts.Serving.DNSSEC.KeyDir)
+	return s.loadKeys()
 }
 
 // Listen binds UDP and TCP to one port of addr, host:port; port 0 takes a free one. With freePort a taken port is replaced
@@ -115,69 +145,12 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { s.serveTCP(ctx) })
 	wg.Go(func() { s.counts.run(ctx, s.opts.Metrics) })
+	wg.Go(func() { s.watchKeys(ctx) })
 	<-ctx.Done()
 	err := errors.Join(s.tcp.Close(), closeAll(s.udp))
 	wg.Wait()
 	s.counts.report(s.opts.Metrics)
 	return err
-}
-
-func (s *Server) serveTCP(ctx context.Context) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	room := make(chan struct{}, tcpConnections)
-	for {
-		conn, err := s.tcp.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			time.Sleep(10 * time.Millisecond) // no file descriptors left: wait for one
-			continue
-		}
-		select {
-		case room <- struct{}{}:
-		default: // full: the asker tries another server
-			_ = conn.Close()
-			continue
-		}
-		wg.Go(func() {
-			defer func() { <-room }()
-			stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-			defer stop()
-			s.serveConn(conn)
-		})
-	}
-}
-
-// serveConn answers one query after another until the asker is done, silent for long, or sends what is no query.
-func (s *Server) serveConn(conn net.Conn) {
-	defer conn.Close()
-	from := addrOf(conn.RemoteAddr())
-	buf := make([]byte, queryBytes)
-	for {
-		if conn.SetDeadline(time.Now().Add(tcpIdle)) != nil {
-			return
-		}
-		if _, err := io.ReadFull(conn, buf[:2]); err != nil {
-			return
-		}
-		n := int(binary.BigEndian.Uint16(buf))
-		if n > len(buf) {
-			s.opts.Metrics.Count(metricMalformed)
-			return
-		}
-		if _, err := io.ReadFull(conn, buf[:n]); err != nil {
-			return
-		}
-		out := s.Respond(buf[:n], from, true)
-		if out == nil {
-			return
-		}
-		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...)); err != nil {
-			return
-		}
-	}
 }
 
 func closeAll(conns []*net.UDPConn) error {

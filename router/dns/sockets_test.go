@@ -131,8 +131,13 @@ func TestStatesChangeUnderLoad(t *testing.T) {
 // A burst of all kinds of queries on one socket is answered as if each had come alone, and the answers are counted once.
 func TestBurst(t *testing.T) {
 	var n lockedTally
-	s := server(t, func(o *Options) { o.Metrics = &n })
-	twin := server(t, nil)
+	now := time.Now()
+	same := func(o *Options) { // one secret and one time, for cookies that are equal
+		o.CookieSecret = bytes.Repeat([]byte{1}, CookieSecretBytes)
+		o.Now = (&clock{now: now}).Now
+	}
+	s := server(t, func(o *Options) { same(o); o.Metrics = &n })
+	twin := server(t, same)
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := s.Listen("127.0.0.1:0", false); err != nil {
 		t.Fatal(err)

@@ -15,31 +15,6 @@ type subnet struct {
 	bits int
 }
 
-// findSubnet takes the client subnet option from a query that has unpacked well. It reads the bytes itself, because the
-// library pads what is too short and cuts what is too long. It gives nil without one; ok is false for a malformed one.
-func findSubnet(query []byte) (s *subnet, ok bool) {
-	data, ok := findOPT(query)
-	for ok && len(data) > 0 {
-		if len(data) < 4 {
-			return nil, false
-		}
-		code, size := binary.BigEndian.Uint16(data), int(binary.BigEndian.Uint16(data[2:]))
-		if len(data) < 4+size {
-			return nil, false
-		}
-		if code == dns.EDNS0SUBNET {
-			if s != nil { // one is enough
-				return nil, false
-			}
-			if s, ok = parseSubnet(data[4 : 4+size]); !ok {
-				return nil, false
-			}
-		}
-		data = data[4+size:]
-	}
-	return s, ok
-}
-
 func parseSubnet(b []byte) (*subnet, bool) {
 	s, ok := readSubnet(b)
 	if !ok {
@@ -85,46 +60,4 @@ func (s *subnet) answer(scopeBits int) dns.EDNS0 {
 		data[3] = byte(scopeBits)
 	}
 	return &dns.EDNS0_LOCAL{Code: dns.EDNS0SUBNET, Data: data}
-}
-
-// findOPT gives the data of the OPT record, nil without one.
-func findOPT(query []byte) ([]byte, bool) {
-	off := 12
-	for range binary.BigEndian.Uint16(query[4:]) {
-		if off = skipName(query, off) + 4; off > len(query) {
-			return nil, false
-		}
-	}
-	records := int(binary.BigEndian.Uint16(query[6:])) + int(binary.BigEndian.Uint16(query[8:])) + int(binary.BigEndian.Uint16(query[10:]))
-	for range records {
-		off = skipName(query, off)
-		if off+10 > len(query) {
-			return nil, false
-		}
-		kind, size := binary.BigEndian.Uint16(query[off:]), int(binary.BigEndian.Uint16(query[off+8:]))
-		off += 10
-		if off+size > len(query) {
-			return nil, false
-		}
-		if kind == dns.TypeOPT {
-			return query[off : off+size], true
-		}
-		off += size
-	}
-	return nil, true
-}
-
-// skipName gives the offset behind a name; beyond the message for a name that does not end.
-func skipName(b []byte, off int) int {
-	for off < len(b) {
-		switch n := int(b[off]); {
-		case n == 0:
-			return off + 1
-		case n >= 0xc0:
-			return off + 2
-		default:
-			off += n + 1
-		}
-	}
-	return len(b) + 1
 }

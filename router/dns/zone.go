@@ -2,6 +2,7 @@ package dns
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"meridian/chat"
+	"meridian/config"
 	"meridian/router/meter"
 	"meridian/router/table"
 )
@@ -50,20 +52,26 @@ type Options struct {
 	// AnswerRegions is how many regions an answer holds; default 1. More give clients a way out before the TTL ends, but
 	// some take the second at once.
 	AnswerRegions int
-	// Metrics may be nil.
+	// Serving is the rest of what the configuration says; its KeyDir is a path. What is zero is off or has a default.
+	Serving config.NameServer
+	// CookieSecret makes DNS cookies, CookieSecretBytes long and the same for all routers; empty: one of its own.
+	CookieSecret []byte
+	// Metrics may be nil; Log defaults to silence, Now to the clock.
 	Metrics meter.Metrics
+	Log     *slog.Logger
+	Now     func() time.Time
 }
 
 // kind says what a name is.
 type kind uint8
 
 const (
-	kindEmpty  kind = iota // only names below it
-	kindHost               // answered by region
-	kindSRV                // SRV of a host
-	kindWhy                // the reasons
-	kindRegion             // one region's fixed addresses
-	kindServer             // a name server's addresses
+	kindEmpty   kind = iota // only names below it
+	kindHost                // answered by region
+	kindSRV                 // SRV of a host
+	kindExplain             // the reasons
+	kindRegion              // one region's fixed addresses
+	kindServer              // a name server's addresses
 )
 
 // node is one name that is served.
@@ -90,17 +98,13 @@ func (s *Server) build() error {
 		return invalid("router.domain: %q is not a domain name", s.opts.Domain)
 	}
 	s.nodes = map[string]*node{}
-	s.addHost(domain, domain, table.General)
+	if err := s.addHost(domain, domain, table.General); err != nil {
+		return err
+	}
 	for _, h := range s.opts.Hosts {
-		name, ok := canonical(h.Name)
-		if !ok || name == domain {
-			return invalid("zones: host %q is not a domain name of its own", h.Name)
+		if err := s.addZoneHost(h, domain); err != nil {
+			return err
 		}
-		apex := name
-		if dns.IsSubDomain(domain, name) {
-			apex = domain
-		}
-		s.addHost(name, apex, h.Number)
 	}
 	if err := s.addRegions(domain); err != nil {
 		return err
@@ -114,11 +118,30 @@ func (s *Server) build() error {
 			return invalid("name server %q is not a domain name", ns.Name)
 		}
 		s.servers = append(s.servers, name)
-		if dns.IsSubDomain(domain, name) && s.nodes[name] == nil {
+		if dns.IsSubDomain(domain, name) && s.free(name) {
 			s.add(name, node{kind: kindServer, apex: domain, addrs: ns.Addresses})
 		}
 	}
+	s.link()
 	return nil
+}
+
+// addZoneHost adds a zone's own host: to the domain, or as a zone of its own. A zone of its own that encloses another, or lies in
+// one, would need a delegation.
+func (s *Server) addZoneHost(h Host, domain string) error {
+	name, ok := canonical(h.Name)
+	if !ok || !s.free(name) {
+		return invalid("zones: host %q is not a domain name of its own", h.Name)
+	}
+	if dns.IsSubDomain(domain, name) {
+		return s.addHost(name, domain, h.Number)
+	}
+	for _, other := range s.apexes {
+		if dns.IsSubDomain(other, name) || dns.IsSubDomain(name, other) {
+			return invalid("zones: host %q and %q lie one in the other", h.Name, other)
+		}
+	}
+	return s.addHost(name, name, h.Number)
 }
 
 func (s *Server) addRegions(domain string) error {
@@ -145,18 +168,88 @@ func (s *Server) addRegions(domain string) error {
 			e.port = uint16(p)
 		}
 		s.regions = append(s.regions, e)
+		if !s.free(e.target) {
+			return invalid("region %s: the name %s is taken", name, e.target)
+		}
 		s.add(e.target, node{kind: kindRegion, apex: domain, region: i, addrs: r.Addresses})
 	}
 	return nil
 }
 
-func (s *Server) addHost(name, apex string, number int) {
+func (s *Server) addHost(name, apex string, number int) error {
 	if name == apex {
 		s.apexes = append(s.apexes, apex)
 	}
-	s.add(name, node{kind: kindHost, apex: apex, host: number})
-	s.add("_meridian._tcp."+name, node{kind: kindSRV, apex: apex, host: number})
-	s.add("_why."+name, node{kind: kindWhy, apex: apex, host: number})
+	for _, one := range []struct {
+		name string
+		kind kind
+	}{{name, kindHost}, {"_meridian._tcp." + name, kindSRV}, {"explain." + name, kindExplain}} {
+		if _, fits := dns.IsDomainName(one.name); !fits || !s.free(one.name) {
+			return invalid("zones: host %q: the name %s is too long or taken", name, one.name)
+		}
+		s.add(one.name, node{kind: one.kind, apex: apex, host: number})
+	}
+	return nil
+}
+
+// free says that nothing is at a name; there may be names below it.
+func (s *Server) free(name string) bool {
+	return s.nodes[name] == nil || s.nodes[name].kind == kindEmpty
+}
+
+// link makes the chain of each zone.
+func (s *Server) link() {
+	types := map[string]map[string][]uint16{}
+	for _, apex := range s.apexes {
+		types[apex] = map[string][]uint16{}
+	}
+	for name, n := range s.nodes {
+		if n.kind != kindEmpty {
+			types[n.apex][name] = s.types(name, n)
+		}
+	}
+	s.chains = map[string]*chain{}
+	for apex, names := range types {
+		s.chains[apex] = newChain(apex, names)
+	}
+}
+
+// types gives what a name may have, whoever asks.
+func (s *Server) types(name string, n *node) []uint16 {
+	var out []uint16
+	if name == n.apex {
+		out = append(out, dns.TypeSOA, dns.TypeNS, dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY)
+		if len(s.opts.Serving.CAA) > 0 {
+			out = append(out, dns.TypeCAA)
+		}
+	}
+	has := func(addrs []netip.Addr) {
+		for _, a := range addrs {
+			if a.Is4() {
+				out = append(out, dns.TypeA)
+			} else {
+				out = append(out, dns.TypeAAAA)
+			}
+		}
+	}
+	switch n.kind {
+	case kindHost:
+		out = append(out, dns.TypeSRV, dns.TypeTXT)
+		for _, r := range s.regions {
+			has(r.Addresses)
+			if r.https {
+				out = append(out, dns.TypeHTTPS)
+			}
+		}
+	case kindSRV:
+		out = append(out, dns.TypeSRV)
+	case kindExplain:
+		out = append(out, dns.TypeTXT)
+	case kindRegion, kindServer:
+		has(n.addrs)
+	case kindEmpty:
+	}
+	return out
 }
 
 // add adds a name, and the empty names between it and its apex: they exist too (RFC 8020).
@@ -182,6 +275,17 @@ func (s *Server) find(name string) (n *node, apex string) {
 		}
 	}
 	return nil, apex
+}
+
+// closest gives the longest end of a name that exists: its closest encloser (RFC 4035).
+func (s *Server) closest(name string) string {
+	name = strings.ToLower(name)
+	for off, end := 0, false; !end; off, end = dns.NextLabel(name, off) {
+		if s.nodes[name[off:]] != nil {
+			return name[off:]
+		}
+	}
+	return "."
 }
 
 // canonical gives a name in lower case with its final dot.

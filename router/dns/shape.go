@@ -1,0 +1,106 @@
+package dns
+
+import (
+	"encoding/binary"
+
+	"github.com/miekg/dns"
+)
+
+// shape is what stands around the question of a query.
+type shape struct {
+	hasOPT    bool
+	subnet    *subnet
+	cookie    *cookie
+	nsid      bool
+	keepAlive bool
+}
+
+// readShape walks through a query as its header describes it, and reads the options. The library believes any counts, pads
+// subnets that are too short and cuts those that are too long; here ok is false for records that are not there, bytes
+// behind the last one, a second OPT record or one out of place, and options that are malformed.
+func readShape(query []byte) (s shape, ok bool) {
+	off := headerBytes
+	for range binary.BigEndian.Uint16(query[4:]) {
+		if off = skipName(query, off) + 4; off > len(query) {
+			return s, false
+		}
+	}
+	before := int(binary.BigEndian.Uint16(query[6:])) + int(binary.BigEndian.Uint16(query[8:])) // those of answer and authority
+	for i := range before + int(binary.BigEndian.Uint16(query[10:])) {
+		owner := off
+		off = skipName(query, off)
+		if off+10 > len(query) {
+			return s, false
+		}
+		kind, size := binary.BigEndian.Uint16(query[off:]), int(binary.BigEndian.Uint16(query[off+8:]))
+		off += 10
+		if off+size > len(query) {
+			return s, false
+		}
+		if kind == dns.TypeOPT {
+			if s.hasOPT || i < before || query[owner] != 0 || !s.readOptions(query[off:off+size]) {
+				return s, false
+			}
+			s.hasOPT = true
+		}
+		off += size
+	}
+	return s, off == len(query)
+}
+
+// readOptions reads the data of the OPT record.
+func (s *shape) readOptions(data []byte) bool {
+	for len(data) > 0 {
+		if len(data) < 4 {
+			return false
+		}
+		code, size := binary.BigEndian.Uint16(data), int(binary.BigEndian.Uint16(data[2:]))
+		if len(data) < 4+size {
+			return false
+		}
+		if !s.readOption(code, data[4:4+size]) {
+			return false
+		}
+		data = data[4+size:]
+	}
+	return true
+}
+
+func (s *shape) readOption(code uint16, data []byte) (ok bool) {
+	switch code {
+	case dns.EDNS0SUBNET:
+		if s.subnet != nil { // one is enough
+			return false
+		}
+		s.subnet, ok = parseSubnet(data)
+		return ok
+	case dns.EDNS0COOKIE:
+		if s.cookie != nil { // RFC 7873: only the first counts
+			return true
+		}
+		s.cookie, ok = parseCookie(data)
+		return ok
+	case dns.EDNS0NSID:
+		s.nsid = true
+		return len(data) == 0
+	case dns.EDNS0TCPKEEPALIVE: // RFC 7828: a client names no time
+		s.keepAlive = true
+		return len(data) == 0
+	}
+	return true
+}
+
+// skipName gives the offset behind a name; beyond the message for a name that does not end.
+func skipName(b []byte, off int) int {
+	for off < len(b) {
+		switch n := int(b[off]); {
+		case n == 0:
+			return off + 1
+		case n >= 0xc0:
+			return off + 2
+		default:
+			off += n + 1
+		}
+	}
+	return len(b) + 1
+}

@@ -1,0 +1,203 @@
+package dns
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"meridian/router/dns/keys"
+)
+
+// signatureCacheEntries bounds the signatures that are kept, twice: those of the current half and of the one before.
+const signatureCacheEntries = 4096
+
+// signer signs the zones that have keys. It is swapped as a whole when the keys change.
+type signer struct {
+	keys     keys.Set
+	validity time.Duration
+	skew     time.Duration
+
+	mu         sync.Mutex
+	young, old map[string]signature
+}
+
+// signature is one RRset's signatures and when they are to be made anew.
+type signature struct {
+	sigs  []*dns.RRSIG
+	until time.Time
+}
+
+func newSigner(set keys.Set, validity, skew time.Duration) *signer {
+	return &signer{keys: set, validity: validity, skew: skew, young: map[string]signature{}}
+}
+
+// signs says whether a zone is signed.
+func (s *signer) signs(apex string) bool { return s != nil && len(s.keys[apex]) > 0 }
+
+// shown gives the keys of a zone that stand in DNSKEY.
+func (s *signer) shown(apex string, now time.Time) []*keys.Key {
+	var out []*keys.Key
+	for _, k := range s.keys[apex] {
+		if k.State(now) != keys.Removed {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// signers gives the keys that sign a type: the active ones; all of them what a parent or a cache checks by any of them. A zone
+// is never left unsigned because nothing is active by this machine's clock.
+func (s *signer) signers(apex string, kind uint16, now time.Time) []*keys.Key {
+	active := s.keys.In(apex, keys.Active, now)
+	if kind == dns.TypeDNSKEY || kind == dns.TypeCDS || kind == dns.TypeCDNSKEY || len(active) == 0 {
+		return s.shown(apex, now)
+	}
+	return active
+}
+
+// wanted gives the keys that the parent is to have DS records of: all but those on their way out.
+func (s *signer) wanted(apex string, now time.Time) []*keys.Key {
+	out := s.keys.In(apex, keys.Active, now)
+	return append(out, s.keys.In(apex, keys.Published, now)...)
+}
+
+// keyRecords adds DNSKEY, CDS or CDNSKEY records at the apex of a signed zone.
+func (s *signer) keyRecords(name, apex string, kind uint16, ttl uint32, now time.Time) []dns.RR {
+	list := s.wanted(apex, now)
+	if kind == dns.TypeDNSKEY {
+		list = s.shown(apex, now)
+	}
+	var out []dns.RR
+	for _, k := range list {
+		var rr dns.RR
+		switch kind {
+		case dns.TypeDNSKEY:
+			rr = k.Record(ttl)
+		case dns.TypeCDNSKEY:
+			rr = k.Record(ttl).ToCDNSKEY()
+		case dns.TypeCDS:
+			rr = k.DS(ttl).ToCDS()
+		default:
+			return nil
+		}
+		rr.Header().Name = name
+		out = append(out, rr)
+	}
+	return out
+}
+
+// section gives a section with the signatures of each of its RRsets that lie in signed zones, behind it. apexOf gives the zone of
+// an owner.
+func (s *signer) section(rrs []dns.RR, apexOf func(name string) string, now time.Time) ([]dns.RR, error) {
+	out := rrs
+	for _, set := range groups(rrs) {
+		apex := apexOf(set[0].Header().Name)
+		if !s.signs(apex) {
+			continue
+		}
+		sigs, err := s.set(set, apex, now)
+		if err != nil {
+			return nil, err
+		}
+		for _, sig := range sigs {
+			own := *sig
+			own.Hdr.Name = set[0].Header().Name // in the case that was asked
+			out = append(out, &own)
+		}
+	}
+	return out, nil
+}
+
+// groups gives the RRsets of a section. Signatures and what belongs to the message are none.
+func groups(rrs []dns.RR) [][]dns.RR {
+	var out [][]dns.RR
+next:
+	for _, rr := range rrs {
+		h := rr.Header()
+		if h.Rrtype == dns.TypeOPT || h.Rrtype == dns.TypeRRSIG {
+			continue
+		}
+		for i, set := range out {
+			if first := set[0].Header(); first.Rrtype == h.Rrtype && strings.EqualFold(first.Name, h.Name) {
+				out[i] = append(set, rr)
+				continue next
+			}
+		}
+		out = append(out, []dns.RR{rr})
+	}
+	return out
+}
+
+// set gives an RRset's signatures, made now or before.
+func (s *signer) set(rrset []dns.RR, apex string, now time.Time) ([]*dns.RRSIG, error) {
+	by := s.signers(apex, rrset[0].Header().Rrtype, now)
+	key, err := cacheKey(rrset, by)
+	if err != nil {
+		return nil, err
+	}
+	if sigs := s.cached(key, now); sigs != nil {
+		return sigs, nil
+	}
+	made := signature{until: now.Add(s.validity / 2)}
+	for _, k := range by {
+		sig, err := k.Sign(rrset, now.Add(-s.skew), now.Add(s.validity))
+		if err != nil {
+			return nil, err
+		}
+		made.sigs = append(made.sigs, sig)
+	}
+	s.keep(key, made)
+	return made.sigs, nil
+}
+
+func (s *signer) cached(key string, now time.Time) []*dns.RRSIG {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found, ok := s.young[key]
+	if !ok {
+		if found, ok = s.old[key]; ok {
+			s.put(key, found)
+		}
+	}
+	if !ok || !now.Before(found.until) {
+		return nil
+	}
+	return found.sigs
+}
+
+func (s *signer) keep(key string, made signature) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.put(key, made)
+}
+
+// put makes room by forgetting what was not asked for since the last time that room was made.
+func (s *signer) put(key string, made signature) {
+	if len(s.young) >= signatureCacheEntries {
+		s.old, s.young = s.young, make(map[string]signature, signatureCacheEntries)
+	}
+	s.young[key] = made
+}
+
+// cacheKey gives the RRset's bytes, its owner in lower case, and who signs.
+func cacheKey(rrset []dns.RR, by []*keys.Key) (string, error) {
+	var buf []byte
+	for _, k := range by {
+		buf = append(buf, byte(k.Tag()>>8), byte(k.Tag()))
+	}
+	for _, rr := range rrset {
+		off := len(buf)
+		buf = append(buf, make([]byte, dns.Len(rr)+1)...)
+		end, err := dns.PackRR(rr, buf, off, nil, false)
+		if err != nil {
+			return "", err
+		}
+		buf = buf[:end]
+		owner := buf[off:skipName(buf, off)]
+		copy(owner, bytes.ToLower(owner))
+	}
+	return string(buf), nil
+}
