@@ -9,10 +9,10 @@ GOLANGCI := .cache/bin/golangci-lint
 GOLANGCI_VERSION := v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: help up build web test check lint race sim mutants nemesis bench nightly geo proto clean
+.PHONY: help up build web test check lint race sim mutants nemesis bench bench-dns nightly geo proto clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: build ## build, then three regions, a router and the web client on this machine
 	exec bin/meridian up
@@ -49,6 +49,9 @@ nemesis: build ## real processes under every fault, about 20 min; the report lie
 
 bench: build ## messages/s, latencies and bytes per idle connection of one region; STORES=real: on Cassandra and Redis
 	bin/meridian bench $(if $(STORES),--stores $(STORES))
+
+bench-dns: build ## DNS queries/s and CPU per query, beside Knot and gdnsd, about 2 min
+	scripts/bench-dns.sh
 
 nightly: build ## what takes hours: many seeds, races, fuzzing, the benchmark
 	bin/meridian sim --minutes $(NIGHTLY_MINUTES) --first-seed $(NIGHTLY_FIRST_SEED) --json

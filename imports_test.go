@@ -50,6 +50,7 @@ var mayImport = map[string]string{
 	"sdk":                "",
 	"deploy":             "config",
 	"test":               "chat config deploy store/embedded sdk",
+	"test/dnsbench":      "chat config router/decide router/geo",
 	"cmd": "chat deploy proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
 		"replication/member region-node store/backup store/composed store/embedded store/shared store/cassandra store/postgres store/events store/objects store/memory store/redis sim web sdk",
 	"replication/claim": "chat residency",

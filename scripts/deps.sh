@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that what the tests need is installed; `deps.sh servers`: only what the real servers of deploy/local need. What is
-# missing and comes from Debian is installed by apt-get when this runs as root; else it says what to install, and fails.
+# Makes sure that what the tests need is installed; `deps.sh servers`: only what the real servers of deploy/local need;
+# `deps.sh bench-dns`: only the DNS servers that Meridian's is measured beside. What is missing and comes from Debian is installed by apt-get when this runs as root; else it says what to install, and fails.
 set -euo pipefail
 what=${1:-tests}
 
@@ -22,10 +22,18 @@ if [ "$what" = tests ]; then
 fi
 
 packages=()
-# deploy/local starts the servers itself: Debian's own service of Redis stays off.
-command -v redis-server >/dev/null || packages+=(redis-server)
-command -v java >/dev/null || packages+=(openjdk-17-jre-headless)
-command -v mvn >/dev/null || packages+=(maven)
+if [ "$what" = bench-dns ]; then
+  export PATH="$PATH:/usr/sbin"
+  command -v knotd >/dev/null || packages+=(knot)
+  ls /usr/lib/*/knot/modules-*/geoip.so >/dev/null 2>&1 || packages+=(knot-module-geoip)
+  command -v gdnsd >/dev/null || packages+=(gdnsd)
+  command -v taskset >/dev/null || packages+=(util-linux)
+else
+  # deploy/local starts the servers itself: Debian's own service of Redis stays off.
+  command -v redis-server >/dev/null || packages+=(redis-server)
+  command -v java >/dev/null || packages+=(openjdk-17-jre-headless)
+  command -v mvn >/dev/null || packages+=(maven)
+fi
 if [ "$what" = tests ]; then
   command -v chromium >/dev/null || packages+=(chromium)
   if ! command -v dig >/dev/null || ! command -v delv >/dev/null; then packages+=(bind9-dnsutils); fi
@@ -53,6 +61,10 @@ if [ "${#packages[@]}" -gt 0 ]; then
     trap 'rm -f "$policy"' EXIT
   fi
   apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+if [ "$what" = bench-dns ]; then
+  echo "deps: ${go_version}, $(knotd --version), gdnsd, taskset"
+  exit
 fi
 # Cassandra 5.0 runs with Java 17 here: another one beside it must not come first.
 java=java

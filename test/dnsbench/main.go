@@ -1,0 +1,89 @@
+//go:build linux
+
+// Command dnsbench measures GeoDNS servers beside each other: Meridian, Knot with its geoip module, and gdnsd. They serve the
+// same zone from the same address file, each alone on one core, and this program asks all of them the same queries from
+// another. scripts/bench-dns.sh runs it; docs/benchmarks.md says what it measures.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// choices are the flags.
+type choices struct {
+	meridian   string
+	servers    string
+	serverCore int
+	loadCore   int
+	rounds     int
+	measure    time.Duration
+	warmUp     time.Duration
+	queries    int
+}
+
+func main() {
+	var c choices
+	flag.StringVar(&c.meridian, "meridian", "bin/meridian", "the program to measure")
+	flag.StringVar(&c.servers, "servers", "meridian,knot,gdnsd", "what to measure")
+	flag.IntVar(&c.serverCore, "server-core", 0, "core of the server")
+	flag.IntVar(&c.loadCore, "load-core", 1, "core of the load")
+	flag.IntVar(&c.rounds, "rounds", 3, "how often each server is measured, in turn; the table shows medians")
+	flag.DurationVar(&c.measure, "measure", 5*time.Second, "how long one measurement takes")
+	flag.DurationVar(&c.warmUp, "warm-up", time.Second, "load before it")
+	flag.IntVar(&c.queries, "queries", 20_000, "different queries")
+	flag.Parse()
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if err := run(ctx, c); err != nil {
+		fmt.Fprintln(os.Stderr, "dnsbench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, c choices) error {
+	dir, err := os.MkdirTemp("", "dnsbench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // servers that give up their rights read in it
+		return err
+	}
+	w, err := newWorld()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	file := filepath.Join(dir, "country.mmdb")
+	networks, err := w.writeMMDB(file)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d networks of %d countries in one MMDB file, written in %.1f s; %d regions\n",
+		networks, len(w.countries), time.Since(began).Seconds(), len(w.regions))
+	b := &bench{choices: c, dir: dir, file: file, world: w}
+	b.asked = []kindOfQueries{
+		{name: "ECS", packets: makeQueries(w, c.queries, true)},
+		{name: "plain", packets: makeQueries(w, c.queries, false)},
+	}
+	for _, name := range strings.Split(c.servers, ",") {
+		s, ok := knownServers[name]
+		if !ok {
+			return fmt.Errorf("%q is no server that can be measured", name)
+		}
+		b.servers = append(b.servers, s(b))
+	}
+	if err := b.run(ctx); err != nil {
+		return err
+	}
+	b.print(os.Stdout)
+	return nil
+}
