@@ -31,8 +31,6 @@ const (
 
 	pointerMark    = 0xc000
 	questionOwner  = pointerMark | headerBytes
-	nameBytesMax   = 255
-	labelBytesMax  = 63
 	wireEntryBytes = 4 // type and class behind a name; code and length before an option's data
 )
 
@@ -41,7 +39,7 @@ const (
 // an answer that does not fit, it leaves to Respond, which gives the same bytes where both answer (FuzzFast).
 type fast struct {
 	table *table.Live
-	names map[string]*fastName // by their wire form in lower case
+	names nameTable
 	// regions are the answer's records for each region, by how long they live (0: TTL, 1: TTLDegraded) and by type.
 	regions [2][fastKinds][]packed
 	count   int // regions in an answer
@@ -65,7 +63,7 @@ type packed struct {
 
 // newFast packs all answers, made by the functions that Respond uses.
 func (s *Server) newFast() (*fast, error) {
-	f := &fast{table: s.opts.Table, names: map[string]*fastName{}, count: s.opts.AnswerRegions}
+	f := &fast{table: s.opts.Table, count: min(s.opts.AnswerRegions, chat.MaxRegions)}
 	for life, ttl := range []uint32{seconds(s.opts.TTL), seconds(s.opts.TTLDegraded)} {
 		for kind, code := range fastTypes {
 			for _, e := range s.regions {
@@ -77,15 +75,18 @@ func (s *Server) newFast() (*fast, error) {
 			}
 		}
 	}
+	names := map[string]*fastName{}
 	for name, n := range s.nodes {
-		if err := f.add(s, name, n); err != nil {
+		if err := s.addFast(names, name, n); err != nil {
 			return nil, err
 		}
 	}
+	f.names = newNameTable(names)
 	return f, nil
 }
 
-func (f *fast) add(s *Server, name string, n *node) error {
+// addFast adds a name by its wire form, if it is one for the fast path.
+func (s *Server) addFast(to map[string]*fastName, name string, n *node) error {
 	known := &fastName{host: n.host}
 	switch n.kind {
 	case kindHost:
@@ -108,7 +109,7 @@ func (f *fast) add(s *Server, name string, n *node) error {
 	if err != nil {
 		return err
 	}
-	f.names[string(wire[:end])] = known
+	to[string(wire[:end])] = known
 	return nil
 }
 
@@ -133,55 +134,56 @@ func pack(answer, extra []dns.RR) (packed, error) {
 	return p, nil
 }
 
-// fastAnswer is what to answer to a query: the records of some regions, best first, or those that the name has for everybody.
-type fastAnswer struct {
-	parts [chat.MaxRegions]*packed
-	used  int
-	scope int
-	size  int // of all records
+// fastRecords are the records that answer a query: those of some regions, best first, or those that the name has for everybody.
+type fastRecords struct {
+	parts   [chat.MaxRegions]*packed
+	targets [chat.MaxRegions]int // where the target of each SRV record stands
+	used    int
+	scope   int
+	size    int // of all records
 }
 
 // pick chooses the records; false where there are none, which the slow path must tell.
-func (f *fast) pick(a *fastAnswer, q *fastQuery) bool {
-	n := q.name
+func (f *fast) pick(q *fastQuery) bool {
+	n, r := q.name, &q.records
+	r.used, r.scope, r.size = 0, 0, 0
 	if !n.geo {
-		a.take(&n.fixed[q.kind])
-		return a.size > 0
+		r.take(&n.fixed[q.kind])
+		return r.size > 0
 	}
 	var room [chat.MaxRegions]uint8
 	regions, scope := f.table.Answer(room[:0], n.host, q.client)
-	a.scope = scope
+	r.scope = scope
 	life := 0
 	if f.table.Unsettled(n.host) {
 		life = 1
 	}
 	of := f.regions[life][q.kind]
 	for _, i := range regions[:min(len(regions), f.count)] {
-		a.take(&of[i])
+		r.take(&of[i])
 	}
-	return a.size > 0
+	return r.size > 0
 }
 
-func (a *fastAnswer) take(p *packed) {
-	a.parts[a.used] = p
-	a.used++
-	a.size += len(p.answer) + len(p.extra)
+func (r *fastRecords) take(p *packed) {
+	r.parts[r.used] = p
+	r.used++
+	r.size += len(p.answer) + len(p.extra)
 }
 
 // answer writes the answer to the query buf[:n] over it and gives its length; 0 leaves it to the slow path, and the query as
-// it was. buf has room for udpBytes.
+// it was. buf has room for udpBytes, and for nameRoom bytes behind the query.
 func (f *fast) answer(buf []byte, n int, q *fastQuery) int {
-	var a fastAnswer
-	if !f.parse(q, buf[:n]) || !f.pick(&a, q) {
+	if !f.parse(q, buf, n) || !f.pick(q) {
 		return 0
 	}
-	size := q.end + a.size + q.optSize()
+	size := q.end + q.records.size + q.optSize()
 	if size > q.sizeMax {
 		return 0
 	}
-	answers, extras := a.write(buf[q.end:], q)
+	answers, extras := q.records.write(buf[q.end:], q)
 	if q.edns {
-		q.writeOPT(buf[size-q.optSize():size], a.scope)
+		q.writeOPT(buf[size-q.optSize():size], q.records.scope)
 		extras++
 	}
 	buf[2] = 0x84 | buf[2]&0x01 // an answer, authoritative, RD as it came
@@ -192,27 +194,26 @@ func (f *fast) answer(buf []byte, n int, q *fastQuery) int {
 }
 
 // write writes the records to b, which begins behind the question.
-func (a *fastAnswer) write(b []byte, q *fastQuery) (answers, extras uint16) {
+func (r *fastRecords) write(b []byte, q *fastQuery) (answers, extras uint16) {
 	at := 0
-	var targets [chat.MaxRegions]int
-	for i, p := range a.parts[:a.used] {
+	for i, p := range r.parts[:r.used] {
 		copy(b[at:], p.answer)
 		if q.kind == fastHTTPS || q.kind == fastSRV { // one record or none
 			if len(p.answer) > 0 {
 				binary.BigEndian.PutUint16(b[at+recordBytes:], uint16(i+1)) // its rank is its priority
 			}
-			targets[i] = q.end + at + srvTargetAt
+			r.targets[i] = q.end + at + srvTargetAt
 		}
 		at += len(p.answer)
 		answers += p.answers
 	}
-	for i, p := range a.parts[:a.used] {
+	for i, p := range r.parts[:r.used] {
 		if p.extras == 0 {
 			continue
 		}
 		end := at + copy(b[at:], p.extra)
 		for at < end {
-			binary.BigEndian.PutUint16(b[at:], pointerMark|uint16(targets[i]))
+			binary.BigEndian.PutUint16(b[at:], pointerMark|uint16(r.targets[i]))
 			at += recordBytes + int(binary.BigEndian.Uint16(b[at+lengthAt:]))
 		}
 		extras += p.extras

@@ -46,7 +46,7 @@ func fastServers(t testing.TB) []*Server {
 
 // fastAnswerOf gives what the fast path answers, nil when it leaves the query to the slow one.
 func fastAnswerOf(s *Server, query []byte, from netip.Addr) []byte {
-	buf := make([]byte, max(len(query), udpBytes))
+	buf := bytes.Repeat([]byte{0xee}, max(len(query)+nameRoom, udpBytes))
 	copy(buf, query)
 	size := s.fast.answer(buf, len(query), &fastQuery{from: from})
 	if size == 0 {

@@ -20,6 +20,10 @@ type fastQuery struct {
 	subnet     [subnetBytesMax]byte
 	subnetSize int
 	bits       int
+
+	// What answering needs of memory; nothing in it is left from query to query.
+	words   nameWords
+	records fastRecords
 }
 
 // What stands behind the id, up to the counts of answers and authorities: the bits that a fast query may have set, and what
@@ -29,18 +33,16 @@ const (
 	headWant = 1 << 32
 )
 
-// parse reads a query; false when it is none for the fast path. It changes nothing but q.
-func (f *fast) parse(q *fastQuery, msg []byte) bool {
+// parse reads the query buf[:n]; false when it is none for the fast path. It changes nothing but q.
+func (f *fast) parse(q *fastQuery, buf []byte, n int) bool {
+	msg := buf[:n]
 	if len(msg) < headerBytes || binary.BigEndian.Uint64(msg[2:])&^headFree != headWant {
 		return false
 	}
-	var name [nameBytesMax]byte
-	size := lowerName(&name, msg[headerBytes:])
+	var size int
+	q.name, size = f.names.find(&q.words, buf[headerBytes:])
 	q.end = headerBytes + size + wireEntryBytes
-	if size == 0 || len(msg) < q.end {
-		return false
-	}
-	if q.name = f.names[string(name[:size])]; q.name == nil {
+	if q.name == nil || len(msg) < q.end {
 		return false
 	}
 	code := binary.BigEndian.Uint32(msg[q.end-wireEntryBytes:])
@@ -130,32 +132,4 @@ func (q *fastQuery) writeOPT(b []byte, scope int) {
 	if q.bits > 0 {
 		b[3] = byte(scope)
 	}
-}
-
-// lowerName copies the name at the beginning of b to dst, in lower case, and gives its length; 0 for one that is compressed,
-// too long, or does not end.
-func lowerName(dst *[nameBytesMax]byte, b []byte) int {
-	b = b[:min(len(b), nameBytesMax)]
-	for at := 0; at < len(b); {
-		size := int(b[at])
-		dst[at] = b[at]
-		if size == 0 {
-			return at + 1
-		}
-		if size > labelBytesMax {
-			return 0
-		}
-		end := at + 1 + size
-		if end >= len(b) {
-			return 0
-		}
-		for at++; at < end; at++ {
-			c := b[at]
-			if c-'A' < 26 {
-				c |= 0x20
-			}
-			dst[at] = c
-		}
-	}
-	return 0
 }

@@ -22,10 +22,9 @@ type Server struct {
 	nodes   map[string]*node
 	regions []endpoint // by the table's numbers
 	servers []string
+	chains  map[string]*chain // by apex
 	fast    *fast
 	counts  fastCounts
-
-	chains map[string]*chain // by apex
 
 	id, version string // what we tell about ourselves; "" hides it
 	cookies     *cookieJar
@@ -34,7 +33,7 @@ type Server struct {
 	signer      atomic.Pointer[signer]
 	keyStamps   []stamp // of the key files that New has read
 
-	udp []*net.UDPConn // on Linux one for each processor, on the same address
+	udp []*udpSocket // on Linux one for each processor, on the same address
 	tcp net.Listener
 }
 
@@ -134,30 +133,25 @@ func (s *Server) Addr() string {
 	if s.udp == nil {
 		return ""
 	}
-	return s.udp[0].LocalAddr().String()
+	return s.udp[0].addr()
 }
 
 // Run serves until ctx ends, then closes the sockets and waits for what is under way.
 func (s *Server) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, conn := range s.udp {
-		s.serveUDP(&wg, conn)
+	for _, socket := range s.udp {
+		socket.serve(&wg, s)
 	}
 	wg.Go(func() { s.serveTCP(ctx) })
 	wg.Go(func() { s.counts.run(ctx, s.opts.Metrics) })
 	wg.Go(func() { s.watchKeys(ctx) })
 	<-ctx.Done()
-	err := errors.Join(s.tcp.Close(), closeAll(s.udp))
+	err := s.tcp.Close()
+	for _, socket := range s.udp {
+		err = errors.Join(err, socket.close())
+	}
 	wg.Wait()
 	s.counts.report(s.opts.Metrics)
-	return err
-}
-
-func closeAll(conns []*net.UDPConn) error {
-	var err error
-	for _, c := range conns {
-		err = errors.Join(err, c.Close())
-	}
 	return err
 }
 

@@ -1,18 +1,15 @@
 package dns
 
 import (
-	"context"
-	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,59 +24,135 @@ const (
 	socketBytes = 1 << 20
 )
 
+// udpSocket is one of our sockets. It is not the runtime's: that one would be told of every datagram that has been sent, which
+// costs more than the answer, and would hand the processor on in each call of the kernel.
+type udpSocket struct {
+	fd       int
+	at       netip.AddrPort
+	wildcard bool // on all addresses: each datagram tells which one was asked
+	closed   atomic.Bool
+}
+
 // listenUDP binds one socket for each processor to the same address. The kernel gives all datagrams of one asker's port to
 // the same socket.
-func listenUDP(addr string) ([]*net.UDPConn, error) {
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		var err error
-		return errors.Join(raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }), err)
-	}}
-	var all []*net.UDPConn
+func listenUDP(addr string) ([]*udpSocket, error) {
+	resolved, err := net.ResolveUDPAddr("udp", addr)
+	if err != nil {
+		return nil, err
+	}
+	at := netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(resolved.Port)) // no host: all addresses of both families
+	if resolved.IP != nil {
+		at = netip.AddrPortFrom(resolved.AddrPort().Addr().Unmap(), at.Port())
+	} else if !hasIPv6() {
+		at = netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
+	}
+	var all []*udpSocket
 	for range runtime.GOMAXPROCS(0) {
-		conn, err := config.ListenPacket(context.Background(), "udp", addr)
+		s, err := openUDP(at)
 		if err != nil {
-			return nil, errors.Join(err, closeAll(all))
+			for _, s := range all {
+				s.shut()
+			}
+			return nil, err
 		}
-		udp := conn.(*net.UDPConn)
-		all = append(all, udp)
-		if err := receiveDestination(udp); err != nil {
-			return nil, errors.Join(err, closeAll(all))
-		}
-		_ = udp.SetReadBuffer(socketBytes) // the kernel gives what it may
+		all = append(all, s)
 	}
 	return all, nil
 }
 
-// receiveDestination has a socket on a wildcard address tell which address was asked: the answer must leave from there. An
-// IPv6 socket tells it of IPv4 datagrams too, as a mapped address.
-func receiveDestination(conn *net.UDPConn) error {
-	at := conn.LocalAddr().(*net.UDPAddr)
-	switch {
-	case !at.IP.IsUnspecified():
-		return nil
-	case at.IP.To4() != nil:
-		return ipv4.NewPacketConn(conn).SetControlMessage(ipv4.FlagDst, true)
+func hasIPv6() bool {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
 	}
-	return ipv6.NewPacketConn(conn).SetControlMessage(ipv6.FlagDst, true)
+	return unix.Close(fd) == nil
 }
 
-func (s *Server) serveUDP(wg *sync.WaitGroup, conn *net.UDPConn) {
-	wg.Go(func() { s.serveBatches(conn) })
+func openUDP(at netip.AddrPort) (*udpSocket, error) {
+	family, address := unix.AF_INET, unix.Sockaddr(nil)
+	if a := at.Addr(); a.Is4() {
+		address = &unix.SockaddrInet4{Port: int(at.Port()), Addr: a.As4()}
+	} else {
+		family, address = unix.AF_INET6, &unix.SockaddrInet6{Port: int(at.Port()), Addr: a.As16(), ZoneId: zoneOf(a)}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	s := &udpSocket{fd: fd, at: at, wildcard: at.Addr().IsUnspecified()}
+	if err := s.configure(family); err != nil {
+		s.shut()
+		return nil, os.NewSyscallError("setsockopt", err)
+	}
+	if err := unix.Bind(fd, address); err != nil {
+		s.shut()
+		return nil, os.NewSyscallError("bind", err)
+	}
+	return s, nil
+}
+
+// configure sets the options. An IPv6 socket on all addresses takes IPv4 too, and tells its destinations as mapped addresses.
+func (s *udpSocket) configure(family int) error {
+	set := func(level, option, value int) error { return unix.SetsockoptInt(s.fd, level, option, value) }
+	if err := set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		return err
+	}
+	_ = set(unix.SOL_SOCKET, unix.SO_RCVBUF, socketBytes) // the kernel gives what it may
+	switch {
+	case family == unix.AF_INET6 && s.wildcard:
+		if err := set(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+			return err
+		}
+		return set(unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+	case s.wildcard:
+		return set(unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	}
+	return nil
+}
+
+// zoneOf gives the interface of a link-local address; bind refuses such an address for 0.
+func zoneOf(a netip.Addr) uint32 {
+	if a.Zone() == "" {
+		return 0
+	}
+	i, err := net.InterfaceByName(a.Zone())
+	if err != nil {
+		return 0
+	}
+	return uint32(i.Index)
+}
+
+func (s *udpSocket) addr() string { return s.at.String() }
+
+// close makes whoever waits on the socket, and whoever comes to wait, return. The socket itself stays until serve has ended.
+func (s *udpSocket) close() error {
+	s.closed.Store(true)
+	err := unix.Shutdown(s.fd, unix.SHUT_RD)
+	if err == unix.ENOTCONN { // it says so of every socket that is not connected, and does it all the same
+		return nil
+	}
+	return os.NewSyscallError("shutdown", err)
+}
+
+func (s *udpSocket) shut() { _ = unix.Close(s.fd) } // there is nothing left to lose
+
+func (s *udpSocket) serve(wg *sync.WaitGroup, server *Server) {
+	wg.Go(func() {
+		server.serveBatches(s)
+		s.shut()
+	})
 }
 
 // serveBatches answers what one socket receives, until it is closed, in batches: first all that the fast path takes, then the
 // rest, so that nobody waits for another's signature.
-func (s *Server) serveBatches(conn *net.UDPConn) {
-	b, err := newBatches(conn)
-	if err != nil {
-		return // closed already
-	}
+func (s *Server) serveBatches(socket *udpSocket) {
+	b := newBatches(socket)
 	var counted [fastKinds]uint64
 	slow := make([]int, 0, batchMax)
 	q := new(fastQuery)
 	for {
 		n, err := b.receive()
-		if errors.Is(err, net.ErrClosed) {
+		if socket.closed.Load() {
 			return
 		}
 		if err != nil {
@@ -110,30 +183,20 @@ func (s *Server) serveBatches(conn *net.UDPConn) {
 
 // batches receives and sends many datagrams in one call of the kernel. All its memory is allocated once.
 type batches struct {
-	raw      syscall.RawConn
+	fd       uintptr
 	received int // how many of in are to be made ready again
-	control  int // bytes of control; 0 for a socket that does not tell destinations
 	queued   int
+	control  int // bytes of control; 0 for a socket that does not tell destinations
 	in, out  [batchMax]unix.Mmsghdr
 	iov      [batchMax]unix.Iovec // one for each datagram, in and out
 	names    [batchMax]unix.RawSockaddrInet6
 	controls [batchMax][controlBytes]byte
 	buffers  [batchMax][bufferBytes]byte
-
-	// What the calls of raw leave behind; the functions are made once, because making them allocates.
-	count   int
-	failed  error
-	reading func(fd uintptr) bool
-	writing func(fd uintptr) bool
 }
 
-func newBatches(conn *net.UDPConn) (*batches, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	b := &batches{raw: raw, received: batchMax}
-	if conn.LocalAddr().(*net.UDPAddr).IP.IsUnspecified() {
+func newBatches(s *udpSocket) *batches {
+	b := &batches{fd: uintptr(s.fd), received: batchMax}
+	if s.wildcard {
 		b.control = controlBytes
 	}
 	for i := range batchMax {
@@ -141,8 +204,7 @@ func newBatches(conn *net.UDPConn) (*batches, error) {
 		h.Name, h.Iov, h.Control = (*byte)(unsafe.Pointer(&b.names[i])), &b.iov[i], &b.controls[i][0]
 		h.SetIovlen(1)
 	}
-	b.reading, b.writing = b.read, b.write
-	return b, nil
+	return b
 }
 
 // receive waits for datagrams and gives how many came.
@@ -155,24 +217,12 @@ func (b *batches) receive() (int, error) {
 		b.iov[i].SetLen(queryBytes)
 	}
 	b.received = 0
-	if err := b.raw.Read(b.reading); err != nil {
-		return 0, err
+	n, errno := call(unix.SYS_RECVMMSG, b.fd, b.in[:])
+	if errno != 0 {
+		return 0, errno
 	}
-	b.received = b.count
-	return b.received, b.failed
-}
-
-func (b *batches) read(fd uintptr) bool {
-	n, errno := call(unix.SYS_RECVMMSG, fd, &b.in[0], batchMax)
-	b.count, b.failed = n, nil
-	switch errno {
-	case 0:
-	case unix.EAGAIN:
-		return false
-	default:
-		b.count, b.failed = 0, errno
-	}
-	return true
+	b.received = n
+	return n, nil
 }
 
 // size gives the length of the i-th datagram received.
@@ -218,32 +268,24 @@ func anyInterface(control []byte) {
 // send sends what is queued. A datagram that cannot be sent is one that is lost: the asker repeats its question.
 func (b *batches) send() {
 	for at := 0; at < b.queued; {
-		b.count = at
-		if b.raw.Write(b.writing) != nil {
-			break // closed
+		n, errno := call(unix.SYS_SENDMMSG, b.fd, b.out[at:b.queued])
+		if errno != 0 {
+			n = 1 // the first one is at fault
 		}
-		at = b.count
+		at += n
 	}
 	b.queued = 0
 }
 
-// write sends from b.count on, and moves it behind what was sent or can never be.
-func (b *batches) write(fd uintptr) bool {
-	n, errno := call(unix.SYS_SENDMMSG, fd, &b.out[b.count], b.queued-b.count)
-	switch errno {
-	case 0:
-		b.count += n
-	case unix.EAGAIN:
-		return false
-	default:
-		b.count++ // the first one is at fault
-	}
-	return true
-}
-
-func call(number, fd uintptr, first *unix.Mmsghdr, count int) (int, unix.Errno) {
+// call receives or sends a batch. First it asks for no more than what can be done at once, without a word to the scheduler,
+// which would hand on our processor in the middle of each batch and have to give it back. Only when it must wait does it tell.
+func call(number, fd uintptr, batch []unix.Mmsghdr) (int, unix.Errno) {
+	count := uintptr(len(batch))
 	for {
-		n, _, errno := unix.Syscall6(number, fd, uintptr(unsafe.Pointer(first)), uintptr(count), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(number, fd, uintptr(unsafe.Pointer(&batch[0])), count, unix.MSG_DONTWAIT, 0, 0)
+		if errno == unix.EAGAIN {
+			n, _, errno = unix.Syscall6(number, fd, uintptr(unsafe.Pointer(&batch[0])), count, unix.MSG_WAITFORONE, 0, 0)
+		}
 		if errno != unix.EINTR {
 			return int(n), errno
 		}

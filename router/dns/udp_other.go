@@ -11,7 +11,10 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-func listenUDP(addr string) ([]*net.UDPConn, error) {
+// udpSocket is one socket, which several goroutines serve.
+type udpSocket struct{ conn *net.UDPConn }
+
+func listenUDP(addr string) ([]*udpSocket, error) {
 	at, err := net.ResolveUDPAddr("udp", addr)
 	if err != nil {
 		return nil, err
@@ -23,11 +26,14 @@ func listenUDP(addr string) ([]*net.UDPConn, error) {
 	// On a wildcard address the answer must leave from the address that was asked. One of the two families may refuse.
 	_ = ipv4.NewPacketConn(conn).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
 	_ = ipv6.NewPacketConn(conn).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
-	return []*net.UDPConn{conn}, nil
+	return []*udpSocket{{conn}}, nil
 }
 
-func (s *Server) serveUDP(wg *sync.WaitGroup, conn *net.UDPConn) {
+func (s *udpSocket) addr() string { return s.conn.LocalAddr().String() }
+func (s *udpSocket) close() error { return s.conn.Close() }
+
+func (s *udpSocket) serve(wg *sync.WaitGroup, server *Server) {
 	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() { s.servePlain(conn) })
+		wg.Go(func() { server.servePlain(s.conn) })
 	}
 }

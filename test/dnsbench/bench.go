@@ -140,6 +140,10 @@ func (b *bench) load(ctx context.Context, at netip.AddrPort, queries [][]byte, d
 			failed <- err
 			return
 		}
+		if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), b.nice); err != nil {
+			failed <- err
+			return
+		}
 		failed <- runLoad(ctx, at, queries, l)
 	}()
 	return <-failed

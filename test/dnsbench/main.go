@@ -12,9 +12,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // choices are the flags.
@@ -27,6 +31,7 @@ type choices struct {
 	measure    time.Duration
 	warmUp     time.Duration
 	queries    int
+	nice       int
 }
 
 func main() {
@@ -39,13 +44,34 @@ func main() {
 	flag.DurationVar(&c.measure, "measure", 5*time.Second, "how long one measurement takes")
 	flag.DurationVar(&c.warmUp, "warm-up", time.Second, "load before it")
 	flag.IntVar(&c.queries, "queries", 20_000, "different queries")
+	flag.IntVar(&c.nice, "nice", 0, "priority of load and server, as for nice: on a machine with other work, -19 keeps it away (root only)")
 	flag.Parse()
+	runtime.LockOSThread() // servers end with the thread that started them
+	if err := prefer(c.nice); err != nil {
+		fmt.Fprintln(os.Stderr, "dnsbench: -nice:", err)
+		os.Exit(1)
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	if err := run(ctx, c); err != nil {
 		fmt.Fprintln(os.Stderr, "dnsbench:", err)
 		os.Exit(1)
 	}
+}
+
+// prefer gives this process, all that it starts, and the session that the kernel weighs them by, a priority.
+func prefer(nice int) error {
+	if nice == 0 {
+		return nil
+	}
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, nice); err != nil { // of the main thread; others are started by it
+		return err
+	}
+	err := os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(nice)), 0)
+	if os.IsNotExist(err) { // a kernel that does not group by session
+		return nil
+	}
+	return err
 }
 
 func run(ctx context.Context, c choices) error {
