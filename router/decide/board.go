@@ -20,9 +20,11 @@ const (
 // State is what may change about a region from one second to the next. The zero State serves.
 type State struct {
 	Health Health `json:"health,omitempty"`
-	// Draining: the operator moves people away; the region still works. DrainUntil is for people to read.
+	// Draining: the operator moves people away; the region still works, and takes no new sockets. DrainUntil is for people to read.
 	Draining   bool      `json:"draining,omitempty"`
 	DrainUntil time.Time `json:"drain_until,omitzero"`
+	// DrainWeight is the share of client prefixes, 0 to 1, that names still lead to a draining region (see the function DrainWeight).
+	DrainWeight float64 `json:"drain_weight,omitempty"`
 	// Forced is the operator's word against the probes; "" leaves it to them.
 	Forced Health `json:"forced,omitempty"`
 	// Load is sockets over capacity; 0 where no capacity is set. Shed is the share of client prefixes, 0 to 1, that should
@@ -87,6 +89,19 @@ func (m *Model) Board(states States) Board {
 		}
 		if b.class[i] == classServing && s.Shed > 0 {
 			b.shed[i], b.shedding = s.Shed, true
+		}
+	}
+	return b
+}
+
+// NamesBoard compiles states for name look-ups. Resolvers keep what they are told, so the names leave a draining region step by
+// step: as long as State.DrainWeight says, its share of the client prefixes still gets it. Whoever asks for a socket is sent
+// elsewhere at once (see Board).
+func (m *Model) NamesBoard(states States) Board {
+	b := m.Board(states)
+	for i, r := range m.regions {
+		if s := states[r.name]; b.class[i] == classDraining && s.DrainWeight > 0 {
+			b.class[i], b.shed[i], b.shedding = classServing, max(s.Shed, 1-s.DrainWeight), true
 		}
 	}
 	return b

@@ -53,16 +53,18 @@ type Decision struct {
 	Region      chat.Region `json:"region"` // "" when no region may serve
 	// DecidedBy is the strongest reason that kept the best-placed region from the first place: residency, rule, drain,
 	// health, load or hold; with none, nearest, or no_data; unreachable where no region may serve.
-	DecidedBy string         `json:"decided_by"`
-	Regions   []Candidate    `json:"regions"`
-	Reasons   []string       `json:"reasons"`
-	Held      Held           `json:"-"`
-	Gen       Generations    `json:"generations"`
-	Error     chat.Code      `json:"error,omitempty"`
-	usable    int            // Regions[:usable] may serve
-	states    States         // for the texts
-	tied      bool           // the home zone's region won a tie
-	zone      *chat.ZoneSpec // the one that restricts or is served
+	DecidedBy string      `json:"decided_by"`
+	Regions   []Candidate `json:"regions"`
+	// Names are what a look-up of the name is answered, best first: DNS knows no user, and leaves a draining region by steps.
+	Names   []chat.Region  `json:"dns_regions"`
+	Reasons []string       `json:"reasons"`
+	Held    Held           `json:"-"`
+	Gen     Generations    `json:"generations"`
+	Error   chat.Code      `json:"error,omitempty"`
+	usable  int            // Regions[:usable] may serve
+	states  States         // for the texts
+	tied    bool           // the home zone's region won a tie
+	zone    *chat.ZoneSpec // the one that restricts or is served
 }
 
 // Usable gives the regions that should serve, best first.
@@ -93,12 +95,16 @@ func (m *Model) Decide(in Input) (Decision, error) {
 	}
 	m.sortOut(&d, ranking, picked, allowed)
 	m.breakTie(&d, &board, in)
+	d.Names = m.lookup(in, ranking)
+	if d.usable > 0 {
+		d.Region = d.Regions[0].Region
+	}
 	m.explainOrder(&d, best)
 	if d.usable == 0 {
 		d.Error, d.DecidedBy = chat.CodeZoneUnreachable, "unreachable"
 		return d, &chat.Error{Code: chat.CodeZoneUnreachable, Op: "decide.Decide", Message: strings.Join(d.Reasons, "; ")}
 	}
-	d.Region, d.DecidedBy = d.Regions[0].Region, d.decidedBy(ranking)
+	d.DecidedBy = d.decidedBy(ranking)
 	return d, nil
 }
 

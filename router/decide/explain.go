@@ -22,7 +22,7 @@ func (m *Model) explainOrder(d *Decision, best class) {
 			c.Text = m.text(d, i)
 		}
 	}
-	d.Reasons = slices.Concat(d.residencyReasons(), d.stateReasons(best), d.nearnessReasons())
+	d.Reasons = slices.Concat(d.residencyReasons(), d.stateReasons(best), d.nameReasons(), d.nearnessReasons())
 }
 
 func (m *Model) text(d *Decision, i int) string {
@@ -197,6 +197,9 @@ func (d *Decision) Text() string {
 		row("reason", "%s", r)
 	}
 	row("answer", "%s", orElse(string(d.Region), "none: "+string(d.Error)))
+	if len(d.nameReasons()) > 0 {
+		row("names", "%s", join(d.Names))
+	}
 	row("generations", "data %s, config %d, health %d", d.Gen.Data, d.Gen.Config, d.Gen.Health)
 	fmt.Fprintf(&b, "%s (%s)\n", Attribution, AttributionURL)
 	return b.String()

@@ -115,7 +115,7 @@ func (l *Live) Rankings() int { return len(l.now.Load().rankings) }
 
 // answer fills in what depends on the states.
 func (s *snapshot) answer() {
-	s.board = s.model.Board(s.states)
+	s.board = s.model.NamesBoard(s.states)
 	stride := s.stride()
 	hosts := len(s.hosts) + 1
 	s.answers = make([]uint8, hosts*len(s.rankings)*stride)
