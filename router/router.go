@@ -53,6 +53,10 @@ type Options struct {
 	BucketZones func(ctx context.Context, bucket uint16) ([]chat.Zone, error)
 	// Handlers are served beside the router's own, by pattern of http.ServeMux: the web client, "GET /metrics".
 	Handlers map[string]http.Handler
+	// StateFile remembers between runs which regions there are; "": nothing is remembered. Force takes a configuration that leaves out
+	// a region in which people are.
+	StateFile string
+	Force     bool
 	// Simulate accepts simulated addresses. FreePorts takes a free port where the configured one is taken.
 	Simulate  bool
 	FreePorts bool
@@ -90,6 +94,9 @@ func New(opts Options) (*Router, error) {
 		opts.Regions = regions
 	}
 	r := &Router{opts: opts, cfg: opts.Config}
+	if err := r.checkRemoved(context.Background()); err != nil {
+		return nil, err
+	}
 	model, data, err := load(opts.Config)
 	if err != nil {
 		return nil, err
@@ -108,6 +115,7 @@ func New(opts Options) (*Router, error) {
 	r.discovery = discovery.New(discovery.Options{
 		Decide: r.live.Decide, URLs: r.urls, Zone: r.zone, TokenZone: opts.TokenZone, BucketZones: opts.BucketZones,
 		TrustedProxies: trusted, Simulate: opts.Simulate, Origins: opts.Config.Network.AllowedOrigins, Key: opts.Key, Metrics: opts.Metrics,
+		Failed: func(region chat.Region, client netip.Addr) { r.monitor.Hint(region, client) },
 	})
 	r.monitor = health.NewMonitor(health.Options{
 		Regions: opts.Config.Regions, Limits: opts.Config.Router.Health, Targets: r.targets(), OnStates: r.take, Metrics: opts.Metrics,
@@ -153,6 +161,9 @@ func (r *Router) Listen() error {
 		}
 	}
 	r.listener = l
+	if err := r.remember(); err != nil {
+		r.opts.Log.Error("the regions are not remembered: a later configuration may leave out one with people", "error", err)
+	}
 	return nil
 }
 
@@ -235,7 +246,8 @@ func (r *Router) take(states decide.States) {
 
 // Reload takes new rules, biases, zones and address files while serving. The regions, their places in the order and the
 // zones' hosts must be as they were, because names and probes hang on them. Address files are compared with those in use (see
-// geo.CheckSwap). After an error, which has CodeInvalid and names the key or file, everything stays as it was.
+// geo.CheckSwap). After an error everything stays as it was: CodeInvalid, which names the key or file, or CodeDenied when a region is
+// left out in which people are.
 func (r *Router) Reload(cfg *config.Config) error {
 	r.reload.Lock()
 	defer r.reload.Unlock()
@@ -251,6 +263,9 @@ func (r *Router) Reload(cfg *config.Config) error {
 }
 
 func (r *Router) replace(cfg *config.Config) error {
+	if err := r.refuseRemoved(r.removedBy(cfg)); err != nil {
+		return err
+	}
 	same := slices.EqualFunc(cfg.Regions, r.cfg.Regions, func(a, b config.Region) bool { return a.Name == b.Name })
 	hosts, names := hostsOf(cfg)
 	_, oldNames := hostsOf(r.cfg)

@@ -35,6 +35,8 @@ type Options struct {
 	// BucketZones gives the zones in which usernames of a bucket live, the bucket being the first 16 bits of SHA-256 of the
 	// normalised name. Nil: name= is refused.
 	BucketZones func(ctx context.Context, bucket uint16) ([]chat.Zone, error)
+	// Failed is told of a region that a client at an address says it cannot reach (?failed=); nil: nobody is.
+	Failed func(region chat.Region, client netip.Addr)
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// Simulate accepts ?as=ADDRESS.
@@ -105,6 +107,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *handler) route(r *http.Request) (Route, error) {
 	q := table.Query{Address: ClientAddr(r, h.TrustedProxies)}
 	params := r.URL.Query()
+	if failed := params["failed"]; h.Failed != nil {
+		for _, region := range failed[:min(len(failed), chat.MaxRegions)] {
+			h.Failed(chat.Region(region), q.Address) // the socket's address: nobody speaks for another one
+		}
+	}
 	if as := params.Get("as"); as != "" {
 		if !h.Simulate {
 			return Route{}, invalid("as: simulated addresses are accepted only by `meridian up`")

@@ -23,11 +23,14 @@ type Probe struct {
 type Report struct {
 	Region chat.Region          `json:"region"`
 	Peers  map[chat.Region]Peer `json:"peers"`
-	// Draining, DrainUntil and Forced are the operator's word about this region. Sockets is its load.
+	// Draining, DrainFrom, DrainUntil and Forced are the operator's word about this region. Sockets is its load.
 	Draining   bool          `json:"draining,omitempty"`
+	DrainFrom  time.Time     `json:"drain_from,omitzero"`
 	DrainUntil time.Time     `json:"drain_until,omitzero"`
 	Forced     decide.Health `json:"forced,omitempty"`
 	Sockets    int           `json:"sockets,omitempty"`
+	// Reported counts the networks whose clients told this region of late that they cannot reach another one.
+	Reported map[chat.Region]int `json:"reported,omitempty"`
 }
 
 // Peer is one region's view of another.
@@ -40,22 +43,30 @@ type Peer struct {
 type Round struct {
 	Probes  map[chat.Region]Probe
 	Reports map[chat.Region]Report
+	// Reported counts the networks whose clients told this router of late that they cannot reach a region. It is no vote: who
+	// looks after it is the next probe.
+	Reported map[chat.Region]int
 }
 
 // Core turns rounds into states.
 //
 // Voters about a region are the other regions and this router. A round counts against a region when a majority of all
 // voters, heard or not, says it is down, and for it when a majority says it is up; otherwise it counts for nothing, so a
-// router that is cut off keeps its last good state. Each bad round adds one to the region's failures and OK good ones in a
+// router that is cut off keeps its last good state. Regions notice that one is silent later than this router does, so once they
+// agree the rounds count in which it alone could not reach it, up to one less than Down. Each bad round adds one to the region's failures and OK good ones in a
 // row clear them: flapping adds up. At Down failures the region is down; after Up good rounds in a row it is up again.
 //
-// At most half of the regions are taken out, and none while only two are live: with two there is no telling who is right,
-// and no probe bug may empty the world. Clients then walk down their lists by themselves.
+// At most half of the regions are taken out, and of the capacity where all regions have one, and none while only two are live:
+// with two there is no telling who is right, and no probe bug may empty the world. Clients then walk down their lists by themselves.
+//
+// What clients tell of regions that they cannot reach (Reported) takes nothing out: it makes the next round come sooner, and stands
+// in the reason.
 type Core struct {
 	regions  []chat.Region // sorted
 	capacity map[chat.Region]int
 	limits   config.Health
 	state    map[chat.Region]*track
+	now      time.Time // of the last step
 }
 
 type track struct {
@@ -63,6 +74,9 @@ type track struct {
 	good     int // good rounds in a row
 	down     bool
 	capped   bool // would be down, but too few regions are left
+	missed   int  // rounds in a row in which this router could not reach it
+	suspect  int  // rounds in a row in which this router or clients could not
+	reported int  // networks whose clients cannot reach it
 	why      string
 	report   Report // the last heard; an operator's drain outlives the region
 	shed     float64
@@ -93,8 +107,10 @@ func NewCore(regions []config.Region, limits config.Health) *Core {
 
 // Step takes one round and gives the states after it.
 func (c *Core) Step(now time.Time, round Round) decide.States {
+	c.now = now
 	for _, r := range c.regions {
 		t := c.state[r]
+		t.suspicion(r, round)
 		if report, ok := round.Reports[r]; ok {
 			t.report = report
 			c.load(t, c.capacity[r], now)
@@ -102,20 +118,22 @@ func (c *Core) Step(now time.Time, round Round) decide.States {
 		up, down, why := c.votes(r, round)
 		switch need := len(c.regions)/2 + 1; {
 		case down >= need:
-			t.failures, t.good = min(t.failures+1, c.limits.Down), 0
+			// What this router saw alone before the others agreed counts too, but it takes two rounds in which they do.
+			t.failures, t.good = min(max(t.failures+1, min(t.missed, c.limits.Down-1)), c.limits.Down), 0
 			t.why = why
 		case up >= need:
 			t.good++
 		}
 	}
 	for _, r := range c.regions {
-		c.judge(c.state[r])
+		c.judge(r)
 	}
 	return c.States()
 }
 
 // judge applies the thresholds to one region.
-func (c *Core) judge(t *track) {
+func (c *Core) judge(r chat.Region) {
+	t := c.state[r]
 	if t.down {
 		if t.good >= c.limits.Up {
 			t.down, t.failures = false, 0
@@ -129,21 +147,54 @@ func (c *Core) judge(t *track) {
 	if t.failures < c.limits.Down {
 		return
 	}
-	if live := c.live(); live <= 2 || (len(c.regions)-live+1)*2 > len(c.regions) {
+	if c.tooFew(r) {
 		t.capped = true
 		return
 	}
 	t.down = true
 }
 
-func (c *Core) live() int {
-	n := 0
-	for _, t := range c.state {
-		if !t.down {
-			n++
+// tooFew says that without region r too little would be left.
+func (c *Core) tooFew(r chat.Region) bool {
+	left, all := 0, 0
+	for name, t := range c.state {
+		if c.capacity[name] <= 0 {
+			return c.tooFewRegions()
+		}
+		all += c.capacity[name]
+		if !t.down && name != r {
+			left += c.capacity[name]
 		}
 	}
-	return n
+	return c.tooFewRegions() || left*2 < all
+}
+
+func (c *Core) tooFewRegions() bool {
+	live := 0
+	for _, t := range c.state {
+		if !t.down {
+			live++
+		}
+	}
+	return live <= 2 || (len(c.regions)-live+1)*2 > len(c.regions)
+}
+
+// suspicion notes what speaks against a region without being a vote.
+func (t *track) suspicion(r chat.Region, round Round) {
+	t.reported = round.Reported[r]
+	for _, report := range round.Reports {
+		t.reported += report.Reported[r]
+	}
+	if p, ok := round.Probes[r]; ok && !p.OK {
+		t.missed++
+	} else {
+		t.missed = 0
+	}
+	if t.missed > 0 || t.reported > 0 {
+		t.suspect++
+	} else {
+		t.suspect = 0
+	}
 }
 
 // votes counts who says what about r, and tells it in words.
@@ -190,8 +241,14 @@ func (c *Core) States() decide.States {
 		s := decide.State{
 			Health: decide.HealthUp, Draining: t.report.Draining, DrainUntil: t.report.DrainUntil, Forced: t.report.Forced, Shed: t.shed,
 		}
+		if s.Draining {
+			s.DrainWeight = decide.DrainWeight(t.report.DrainFrom, t.report.DrainUntil, c.now)
+		}
 		if t.down {
 			s.Health, s.Why = decide.HealthDown, t.why
+		}
+		if t.down && t.reported > 0 {
+			s.Why += fmt.Sprintf("; clients of %d networks say so too", t.reported)
 		}
 		if t.capped {
 			s.Why = "kept, because too few regions are left: " + t.why
@@ -204,10 +261,14 @@ func (c *Core) States() decide.States {
 	return out
 }
 
-// Settling says that a region is on its way to another state, so that the next round should not wait for a full interval.
+// settleRounds bounds how many rounds in a row come sooner because of a suspicion that no majority shares.
+const settleRounds = 10
+
+// Settling says that a region is on its way to another state, or may be, so that the next round should not wait for a full interval.
 func (c *Core) Settling() bool {
 	for _, t := range c.state {
-		if !t.down && !t.capped && t.failures > 0 && t.good == 0 {
+		failing, suspected := t.failures > 0 && t.good == 0, t.suspect > 0 && t.suspect <= settleRounds
+		if !t.down && !t.capped && (failing || suspected) {
 			return true
 		}
 	}

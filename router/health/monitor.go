@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/netip"
 	"sync"
 	"syscall"
 	"time"
@@ -35,6 +36,8 @@ type Options struct {
 	OnStates func(decide.States)
 	// Metrics may be nil.
 	Metrics meter.Metrics
+	// Transport carries the probes; nil: a new connection for each, for users have to make one too.
+	Transport http.RoundTripper
 }
 
 // Monitor probes all regions every interval.
@@ -42,9 +45,12 @@ type Monitor struct {
 	opts   Options
 	core   *Core
 	client *http.Client
+	hints  *Hints
+	hinted chan struct{}
 
 	mu       sync.Mutex
 	failures map[string]int // failed probes in a row, by base URL
+	sockets  map[chat.Region]int
 }
 
 // maxReportBytes bounds what a region may answer.
@@ -58,13 +64,15 @@ func NewMonitor(opts Options) *Monitor {
 	if opts.Limits.Timeout <= 0 {
 		opts.Limits.Timeout = time.Second
 	}
+	if opts.Transport == nil {
+		opts.Transport = &http.Transport{DisableKeepAlives: true}
+	}
 	opts.Metrics = meter.Or(opts.Metrics)
 	return &Monitor{
-		opts: opts, failures: make(map[string]int),
-		core: NewCore(opts.Regions, opts.Limits),
+		opts: opts, failures: make(map[string]int), sockets: make(map[chat.Region]int),
+		core: NewCore(opts.Regions, opts.Limits), hints: NewHints(known(opts.Targets), nil), hinted: make(chan struct{}, 1),
 		client: &http.Client{
-			// A new connection for each probe: users have to make one too.
-			Transport:     &http.Transport{DisableKeepAlives: true},
+			Transport:     opts.Transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
@@ -72,30 +80,60 @@ func NewMonitor(opts Options) *Monitor {
 
 // Run probes until ctx ends.
 func (m *Monitor) Run(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		began := time.Now()
 		round := m.round(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		m.opts.OnStates(m.core.Step(time.Now(), round))
-		wait := m.opts.Limits.Interval
-		if m.core.Settling() { // something is going down: look twice as often until it is settled
-			wait /= 2
-		}
+		m.pause(ctx, began)
+	}
+}
+
+// pause waits for the next round, an interval after the last one began; half of it while something is going down, or when a client
+// has told that it cannot reach a region. However many tell, no round comes sooner than that.
+func (m *Monitor) pause(ctx context.Context, began time.Time) {
+	until := func(wait time.Duration) <-chan time.Time {
+		return time.After(max(wait-time.Since(began), pauseMin))
+	}
+	soon := until(m.opts.Limits.Interval / 2)
+	select {
+	case <-ctx.Done():
+		return
+	case <-soon:
+	}
+	if m.core.Settling() {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-m.hinted:
+	case <-until(m.opts.Limits.Interval):
+	}
+}
+
+// pauseMin is between two rounds when one took as long as the interval.
+const pauseMin = 10 * time.Millisecond
+
+// Hint takes the word of a client at an address that it cannot reach a region. It decides nothing: the region is looked at sooner.
+func (m *Monitor) Hint(region chat.Region, client netip.Addr) {
+	outcome := "ignored"
+	if m.hints.Tell(region, client) {
+		outcome = "taken"
 		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(max(wait-time.Since(began), 10*time.Millisecond)):
+		case m.hinted <- struct{}{}:
+		default: // a round is due already
 		}
 	}
+	m.opts.Metrics.Count("client_hints_total", outcome)
 }
 
 // round asks all regions at once; it takes at most one time-out.
 func (m *Monitor) round(ctx context.Context) Round {
 	ctx, cancel := context.WithTimeout(ctx, m.opts.Limits.Timeout)
 	defer cancel()
-	round := Round{Probes: map[chat.Region]Probe{}, Reports: map[chat.Region]Report{}}
+	round := Round{Probes: map[chat.Region]Probe{}, Reports: map[chat.Region]Report{}, Reported: m.hints.Count()}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, t := range m.opts.Targets {
@@ -125,16 +163,44 @@ func (m *Monitor) round(ctx context.Context) Round {
 		}
 	}
 	wg.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for region, report := range round.Reports {
+		m.sockets[region] = report.Sockets
+	}
 	return round
+}
+
+// Ask gives what a region's nodes say now; ok is false when none answers.
+func Ask(ctx context.Context, target Target) (report Report, ok bool) {
+	m := NewMonitor(Options{Targets: []Target{{Region: target.Region, Admins: target.Admins}}, Limits: config.Health{Timeout: askTimeout}})
+	report, ok = m.round(ctx).Reports[target.Region]
+	return report, ok
+}
+
+// askTimeout bounds Ask.
+const askTimeout = 2 * time.Second
+
+// Sockets gives how many sockets a region told of last.
+func (m *Monitor) Sockets(region chat.Region) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.sockets[region]
 }
 
 // join makes one report of what two nodes of a region say: what one of them reaches the region reaches, and their sockets add up.
 func join(a, b Report) Report {
 	out := a
 	out.Sockets += b.Sockets
-	out.Draining = a.Draining || b.Draining
-	if b.DrainUntil.After(out.DrainUntil) {
-		out.DrainUntil = b.DrainUntil
+	if b.Draining && (!a.Draining || b.DrainUntil.After(a.DrainUntil)) {
+		out.Draining, out.DrainFrom, out.DrainUntil = true, b.DrainFrom, b.DrainUntil
+	}
+	out.Reported = maps.Clone(a.Reported)
+	for region, n := range b.Reported {
+		if out.Reported == nil {
+			out.Reported = make(map[chat.Region]int)
+		}
+		out.Reported[region] = max(out.Reported[region], n) // the same network may have told both
 	}
 	if out.Forced == "" {
 		out.Forced = b.Forced

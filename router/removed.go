@@ -1,0 +1,110 @@
+package router
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"meridian/chat"
+	"meridian/config"
+	"meridian/router/health"
+)
+
+// served is what a router remembers of the regions that it led people to, so that its next start notices when one is missing.
+type served struct {
+	Region chat.Region `json:"region"`
+	Admins []string    `json:"admins"`
+}
+
+// removedTimeout bounds asking a region that a new configuration leaves out.
+const removedTimeout = 2 * time.Second
+
+// checkRemoved refuses a configuration that leaves out a region in which people still are: nobody would lead them there again, and what
+// waits for them there would be lost to sight. A region that does not answer has nobody. The error has CodeDenied and the figures.
+func (r *Router) checkRemoved(ctx context.Context) error {
+	if r.opts.StateFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(r.opts.StateFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var before []served
+	if err == nil {
+		err = json.Unmarshal(text, &before)
+	}
+	if err != nil {
+		return &chat.Error{Code: chat.CodeInvalid, Op: "router.New", Message: "the regions of the last run cannot be read from " + r.opts.StateFile + "; remove the file if you know that none is missing", Cause: err}
+	}
+	sockets := make(map[chat.Region]int)
+	for _, old := range before {
+		if slices.ContainsFunc(r.opts.Regions, func(now Region) bool { return now.Name == old.Region }) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, removedTimeout)
+		report, ok := health.Ask(ctx, health.Target{Region: old.Region, Admins: bases(old.Admins)})
+		cancel()
+		if sockets[old.Region] = report.Sockets; !ok {
+			r.opts.Log.Warn("the configuration leaves out a region that does not answer", "region", old.Region)
+		}
+	}
+	return r.refuseRemoved(sockets)
+}
+
+// refuseRemoved gives the refusal when one of the regions that are left out, with their sockets, has people.
+func (r *Router) refuseRemoved(sockets map[chat.Region]int) error {
+	var with []string
+	for region, n := range sockets {
+		if n > 0 {
+			with = append(with, fmt.Sprintf("%s, where %d sockets are open", region, n))
+		}
+	}
+	if len(with) == 0 || r.opts.Force {
+		return nil
+	}
+	slices.Sort(with)
+	return &chat.Error{
+		Code: chat.CodeDenied, Op: "router.checkRemoved",
+		Message: "the configuration leaves out region " + strings.Join(with, "; region ") + ": drain it first (meridian region drain REGION --wait), or use --force",
+	}
+}
+
+// remember writes the regions that this router leads people to.
+func (r *Router) remember() error {
+	if r.opts.StateFile == "" {
+		return nil
+	}
+	var now []served
+	for _, region := range r.opts.Regions {
+		now = append(now, served{Region: region.Name, Admins: region.Admins})
+	}
+	text, err := json.Marshal(now)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(r.opts.StateFile), 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(r.opts.StateFile+".new", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(r.opts.StateFile+".new", r.opts.StateFile)
+}
+
+// removedBy gives the regions that cfg leaves out, with the sockets that they told of last.
+func (r *Router) removedBy(cfg *config.Config) map[chat.Region]int {
+	out := make(map[chat.Region]int)
+	for _, old := range r.cfg.Regions {
+		if _, kept := cfg.Region(old.Name); !kept {
+			out[old.Name] = r.monitor.Sockets(old.Name)
+		}
+	}
+	return out
+}
