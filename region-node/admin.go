@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"meridian/chat"
+	"meridian/region-node/drain"
 	"meridian/region-node/edge"
 	"meridian/region-node/messages"
 	"meridian/region-node/wire"
@@ -37,6 +38,8 @@ type Status struct {
 	Clock    ClockStatus               `json:"clock"`
 	// Redis is how the node finds its region's; missing where there is none. Without it the node goes on, slower.
 	Redis *SharedStatus `json:"redis,omitempty"`
+	// Drain says how far this node's drain is; missing while the region does not drain.
+	Drain *drain.Progress `json:"drain,omitempty"`
 	// DeadLetters counts the newest ops that could not be applied, at most 100.
 	DeadLetters int `json:"dead_letters"`
 }
@@ -128,10 +131,27 @@ func rpo(zone chat.ZoneSpec) ZoneRPO {
 	return ZoneRPO{MaxLevel: zone.MaxLevel(), RPO: "relay lag; 0 while the sender's client lives, which sends again what is not zone-acknowledged"}
 }
 
-// peersAnswer is what the router asks of every region: how it sees the others.
+// peersAnswer is what the router asks of every region: how it sees the others, and what its operator has ordered.
 type peersAnswer struct {
-	Region chat.Region          `json:"region"`
-	Peers  map[chat.Region]Peer `json:"peers"`
+	Region     chat.Region          `json:"region"`
+	Peers      map[chat.Region]Peer `json:"peers"`
+	Draining   bool                 `json:"draining,omitempty"`
+	DrainFrom  time.Time            `json:"drain_from,omitzero"`
+	DrainUntil time.Time            `json:"drain_until,omitzero"`
+	Sockets    int                  `json:"sockets"`
+	// Reported counts the networks whose clients say that they cannot reach a region.
+	Reported map[chat.Region]int `json:"reported,omitempty"`
+}
+
+func (n *Node) servePeers(w http.ResponseWriter, _ *http.Request) {
+	order := n.drain.Order(n.opt.Region)
+	answer := peersAnswer{
+		Region: n.opt.Region, Peers: n.Peers(), Draining: order.On, DrainFrom: order.From, DrainUntil: order.Until, Sockets: n.Load(),
+	}
+	if n.opt.Reported != nil {
+		answer.Reported = n.opt.Reported()
+	}
+	wire.WriteJSON(w, http.StatusOK, answer)
 }
 
 // adminHandler serves operators and routers; what changes something needs the admin token.
@@ -139,14 +159,15 @@ func (n *Node) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.Handle("GET /metrics", n.opt.Metrics.Handler())
-	mux.HandleFunc("GET /v1/peers", func(w http.ResponseWriter, _ *http.Request) {
-		wire.WriteJSON(w, http.StatusOK, peersAnswer{Region: n.opt.Region, Peers: n.Peers()})
-	})
+	mux.HandleFunc("GET /v1/peers", n.servePeers)
 	mux.HandleFunc("GET /v1/admin/status", n.guard(func(w http.ResponseWriter, r *http.Request) {
 		wire.WriteJSON(w, http.StatusOK, n.Status(r.Context()))
 	}))
 	mux.HandleFunc("POST /v1/admin/cut", n.guard(n.serveCut))
 	mux.HandleFunc("POST /v1/admin/heal", n.guard(n.serveCut))
+	mux.HandleFunc("/v1/admin/drain", n.guard(n.serveDrain))
+	mux.HandleFunc("GET /v1/admin/population", n.guard(n.servePopulation))
+	mux.HandleFunc("GET /v1/admin/user", n.guard(n.serveUser))
 	mux.HandleFunc("POST /v1/admin/clock", n.guard(n.serveClock))
 	mux.HandleFunc("POST /v1/admin/verify", n.guard(n.serveVerify))
 	mux.HandleFunc("POST /v1/admin/verify/names", n.guard(n.serveVerifyNames))

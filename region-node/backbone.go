@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"meridian/chat"
+	"meridian/region-node/drain"
 	"meridian/region-node/edge"
 	"meridian/region-node/messages"
 	"meridian/replication"
@@ -95,6 +96,9 @@ func (n *Node) onRequest(ctx context.Context, peer chat.NodeRef, method string, 
 		n.edge.Hear(peer.Node, payload)
 		return nil, nil
 	}
+	if method == methodMoves && peer.Region == n.opt.Region {
+		return n.answerMoves()
+	}
 	if method == edge.MethodHTTP {
 		return n.edge.ServeForwarded(ctx, payload)
 	}
@@ -116,6 +120,10 @@ func (n *Node) onTell(peer chat.NodeRef, kind string, payload []byte) {
 		if peer.Region == n.opt.Region {
 			n.edge.Hear(peer.Node, payload)
 		}
+		return
+	}
+	if kind == drain.Kind {
+		n.drain.Hear(peer, payload)
 		return
 	}
 	n.presence.OnTell(peer, kind, payload)

@@ -16,6 +16,7 @@ import (
 	"meridian/region-node/auth"
 	"meridian/region-node/cached"
 	"meridian/region-node/compress"
+	"meridian/region-node/drain"
 	"meridian/region-node/edge"
 	"meridian/region-node/gateway"
 	"meridian/region-node/groups"
@@ -64,6 +65,12 @@ type Options struct {
 	Web   http.Handler
 	// Endpoints gives the regions that may serve a person of zone at addr, best first, as this node sees the world.
 	Endpoints func(n *Node, zone chat.Zone, addr netip.Addr) []chat.Endpoint
+	// Elsewhere gives the regions that would serve a person of zone at addr if this one were drained, best first; none where there
+	// is no other. Nil: there never is.
+	Elsewhere func(n *Node, zone chat.Zone, addr netip.Addr) []chat.Endpoint
+	// Unreachable is told of regions that clients say they cannot reach, and Reported counts the networks that did of late; may be nil.
+	Unreachable func(region chat.Region, client netip.Addr)
+	Reported    func() map[chat.Region]int
 	// Address gives the client's address, seen through trusted proxies.
 	Address func(*http.Request) netip.Addr
 	// Country gives the ISO 3166-1 alpha-2 code of an address, "" if unknown.
@@ -101,6 +108,7 @@ type Node struct {
 	over     chan struct{}
 	overOnce sync.Once
 	verify   *verify.Service
+	drain    *drain.Service
 	rest     http.Handler
 	limits   *limits.Limits
 
@@ -142,7 +150,7 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 		Now: n.clock.Now, Log: opt.Log,
 	})
 	n.buildEdge(n.identity)
-	return n, nil
+	return n, n.buildDrain()
 }
 
 func (n *Node) coreConfig(identity chat.Identity) replication.Config {
@@ -164,6 +172,9 @@ func (n *Node) lease() time.Duration {
 	}
 	return 0
 }
+
+// Region gives the region that the node is of.
+func (n *Node) Region() chat.Region { return n.opt.Region }
 
 // Over is closed when this life of the node has ended: close the node and make it anew.
 func (n *Node) Over() <-chan struct{} { return n.over }
@@ -235,6 +246,8 @@ func (n *Node) buildEdge(identity chat.Identity) {
 		},
 		Endpoints: func(z chat.Zone, addr netip.Addr) []chat.Endpoint { return o.Endpoints(n, z, addr) },
 		Serving:   n.messages.Serving, Taking: n.messages.Refusal,
+		Leave:    func(z chat.Zone, addr netip.Addr) []chat.Endpoint { return n.drain.Leave(z, addr) },
+		Draining: func(r chat.Region) bool { return n.drain.Order(r).On }, Unreachable: n.unreachable,
 		Address: n.address, Origin: n.originOK, Simulate: o.Simulate, Log: o.Log, Metrics: o.Metrics,
 	})
 }
@@ -247,7 +260,7 @@ func (n *Node) Start() error {
 	n.messages.Run()
 	n.serve(n.opt.HTTP, n.publicHandler())
 	n.serve(n.opt.Admin, n.adminHandler())
-	for _, run := range []func(context.Context){n.presence.Run, n.gateway.Run, n.edge.Run, n.backbone.hints.run, n.watchStore} {
+	for _, run := range []func(context.Context){n.presence.Run, n.gateway.Run, n.edge.Run, n.drain.Run, n.backbone.hints.run, n.watchStore} {
 		n.done.Go(func() {
 			run(n.ctx)
 		})

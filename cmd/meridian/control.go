@@ -1,11 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -52,30 +48,11 @@ const controlTimeout = 30 * time.Second
 
 // call asks the control listener of a running `up`.
 func (r ready) call(ctx context.Context, method, path string, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, r.Control+path, bytes.NewReader(nil))
-	if err != nil {
-		return err
+	err := callAdmin(ctx, r.Control+path, r.AdminToken, method, into)
+	if exit, ok := err.(*exitError); ok && exit.code == exitUnreachable { //nolint:errorlint // callAdmin gives this very type
+		exit.what, exit.next = "the local deployment does not answer: "+exit.what, "meridian up"
 	}
-	req.Header.Set("Authorization", "Bearer "+r.AdminToken)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return &exitError{code: exitUnreachable, what: "the local deployment does not answer: " + err.Error(), next: "meridian up"}
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode >= http.StatusBadRequest {
-		var e wire.Error
-		if json.Unmarshal(body, &e) != nil {
-			e.Message = resp.Status
-		}
-		return &exitError{code: exitOf(e.Code), what: fmt.Sprintf("%s: %s", e.Code, e.Message)}
-	}
-	return json.Unmarshal(body, into)
+	return err
 }
 
 func exitOf(c chat.Code) int {

@@ -18,6 +18,7 @@ import (
 	"meridian/router/decide"
 	"meridian/router/discovery"
 	"meridian/router/geo"
+	"meridian/router/health"
 	"meridian/web"
 )
 
@@ -147,11 +148,15 @@ func (d *deployment) nodeOptions(ref chat.NodeRef, ls listeners) (opt regionnode
 	if err != nil {
 		return opt, err
 	}
+	hints := health.NewHints(d.topology.Regions, nil)
 	return regionnode.Options{
 		Config: d.cfg, Region: region, StoreInfo: d.storeInfo(ref), Keys: d.secrets.keys.Only(d.zonesOf(region)...), DirectoryKey: d.secrets.directoryKey,
 		AdminToken: d.secrets.adminToken, HTTP: ls.http, Admin: ls.admin, Backbone: ls.backbone,
-		Peers: d.peersOf(ref), Identity: identity, Network: d.network, Route: d.routeHandler, Web: d.web,
-		Endpoints: d.endpoints, Address: func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, Now: d.clock.now, SetClock: d.setClock, Log: log,
+		Peers: d.peersOf(ref), Identity: identity, Network: d.network, Web: d.web,
+		Route:     func(node *regionnode.Node) http.Handler { return d.routeHandler(node, hints) },
+		Endpoints: d.endpoints, Elsewhere: d.elsewhere, Reported: hints.Count,
+		Unreachable: func(r chat.Region, client netip.Addr) { hints.Tell(r, client) },
+		Address:     func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, Now: d.clock.now, SetClock: d.setClock, Log: log,
 		Tracer: tracer,
 	}, nil
 }
@@ -178,7 +183,7 @@ func (d *deployment) country(addr netip.Addr) string {
 	return place.Country
 }
 
-// states gives the other regions as node sees them: the links are its probes.
+// states gives the regions as node sees them: the links are its probes, and it has heard of every operator's drain.
 func (d *deployment) states(node *regionnode.Node) decide.States {
 	states := make(decide.States)
 	for r, p := range node.Peers() {
@@ -188,19 +193,47 @@ func (d *deployment) states(node *regionnode.Node) decide.States {
 		}
 		states[r] = state
 	}
+	for r, order := range node.Drains() {
+		if state := states[r]; order.On {
+			state.Draining, state.DrainUntil, state.DrainWeight = true, order.Until, decide.DrainWeight(order.From, order.Until, d.clock.now())
+			states[r] = state
+		}
+	}
 	return states
 }
 
-// endpoints ranks the regions for a person of zone at addr, by the same decision that DNS and explain give. Regions that are
-// down stand last: a client keeps the list, and they may be back when it needs them.
+// elsewhere ranks the regions for somebody as if node's region were drained; none when nobody else may serve them.
+func (d *deployment) elsewhere(node *regionnode.Node, zone chat.Zone, addr netip.Addr) []chat.Endpoint {
+	states := d.states(node)
+	state := states[node.Region()]
+	state.Draining, state.DrainWeight = true, 0
+	states[node.Region()] = state
+	decision := d.decide(states, zone, addr)
+	if decision.Region == "" || decision.Region == node.Region() {
+		return nil
+	}
+	return d.endpointsOf(node, decision)
+}
+
+// endpoints ranks the regions for a person of zone at addr, by the same decision that DNS and explain give.
 func (d *deployment) endpoints(node *regionnode.Node, zone chat.Zone, addr netip.Addr) []chat.Endpoint {
-	in := decide.Input{Address: addr, States: d.states(node)}
+	return d.endpointsOf(node, d.decide(d.states(node), zone, addr))
+}
+
+// decide decides for a person of zone at addr. Where no region may serve, the ranking stands all the same.
+func (d *deployment) decide(states decide.States, zone chat.Zone, addr netip.Addr) decide.Decision {
+	in := decide.Input{Address: addr, States: states}
 	in.Place, in.Prefix = d.data.Lookup(addr)
 	if spec, ok := d.topology.Zone(zone); ok {
 		in.Zone = &spec
 	}
-	// An error says that the zone's regions seem to be down; the ranking stands all the same.
-	decision, _ := d.model.Decide(in)
+	decision, _ := d.model.Decide(in) // the error says that the zone's regions seem to be down
+	return decision
+}
+
+// endpointsOf gives where clients find the regions of a decision. Those that are down stand last: a client keeps the list, and they may
+// be back when it needs them.
+func (d *deployment) endpointsOf(node *regionnode.Node, decision decide.Decision) []chat.Endpoint {
 	var out []chat.Endpoint
 	for _, c := range decision.Regions {
 		if c.ExcludedBy == decide.ByResidency || c.ExcludedBy == decide.ByRule {

@@ -19,8 +19,8 @@ import (
 
 // explainCommand prints decisions with their reasons, from the code that decides.
 func explainCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "explain", Short: "Say why: which region serves an address, and what spoke for and against each"}
-	cmd.AddCommand(explainIPCommand())
+	cmd := &cobra.Command{Use: "explain", Short: "Say why: which region serves an address or a person, and what spoke for and against each"}
+	cmd.AddCommand(explainIPCommand(), explainUserCommand())
 	return cmd
 }
 
@@ -39,7 +39,7 @@ that health counts; without one the answer is by the configuration alone.`,
 			}
 			var explained router.Explanation
 			if up, upErr := findUp(data); upErr == nil && configFile == "" {
-				explained, err = explainRunning(cmd.Context(), up, addr, zone)
+				explained, err = explainRunning(cmd.Context(), up.Router.HTTP, addr, zone)
 			} else {
 				explained, err = explainConfigured(configFile, addr, zone)
 			}
@@ -64,14 +64,14 @@ that health counts; without one the answer is by the configuration alone.`,
 	return cmd
 }
 
-// explainRunning asks the router of a running deployment.
-func explainRunning(ctx context.Context, up ready, addr netip.Addr, zone string) (router.Explanation, error) {
+// explainRunning asks the router that listens at host:port.
+func explainRunning(ctx context.Context, at string, addr netip.Addr, zone string) (router.Explanation, error) {
 	var e router.Explanation
 	query := url.Values{"ip": {addr.String()}}
 	if zone != "" {
 		query.Set("zone", zone)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+up.Router.HTTP+"/v1/explain?"+query.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/v1/explain?"+query.Encode(), nil)
 	if err != nil {
 		return e, err
 	}

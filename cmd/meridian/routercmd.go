@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +20,7 @@ import (
 	"meridian/router"
 	"meridian/router/decide"
 	"meridian/router/discovery"
+	"meridian/router/health"
 	"meridian/router/table"
 )
 
@@ -29,15 +32,19 @@ type routerProcess struct {
 }
 
 // bindRouter prepares GeoDNS, discovery and the web client and takes their ports; run serves. freePorts moves it to free ports
-// where its own are taken.
-func (d *deployment) bindRouter(freePorts bool) (*routerProcess, error) {
+// where its own are taken; force takes a configuration without a region in which people are.
+func (d *deployment) bindRouter(freePorts, force bool) (*routerProcess, error) {
 	metrics := observe.NewMetrics("router")
 	handlers := map[string]http.Handler{"/": d.web, "GET /metrics": metrics.Handler()}
 	if d.simulate {
 		handlers["GET /v1/up.json"] = http.HandlerFunc(regionnode.ServeUpInfo)
 	}
+	state := ""
+	if !d.simulate { // a local `up` starts and ends with all of its regions
+		state = filepath.Join(d.cfg.DataDir, "router-regions.json")
+	}
 	r, err := router.New(router.Options{
-		Config: d.cfg, Key: d.secrets.routeKey, CookieSecret: d.secrets.cookieKey, TokenZone: d.tokenZone, BucketZones: d.bucketZones,
+		StateFile: state, Force: force, Config: d.cfg, Key: d.secrets.routeKey, CookieSecret: d.secrets.cookieKey, TokenZone: d.tokenZone, BucketZones: d.bucketZones,
 		Handlers: handlers, Simulate: d.simulate, FreePorts: freePorts, Log: d.log.With("part", "router"), Metrics: metrics,
 	})
 	if err != nil {
@@ -118,7 +125,7 @@ func askBucket(ctx context.Context, base string, bucket uint16) ([]chat.Zone, er
 }
 
 // routeHandler is GET /v1/route on a region node: the same decision, by what this node sees of the others.
-func (d *deployment) routeHandler(node *regionnode.Node) http.Handler {
+func (d *deployment) routeHandler(node *regionnode.Node, hints *health.Hints) http.Handler {
 	return discovery.New(discovery.Options{
 		Decide: func(q table.Query) (decide.Decision, error) {
 			in := decide.Input{Address: q.Address, Zone: q.Zone, Simulated: q.Simulated, States: d.states(node)}
@@ -128,6 +135,7 @@ func (d *deployment) routeHandler(node *regionnode.Node) http.Handler {
 		URLs: func(r chat.Region) []string { return d.urls(node, r) },
 		Zone: d.topology.Zone, TokenZone: d.tokenZone, BucketZones: node.ZonesOfBucket, TrustedProxies: d.trusted,
 		Simulate: d.simulate, Origins: d.origins(), Key: d.secrets.routeKey,
+		Failed: func(region chat.Region, client netip.Addr) { hints.Tell(region, client) },
 	})
 }
 
@@ -143,18 +151,26 @@ func (d *deployment) origins() []string {
 // routerCommand runs the router as a process of its own.
 func routerCommand() *cobra.Command {
 	var file string
+	var force bool
 	cmd := &cobra.Command{
 		Use: "router", Short: "Run the geo router from a configuration file", Args: cobra.NoArgs,
+		Long: `Run the geo router from a configuration file. It is refused (exit code 4) when the file leaves out a region that the router led
+people to when it ran last, and in which people still are; --force does it all the same.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return failed(runRouter(cmd.Context(), file, cmd.OutOrStdout(), cmd.ErrOrStderr()))
+			err := runRouter(cmd.Context(), file, force, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if chat.CodeOf(err) == chat.CodeDenied {
+				return &exitError{code: exitRefused, what: err.Error(), next: "meridian status --config OLD-FILE"}
+			}
+			return failed(err)
 		},
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "run although the configuration leaves out a region in which people are")
 	cmd.Flags().StringVar(&file, "config", "", "configuration file of the deployment")
 	_ = cmd.MarkFlagRequired("config") // the flag exists
 	return cmd
 }
 
-func runRouter(ctx context.Context, file string, stdout, stderr io.Writer) error {
+func runRouter(ctx context.Context, file string, force bool, stdout, stderr io.Writer) error {
 	cfg, err := config.Load(file)
 	if err != nil {
 		return err
@@ -163,7 +179,7 @@ func runRouter(ctx context.Context, file string, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	p, err := d.bindRouter(false)
+	p, err := d.bindRouter(false, force)
 	if err != nil {
 		return err
 	}

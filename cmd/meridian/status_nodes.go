@@ -16,6 +16,7 @@ import (
 	"meridian/chat"
 	"meridian/config"
 	regionnode "meridian/region-node"
+	"meridian/region-node/drain"
 	"meridian/region-node/edge"
 )
 
@@ -51,12 +52,27 @@ func statusOf(ctx context.Context, file string) ([]regionState, error) {
 				state.Running, state.Status = true, answers[i]
 			}
 		}
+		addDrains(&state, answers)
 		if !state.Running {
 			state.Gone = nil // all of them: the region is down
 		}
 		out = append(out, state)
 	}
 	return out, nil
+}
+
+// addDrains makes a region's progress that of all its nodes.
+func addDrains(state *regionState, answers []*regionnode.Status) {
+	if state.Status == nil || state.Status.Drain == nil {
+		return
+	}
+	sum := drain.Progress{Order: state.Status.Drain.Order}
+	for _, a := range answers {
+		if a != nil && a.Drain != nil {
+			sum.Left, sum.Asked, sum.Stay = sum.Left+a.Drain.Left, sum.Asked+a.Drain.Asked, sum.Stay+a.Drain.Stay
+		}
+	}
+	state.Status.Drain = &sum
 }
 
 // askStatus gives a node's status; nil: it does not answer.

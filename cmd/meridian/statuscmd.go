@@ -181,9 +181,25 @@ func (r statusReport) print(w io.Writer) {
 			fmt.Fprintf(w, "%-10s %-8s\n", s.Region, "DEAD")
 			continue
 		}
-		fmt.Fprintf(w, "%-10s %-8s %8s %7d %9s  %-42s %s\n", s.Region, map[bool]string{true: "serving", false: "SICK"}[s.Status.Ready], s.Status.UpFor, s.Status.Sockets, s.clock(), s.links(), s.zones())
+		fmt.Fprintf(w, "%-10s %-8s %8s %7d %9s  %-42s %s\n", s.Region, s.state(), s.Status.UpFor, s.Status.Sockets, s.clock(), s.links(), s.zones())
 	}
 	r.printNodes(w)
+	for _, s := range r.Regions {
+		if s.Status != nil && s.Status.Drain != nil {
+			fmt.Fprintf(w, "\n%s\n", drainLine(s.Region, *s.Status.Drain, time.Now()))
+		}
+	}
+}
+
+// state says in a word how the region is.
+func (s regionState) state() string {
+	switch {
+	case !s.Status.Ready:
+		return "SICK"
+	case s.Status.Drain != nil:
+		return "draining"
+	}
+	return "serving"
 }
 
 // clock tells how far the region's clock is ahead of the others'.

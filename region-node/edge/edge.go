@@ -78,6 +78,12 @@ type Options struct {
 	Serving func() *chat.Error
 	// Taking says why this node should be given nothing by its region's other nodes; nil: it may. It is stricter than Serving.
 	Taking func() *chat.Error
+	// Leave gives where a person who opens a socket here should go instead, best first, because the region drains; none: serve them.
+	Leave func(zone chat.Zone, addr netip.Addr) []chat.Endpoint
+	// Draining says that a region is being drained: it is asked last to serve somebody's home.
+	Draining func(chat.Region) bool
+	// Unreachable is told of a region that a client at an address says it cannot reach.
+	Unreachable func(region chat.Region, addr netip.Addr)
 	// Address gives the client's address, by the trusted proxies.
 	Address func(*http.Request) netip.Addr
 	// Origin says whether a browser's page may open a socket.
@@ -97,6 +103,7 @@ type Edge struct {
 	ending   atomic.Bool
 	// telling keeps words in order: none that was true before comes after the one that says the node ends.
 	telling sync.Mutex
+	passing tunnels
 	// tunnels is ended with the node: sockets that end here and are served elsewhere.
 	tunnels    context.Context
 	endTunnels context.CancelFunc
@@ -195,7 +202,7 @@ func (e *Edge) nodesRunning(service chat.Service) []target {
 	return out
 }
 
-// regionsOf gives the other regions of a zone that can be reached, the nearest first.
+// regionsOf gives the other regions of a zone that can be reached, the nearest first, those that drain behind the others.
 func (e *Edge) regionsOf(zone chat.Zone) []target {
 	spec, _ := e.opt.Topology.Zone(zone)
 	var out []target
@@ -218,7 +225,8 @@ func (e *Edge) nearest(regions []chat.Region) []chat.Region {
 		}
 	}
 	slices.SortStableFunc(up, func(a, b chat.Region) int { return int(rtt[a] - rtt[b]) })
-	return up
+	serving := slices.DeleteFunc(slices.Clone(up), e.opt.Draining)
+	return append(serving, slices.DeleteFunc(up, func(r chat.Region) bool { return !e.opt.Draining(r) })...)
 }
 
 // unreachable is what a person hears whose home zone cannot be reached from here. The data stays where it belongs.

@@ -44,6 +44,7 @@ func (e *Edge) ServeSocket(ctx context.Context, stream Stream, header []byte) {
 		e.refuse(conn, err)
 		return
 	}
+	hello.Through = true
 	e.opt.Gateway.Serve(ctx, conn, hello)
 }
 

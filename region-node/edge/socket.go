@@ -43,6 +43,11 @@ func (e *Edge) serve(ctx context.Context, conn gateway.Socket, addr netip.Addr) 
 		return
 	}
 	conn.SetIdle(2*e.opt.Timing.Heartbeat + e.opt.Timing.WriteTimeout)
+	e.hear(hello)
+	if err := e.leave(hello); err != nil {
+		e.refuse(conn, err)
+		return
+	}
 	at, err := e.place(hello.Claims.Zone, hello.Addr, chat.ServiceChat)
 	switch {
 	case err != nil:
@@ -52,7 +57,18 @@ func (e *Edge) serve(ctx context.Context, conn gateway.Socket, addr netip.Addr) 
 	case at.here:
 		e.opt.Gateway.Serve(ctx, conn, hello)
 	default:
+		one := &tunnelled{conn: conn, zone: hello.Claims.Zone, addr: hello.Addr, edge: e.opt.Self}
+		e.passing.add(one)
+		defer e.passing.remove(one)
 		e.tunnel(ctx, conn, hello, at)
+	}
+}
+
+// hear takes what the client says of regions that it could not reach.
+func (e *Edge) hear(hello gateway.Hello) {
+	failed := hello.Frame.Failed
+	for _, r := range failed[:min(len(failed), chat.MaxRegions)] {
+		e.opt.Unreachable(chat.Region(r), hello.Addr)
 	}
 }
 

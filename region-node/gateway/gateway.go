@@ -81,8 +81,9 @@ type Hello struct {
 	Claims auth.Claims
 	Frame  wire.In
 	Addr   netip.Addr
-	// Edge is the region where the socket ends.
-	Edge chat.Region
+	// Edge is the region where the socket ends. Through says that it ends in another node, which passes it on.
+	Edge    chat.Region
+	Through bool
 }
 
 // Serve serves a socket until it ends. The token was verified by the edge; whether the log-in still holds is asked here.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,9 +26,13 @@ type session struct {
 	claims auth.Claims
 	self   chat.Owner
 	id     string
-	log    *slog.Logger
-	ctx    context.Context // ends with the socket
-	cancel context.CancelFunc
+	addr   netip.Addr
+	// edge is the region where the socket ends; through, another node passes it on.
+	edge    chat.Region
+	through bool
+	log     *slog.Logger
+	ctx     context.Context // ends with the socket
+	cancel  context.CancelFunc
 
 	mu       sync.Mutex
 	queue    [][]byte // frames that wait for the writer
@@ -62,8 +67,8 @@ func (g *Gateway) open(ctx context.Context, conn Conn, h Hello) (*session, error
 	ctx, cancel := context.WithCancel(ctx)
 	s := &session{
 		g: g, conn: conn, claims: c, ctx: ctx, cancel: cancel, id: uuid.NewString(),
-		self: chat.Owner{ID: c.User, Zone: c.Zone, Name: c.Name},
-		own:  make(map[chat.ClientID]struct{}), rooms: make(map[chat.ConversationID]chat.ConversationRow), watching: make(map[chat.UserID]struct{}),
+		self: chat.Owner{ID: c.User, Zone: c.Zone, Name: c.Name}, addr: h.Addr, edge: h.Edge, through: h.Through,
+		own: make(map[chat.ClientID]struct{}), rooms: make(map[chat.ConversationID]chat.ConversationRow), watching: make(map[chat.UserID]struct{}),
 		names:   make(map[string]chat.Owner),
 		steps:   make(map[chat.ConversationID]int),
 		log:     g.opt.Log,

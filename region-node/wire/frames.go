@@ -12,21 +12,23 @@ import (
 
 // In is every field that a client's frame may have; T says which count.
 type In struct {
-	T            string  `json:"t"`
-	Token        string  `json:"token"`
-	Device       string  `json:"device"`
-	Resume       string  `json:"resume"`
-	As           string  `json:"as"`
-	ClientID     string  `json:"client_id"`
-	After        string  `json:"after"`
-	Seen         string  `json:"seen"`
-	To           *Target `json:"to"`
-	Body         *Body   `json:"body"`
-	ReplyTo      string  `json:"reply_to"`
-	Conversation string  `json:"conversation_id"`
-	MessageID    string  `json:"message_id"`
-	Emoji        string  `json:"emoji"`
-	On           *bool   `json:"on"`
+	T      string `json:"t"`
+	Token  string `json:"token"`
+	Device string `json:"device"`
+	Resume string `json:"resume"`
+	As     string `json:"as"`
+	// Failed names regions that the client could not reach before it came here.
+	Failed       []string `json:"failed"`
+	ClientID     string   `json:"client_id"`
+	After        string   `json:"after"`
+	Seen         string   `json:"seen"`
+	To           *Target  `json:"to"`
+	Body         *Body    `json:"body"`
+	ReplyTo      string   `json:"reply_to"`
+	Conversation string   `json:"conversation_id"`
+	MessageID    string   `json:"message_id"`
+	Emoji        string   `json:"emoji"`
+	On           *bool    `json:"on"`
 }
 
 // Target names the receiver of a send: one of the two.
