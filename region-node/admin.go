@@ -97,7 +97,7 @@ func (n *Node) Ready(ctx context.Context) error {
 func (n *Node) Status(ctx context.Context) Status {
 	s := Status{
 		Region: n.opt.Region, Node: n.identity.Node, UpFor: n.clock.Now().Sub(n.started).Round(time.Second).String(), Sockets: n.gateway.Count(),
-		Peers: n.Peers(), Nodes: n.Nodes(), Services: n.Services(), Streams: n.messages.Status(), Zones: make(map[chat.Zone]ZoneRPO), Clock: n.clockStatus(),
+		Peers: n.Peers(), Nodes: n.Nodes(), Services: n.Services(), Streams: n.messages.Status(), Zones: make(map[chat.Zone]ZoneRPO), Clock: n.clockStatus(), Drain: n.drain.Progress(),
 	}
 	if err := n.Ready(ctx); err != nil {
 		s.NotReady = err.Error()

@@ -196,14 +196,28 @@ func (w *world) startNode(ref chat.NodeRef, key chat.Region, store chat.Store, l
 			}
 			return out
 		},
-		Address: func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
-		Country: func(netip.Addr) string { return "" }, Simulate: true, Log: log,
+		Elsewhere: w.elsewhere,
+		Address:   func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
+		Country:   func(netip.Addr) string { return "" }, Simulate: true, Log: log,
 		Now: func() time.Time { return time.Now().Add(time.Duration(w.wrong[ref.Region].Load())) }, SetClock: func(d time.Duration) { w.wrong[ref.Region].Store(int64(d)) },
 		Limiter: memory.NewLimiter(1000, nil), Metrics: w.metrics[key], Tracer: &observe.Tracer{},
 	})
 	must(w.t, err)
 	must(w.t, node.Start())
 	w.nodes[key] = node
+}
+
+// elsewhere names the other regions that may serve somebody, in the order of the configuration.
+func (w *world) elsewhere(n *regionnode.Node, zone chat.Zone, _ netip.Addr) []chat.Endpoint {
+	var out []chat.Endpoint
+	spec, _ := w.cfg.Topology().Zone(zone)
+	for _, r := range w.cfg.Regions {
+		other := r.Name != n.Region() && n.Peers()[r.Name].Up && !n.Drains()[r.Name].On
+		if other && (spec.Transit != chat.TransitDeny || spec.Has(r.Name)) {
+			out = append(out, chat.Endpoint{Region: r.Name, URL: r.BaseURL()})
+		}
+	}
+	return out
 }
 
 // restart ends region r cleanly and runs it again at its addresses.

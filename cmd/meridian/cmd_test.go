@@ -112,6 +112,18 @@ func checkVerbs(t *testing.T, data string) {
 		says string
 	}{
 		{"status", exitOK, "All regions serve"},
+		{"region drain nowhere", exitUsage, "known: [ap-south eu-west us-east]"},
+		{"region drain us-east --within soon", exitUsage, "invalid argument"},
+		{"region drain us-east --within 48h", exitUsage, "within must be between"},
+		{"region drain us-east --plan", exitOK, "us-east is not being drained; if it were:"},
+		{"drain us-east --within 0s --wait", exitOK, "us-east drains until "},
+		{"status", exitOK, "us-east    draining"},
+		{"undrain us-east", exitOK, "us-east serves as before"},
+		{"status", exitOK, "us-east    serving"},
+		{"explain user demo-mumbai --ip 81.2.69.142", exitOK, "answer         eu-west"},
+		{"explain user nobody", exitFailed, "unknown_user"},
+		{"explain user demo-mumbai --ip here", exitUsage, "not an IP address"},
+		{"simulate --down us-east --population live", exitFailed, "no node has a socket now"},
 		{"region kill eu-west", exitOK, "eu-west    DEAD"},
 		{"region kill eu-west", exitChanged, "is not running"},
 		{"status", exitDegraded, "region eu-west is down"},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -97,7 +98,7 @@ func (f *simulateFlags) run(ctx context.Context) (*simulate.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := geo.Load(cfg.Router.GeoFiles)
+	data, err := geo.Open(cfg.Router, time.Now())
 	if err != nil {
 		return nil, err
 	}
