@@ -32,7 +32,7 @@ func TestSimulate(t *testing.T) {
 	}{
 		"--down us-east": {exitOK, []string{"[us-east] down, 100.00 % of all people", "us-east DOWN", "each IPv4 address of the address data counts once", "IP Geolocation by DB-IP"}},
 		"--down us-east --at 1000 --rows 3 --population " + own: {exitOK, []string{"1000 sockets", "US       world      us-east        eu-west               400", "400 sockets move"}},
-		"--down ap-south": {exitDegraded, []string{"! zone in cannot be reached"}},
+		"--down ap-south":                                      {exitDegraded, []string{"! zone in cannot be reached"}},
 		"--down us-east,ap-south,eu-west":                      {exitFailed, []string{"nobody is left to serve"}},
 		"--down moon":                                          {exitFailed, []string{"is not a region"}},
 		"--down us-east --at now":                              {exitUsage, []string{"--at now needs --population live"}},
