@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -76,6 +77,7 @@ func openAs(r config.Router, now time.Time, names map[string]string) (*Data, err
 			return nil, err
 		}
 		layers = append(layers, set)
+		runtime.GC() // the file's bytes: the next file need not come on top of them
 	}
 	embedded, err := c.embedded(countryTable)
 	if err != nil {
@@ -188,7 +190,6 @@ func newCompiler(maxAge time.Duration, now time.Time) (*compiler, error) {
 	if maxAge > 0 {
 		c.oldest = now.Add(-maxAge)
 	}
-	c.names.text("")               // word 0
 	c.names.number(decide.Place{}) // noPlace
 	c.names.number(decide.Place{Detail: "an IPv4 address inside IPv6, or the local host"})
 	return c, nil

@@ -76,7 +76,7 @@ type numbering struct {
 }
 
 func newNumbering() *numbering {
-	return &numbering{known: map[record]uint32{}, word: map[string]uint32{}}
+	return &numbering{known: map[record]uint32{}, word: map[string]uint32{}, places: places{words: []string{""}}}
 }
 
 // number gives a place its number, the same for the same place.
@@ -112,7 +112,11 @@ func (n *numbering) add(r record) uint32 {
 	return number
 }
 
+// text gives a text its index; that of none is 0.
 func (n *numbering) text(s string) uint32 {
+	if s == "" {
+		return 0
+	}
 	i, ok := n.word[s]
 	if !ok {
 		i = uint32(len(n.words))

@@ -35,8 +35,9 @@ type snapshot struct {
 
 	states decide.States
 	board  decide.Board
-	// answers holds, for each host and ranking, a count and then the regions to answer, best first.
+	// answers holds, for each host and ranking, a count and then the regions to answer, best first: stride bytes each.
 	answers []uint8
+	stride  int
 	// uniform[h] says that all clients get the same answer for host h.
 	uniform []bool
 	// unsettled[h] says that a region of host h is down or draining.
@@ -116,7 +117,8 @@ func (l *Live) Rankings() int { return len(l.now.Load().rankings) }
 // answer fills in what depends on the states.
 func (s *snapshot) answer() {
 	s.board = s.model.NamesBoard(s.states)
-	stride := s.stride()
+	stride := len(s.model.Regions()) + 1
+	s.stride = stride
 	hosts := len(s.hosts) + 1
 	s.answers = make([]uint8, hosts*len(s.rankings)*stride)
 	s.uniform, s.unsettled = make([]bool, hosts), make([]bool, hosts)
@@ -132,8 +134,6 @@ func (s *snapshot) answer() {
 		}
 	}
 }
-
-func (s *snapshot) stride() int { return len(s.model.Regions()) + 1 }
 
 func (s *snapshot) allowed(host int) decide.Set {
 	if host == General {
@@ -158,7 +158,7 @@ func (l *Live) Answer(dst []uint8, host int, a netip.Addr) (regions []uint8, sco
 		bits = max(bits, least)
 		dst = s.board.Pick(dst, s.rankings[ranking].order, s.allowed(host), decide.ShedHash(plain))
 	} else {
-		one := s.answers[(host*len(s.rankings)+int(ranking))*s.stride():]
+		one := s.answers[(host*len(s.rankings)+int(ranking))*s.stride:]
 		dst = append(dst, one[1:1+one[0]]...)
 	}
 	if s.uniform[host] {

@@ -7,24 +7,25 @@ import (
 	"meridian/router/geo/ranges"
 )
 
-// tree maps every IPv4 address to a number in at most three steps, of 16, 8 and 8 bits, and gives the widest prefix of one
-// number on the way. The 256 parts of a step are kept as runs of equal parts: a bit for where each begins, then its number
-// or, from the second step, a leaf. A table of all /24s would take 67 MB and not tell the prefixes; this one stays near the
+// tree maps every IPv4 address to a number in at most three steps, of 16, 8 and 8 bits. A /16 or /24 that is all one number is
+// known by its step; of any other the 256 parts are kept as runs of equal parts: a bit for where each begins, then what the
+// step after it would say. A table of all /24s would take 67 MB and not tell the prefixes; this one stays near the
 // processor's cache (docs/decisions/0021-address-tables.md).
 type tree struct {
-	blocks []node   // of each /16: its /24s
-	runs   []uint32 // of the blocks; see the constants
-	leaves []node   // of /24s that are not all one: their addresses; each content once
+	blocks []uint32 // of each /16
+	nodes  []node   // of /16s that are split
+	runs   []uint32 // of those nodes, by /24
+	leaves []node   // of /24s that are split; each content once
 	values []uint32 // of the leaves
 }
 
-// A run of a block is the number of a leaf, with the bit leafRun, or else a number with, where the block is one run, one
-// more than the length of its widest prefix above.
+// An entry of blocks and runs is the number of the node or leaf to go on with, with the bit split, or else a value with,
+// above it, one more than the length of the widest prefix around; 0 where that depends on the address.
 const (
-	leafRun      = 1 << 31
-	runValueBits = 20
+	split     = 1 << 31
+	valueBits = 20
 	// maxRankings is how many numbers a tree can tell apart.
-	maxRankings = 1 << runValueBits
+	maxRankings = 1 << valueBits
 )
 
 // node holds runs of 256 parts.
@@ -40,55 +41,61 @@ func (n *node) run(i uint8) uint32 {
 	return n.base + uint32(n.before[w]) + uint32(bits.OnesCount64(n.begins[w]<<(63-i&63))) - 1
 }
 
-// widest gives the length, below the node's own, of the widest prefix around part i that lies in one run. A node has two
-// runs at least, so it is 1 or more.
+// widest gives the length, below the node's own, of the widest prefix around part i that lies in one run.
 func (n *node) widest(i uint8) int {
-	first, last := n.extent(i)
-	return ranges.Widest(uint64(i), uint64(first), uint64(last), 8)
+	first, next := n.extent(i)
+	length := 0
+	if first > 0 {
+		length = bits.LeadingZeros8(i^uint8(first-1)) + 1
+	}
+	if next < 256 {
+		length = max(length, bits.LeadingZeros8(i^uint8(next))+1)
+	}
+	return length
 }
 
-// extent gives the first and the last part of the run that part i is in.
-func (n *node) extent(i uint8) (first, last int) {
+// extent gives the first part of the run that part i is in, and of the next run; 256 when there is none.
+func (n *node) extent(i uint8) (first, next int) {
 	w := int(i >> 6)
-	for first = -1; first < 0; w-- {
-		word := n.begins[w]
-		if w == int(i>>6) {
-			word &= math.MaxUint64 >> (63 - i&63)
-		}
-		if word != 0 {
-			first = w<<6 + 63 - bits.LeadingZeros64(word)
-		}
+	upTo := uint64(math.MaxUint64) >> (63 - i&63)
+	word, at := n.begins[w]&upTo, w
+	for word == 0 { // part 0 begins a run
+		at--
+		word = n.begins[at&3]
 	}
-	for w = int(i >> 6); w < 4; w++ {
-		word := n.begins[w]
-		if w == int(i>>6) {
-			word &= math.MaxUint64 << (i & 63) << 1
+	first = at<<6 | 63 - bits.LeadingZeros64(word)
+	word = n.begins[w] &^ upTo
+	for word == 0 {
+		if w++; w == 4 {
+			return first, 256
 		}
-		if word != 0 {
-			return first, w<<6 + bits.TrailingZeros64(word) - 1
-		}
+		word = n.begins[w]
 	}
-	return first, 255
+	return first, w<<6 | bits.TrailingZeros64(word)
 }
 
 // lookup gives x's number and the length of the widest prefix around it that has no other.
 func (t *tree) lookup(x uint32) (value uint32, prefixBits int) {
-	block := &t.blocks[x>>16]
-	run := t.runs[block.run(uint8(x>>8))]
-	if run&leafRun != 0 {
-		leaf := &t.leaves[run&^leafRun]
-		return t.values[leaf.run(uint8(x))], 24 + leaf.widest(uint8(x))
+	entry := t.blocks[x>>16]
+	if entry&split == 0 {
+		return entry % maxRankings, int(entry>>valueBits) - 1
 	}
-	if whole := run >> runValueBits; whole != 0 {
-		return run % maxRankings, int(whole) - 1
+	n := &t.nodes[entry&^split]
+	entry = t.runs[n.run(uint8(x>>8))]
+	if entry&split == 0 {
+		if whole := entry >> valueBits; whole != 0 {
+			return entry % maxRankings, int(whole) - 1
+		}
+		return entry, 16 + n.widest(uint8(x>>8))
 	}
-	return run, 16 + block.widest(uint8(x>>8))
+	leaf := &t.leaves[entry&^split]
+	return t.values[leaf.run(uint8(x))], 24 + leaf.widest(uint8(x))
 }
 
 // bytes is the memory that the tree holds.
 func (t *tree) bytes() int {
 	const nodeBytes = 40
-	return nodeBytes*(cap(t.blocks)+cap(t.leaves)) + 4*(cap(t.runs)+cap(t.values))
+	return nodeBytes*(cap(t.nodes)+cap(t.leaves)) + 4*(cap(t.blocks)+cap(t.runs)+cap(t.values))
 }
 
 // treeBuilder fills one block after the other.
@@ -103,10 +110,10 @@ type treeBuilder struct {
 // newTree compiles the IPv4 ranges of set, whose numbers must be below maxRankings.
 func newTree(set *ranges.Set) *tree {
 	b := &treeBuilder{known: map[string]uint32{}}
-	b.tree.blocks = make([]node, 0, 1<<16)
+	b.tree.blocks = make([]uint32, 0, 1<<16)
 	set.EachIPv4(b.add)
 	t := b.tree
-	t.runs, t.leaves, t.values = exact(t.runs), exact(t.leaves), exact(t.values)
+	t.nodes, t.runs, t.leaves, t.values = exact(t.nodes), exact(t.runs), exact(t.leaves), exact(t.values)
 	return &t
 }
 
@@ -124,7 +131,7 @@ func (b *treeBuilder) add(first, last, value uint32) {
 				b.leaf[i] = value
 			}
 			if end&0xff == 0xff {
-				b.block[at] = leafRun | b.closeLeaf()
+				b.block[at] = split | b.closeLeaf()
 			}
 		}
 		if end&0xffff == 0xffff {
@@ -162,15 +169,25 @@ func (b *treeBuilder) closeBlock(first, last, end uint32) {
 	for i, r := range b.block {
 		if i == 0 || r != b.block[i-1] {
 			n.begins[i>>6] |= 1 << (i & 63)
-			b.tree.runs = append(b.tree.runs, r)
 		}
 	}
-	n.count()
-	if one := len(b.tree.runs) == int(n.base)+1; one && b.block[0]&leafRun == 0 {
+	if n.begins == [4]uint64{1} && b.block[0]&split == 0 {
 		length := ranges.Widest(uint64(end), uint64(first), uint64(last), 32)
-		b.tree.runs[n.base] |= uint32(length+1) << runValueBits
+		b.tree.blocks = append(b.tree.blocks, uint32(length+1)<<valueBits|b.block[0])
+		return
 	}
-	b.tree.blocks = append(b.tree.blocks, n)
+	n.count()
+	for i := 0; i < 256; {
+		_, next := n.extent(uint8(i))
+		entry := b.block[i]
+		if size := next - i; entry&split == 0 && size&(size-1) == 0 && i%size == 0 { // it is one prefix
+			entry |= uint32(24-bits.TrailingZeros(uint(size))+1) << valueBits
+		}
+		b.tree.runs = append(b.tree.runs, entry)
+		i = next
+	}
+	b.tree.blocks = append(b.tree.blocks, split|uint32(len(b.tree.nodes)))
+	b.tree.nodes = append(b.tree.nodes, n)
 }
 
 func (n *node) count() {
@@ -182,24 +199,33 @@ func (n *node) count() {
 // set gives the ranges back.
 func (t *tree) set() *ranges.Set {
 	var b ranges.Builder
-	for h := range t.blocks {
-		block := &t.blocks[h]
+	for h, entry := range t.blocks {
+		base := uint32(h) << 16
+		if entry&split == 0 {
+			b.AddIPv4(base, base|0xffff, entry%maxRankings)
+			continue
+		}
+		n := &t.nodes[entry&^split]
 		for i := 0; i < 256; {
-			_, last := block.extent(uint8(i))
-			base := uint32(h)<<16 | uint32(i)<<8
-			if run := t.runs[block.run(uint8(i))]; run&leafRun == 0 {
-				b.AddIPv4(base, uint32(h)<<16|uint32(last)<<8|0xff, run%maxRankings)
-				i = last + 1
+			_, next := n.extent(uint8(i))
+			if entry := t.runs[n.run(uint8(i))]; entry&split == 0 {
+				b.AddIPv4(base|uint32(i)<<8, base|uint32(next-1)<<8|0xff, entry%maxRankings)
+				i = next
 				continue
 			}
-			leaf := &t.leaves[t.runs[block.run(uint8(i))]&^leafRun]
-			for j := 0; j < 256; {
-				_, end := leaf.extent(uint8(j))
-				b.AddIPv4(base|uint32(j), base|uint32(end), t.values[leaf.run(uint8(j))])
-				j = end + 1
-			}
+			t.addLeaf(&b, base|uint32(i)<<8, t.runs[n.run(uint8(i))]&^split)
 			i++
 		}
 	}
 	return b.Set()
+}
+
+// addLeaf adds the ranges of a leaf at base.
+func (t *tree) addLeaf(b *ranges.Builder, base, number uint32) {
+	leaf := &t.leaves[number]
+	for i := 0; i < 256; {
+		_, next := leaf.extent(uint8(i))
+		b.AddIPv4(base|uint32(i), base|uint32(next-1), t.values[leaf.run(uint8(i))])
+		i = next
+	}
 }

@@ -62,7 +62,7 @@ func TestTreeSharesLeaves(t *testing.T) {
 		b.AddIPv4(i<<8|0x80, i<<8|0xff, 2)
 	}
 	tr := newTree(b.Set())
-	if len(tr.leaves) != 1 || len(tr.runs) != 1<<16 || tr.bytes() > 4<<20 {
+	if len(tr.leaves) != 1 || len(tr.runs) != 1<<8 || tr.bytes() > 1<<20 {
 		t.Errorf("%d leaves, %d runs, %d bytes", len(tr.leaves), len(tr.runs), tr.bytes())
 	}
 	if v, bits := tr.lookup(0x00001281); v != 2 || bits != 25 {

