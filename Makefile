@@ -9,7 +9,7 @@ GOLANGCI := .cache/bin/golangci-lint
 GOLANGCI_VERSION := v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: help up build web test check lint race sim mutants nemesis bench bench-dns nightly geo proto clean
+.PHONY: help up build web test check lint race sim mutants nemesis bench bench-dns nightly geo bench-geo proto clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,9 +60,13 @@ nightly: build ## what takes hours: many seeds, races, fuzzing, the benchmark
 	scripts/fuzz.sh 2m
 	$(MAKE) nemesis
 	bin/meridian bench
+	$(MAKE) bench-geo
 
 geo: ## compile the country table anew (needs npm)
 	go generate ./router/geo/...
+
+bench-geo: ## a full city database in the router's tables: time, memory, decisions (needs npm)
+	scripts/bench-geo.sh
 
 proto: ## generate the protobuf code anew (needs protoc)
 	go generate ./proto/...
