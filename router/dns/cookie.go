@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"net/netip"
 	"sync/atomic"
@@ -64,46 +65,65 @@ type cookie struct {
 
 // parseCookie reads the option's data. Its two parts have 8, and 0 or 8 to 32 bytes; all else is malformed.
 func parseCookie(b []byte) (*cookie, bool) {
-	server := len(b) - cookieClientBytes
-	if server != 0 && (server < cookieServerBytesMin || server > cookieServerBytesMax) {
+	if !cookieFits(len(b)) {
 		return nil, false
 	}
 	return &cookie{client: [cookieClientBytes]byte(b), server: b[cookieClientBytes:]}, true
 }
 
+func cookieFits(size int) bool {
+	server := size - cookieClientBytes
+	return server == 0 || server >= cookieServerBytesMin && server <= cookieServerBytesMax
+}
+
 // check says whether the cookie is one that we gave to this address, and gives the option for the answer.
 func (j *cookieJar) check(c *cookie, from netip.Addr, now time.Time) (valid bool, option dns.EDNS0) {
+	valid, server := j.answer(c.client, c.server, from, now)
+	return valid, &dns.EDNS0_LOCAL{Code: dns.EDNS0COOKIE, Data: append(c.client[:len(c.client):len(c.client)], server[:]...)}
+}
+
+// answer says whether server is what we gave to this client and address, and gives what to give now. It does not allocate, but
+// once a day.
+func (j *cookieJar) answer(client [cookieClientBytes]byte, server []byte, from netip.Addr, now time.Time) (valid bool, give [cookieServerBytes]byte) {
 	seconds := uint32(now.Unix())
-	server := c.server
 	if len(server) == cookieServerBytes && server[0] == cookieVersion {
 		made := binary.BigEndian.Uint32(server[4:])
 		age := time.Duration(int32(seconds-made)) * time.Second // RFC 1982: the seconds run over
-		valid = age <= cookieLife && age >= -cookieAhead && hmac.Equal(server, j.make(c.client, [3]byte(server[1:]), made, from))
+		if age <= cookieLife && age >= -cookieAhead {
+			ours := j.make(client, [3]byte(server[1:]), made, from)
+			valid = subtle.ConstantTimeCompare(server, ours[:]) == 1
+		}
 		if valid && age <= cookieFresh && age >= 0 {
-			return true, c.option(server)
+			return true, [cookieServerBytes]byte(server)
 		}
 	}
-	return valid, c.option(j.make(c.client, [3]byte{}, seconds, from))
+	return valid, j.make(client, [3]byte{}, seconds, from)
 }
 
-func (c *cookie) option(server []byte) dns.EDNS0 {
-	return &dns.EDNS0_LOCAL{Code: dns.EDNS0COOKIE, Data: append(c.client[:len(c.client):len(c.client)], server...)}
-}
-
-func (j *cookieJar) make(client [cookieClientBytes]byte, reserved [3]byte, made uint32, from netip.Addr) []byte {
+func (j *cookieJar) make(client [cookieClientBytes]byte, reserved [3]byte, made uint32, from netip.Addr) [cookieServerBytes]byte {
 	s := j.secret(made / uint32(cookieSecretLife/time.Second))
 	return makeCookie(s.k0, s.k1, client, reserved, made, from)
 }
 
 // makeCookie is section 4 of RFC 9018.
-func makeCookie(k0, k1 uint64, client [cookieClientBytes]byte, reserved [3]byte, made uint32, from netip.Addr) []byte {
-	in := make([]byte, 0, cookieClientBytes+8+16)
-	in = append(in, client[:]...)
-	in = append(in, cookieVersion, reserved[0], reserved[1], reserved[2])
-	in = binary.BigEndian.AppendUint32(in, made)
-	out := append(make([]byte, 0, cookieServerBytes), in[cookieClientBytes:]...)
-	in = append(in, from.Unmap().AsSlice()...)
-	return binary.LittleEndian.AppendUint64(out, sipHash(k0, k1, in))
+func makeCookie(k0, k1 uint64, client [cookieClientBytes]byte, reserved [3]byte, made uint32, from netip.Addr) (out [cookieServerBytes]byte) {
+	const head = cookieServerBytes - 8
+	var in [cookieClientBytes + head + 16]byte
+	copy(in[:], client[:])
+	own := in[cookieClientBytes:]
+	own[0], own[1], own[2], own[3] = cookieVersion, reserved[0], reserved[1], reserved[2]
+	binary.BigEndian.PutUint32(own[4:], made)
+	copy(out[:head], own)
+	size := cookieClientBytes + head
+	if from = from.Unmap(); from.Is4() {
+		four := from.As4()
+		size += copy(in[size:], four[:])
+	} else if from.IsValid() {
+		sixteen := from.As16()
+		size += copy(in[size:], sixteen[:])
+	}
+	binary.LittleEndian.PutUint64(out[head:], sipHash(k0, k1, in[:size]))
+	return out
 }
 
 // secret gives the secret of a day since 1970.

@@ -31,7 +31,7 @@ func TestCookieVectors(t *testing.T) {
 		secret, want := unhex(t, c.secret), unhex(t, c.want)
 		got := makeCookie(binary.LittleEndian.Uint64(secret), binary.LittleEndian.Uint64(secret[8:]), [8]byte(unhex(t, c.client)),
 			[3]byte(want[1:]), binary.BigEndian.Uint32(want[4:]), netip.MustParseAddr(c.from))
-		if !bytes.Equal(got, want) {
+		if !bytes.Equal(got[:], want) {
 			t.Errorf("%s: got %x, want %s", c.from, got, c.want)
 		}
 	}

@@ -13,25 +13,55 @@ import (
 // reportEvery is how late the metrics of the fast path are at most.
 const reportEvery = time.Second
 
-// fastCounts are what the fast path has answered, by kind. Metrics cost more than an answer, so they are told now and then.
-type fastCounts [fastKinds]atomic.Uint64
+// What the fast path counts: answers by kind, and what the rate limit held back.
+const (
+	countTruncated = fastKinds + iota
+	countDropped
+	countKinds
+)
 
-// add counts a batch.
-func (c *fastCounts) add(batch *[fastKinds]uint64) {
-	for kind, n := range batch {
+// fastCounts are the counts of all sockets. Metrics cost more than an answer, so they are told now and then.
+type fastCounts [countKinds]atomic.Uint64
+
+// batchCounts are those of one batch.
+type batchCounts [countKinds]uint64
+
+// note counts what answer gave for a query, other than 0.
+func (b *batchCounts) note(q *fastQuery) {
+	switch q.verdict {
+	case drop:
+		b[countDropped]++
+		return
+	case truncate:
+		b[countTruncated]++
+	case send:
+	}
+	b[q.kind]++
+}
+
+// add counts a batch, and empties it.
+func (c *fastCounts) add(batch *batchCounts) {
+	for i, n := range batch {
 		if n > 0 {
-			c[kind].Add(n)
-			batch[kind] = 0
+			c[i].Add(n)
+			batch[i] = 0
 		}
 	}
 }
 
 // report moves the counts to the metrics.
 func (c *fastCounts) report(metrics meter.Metrics) {
-	for kind := range c {
-		if n := c[kind].Swap(0); n > 0 {
-			metrics.Add("dns_queries_total", float64(n), dns.TypeToString[fastTypes[kind]], dns.RcodeToString[dns.RcodeSuccess])
-			metrics.Add("dns_fast_total", float64(n))
+	for i := range c {
+		n := float64(c[i].Swap(0))
+		switch {
+		case n == 0:
+		case i == countTruncated:
+			metrics.Add(metricLimited, n, "truncated")
+		case i == countDropped:
+			metrics.Add(metricLimited, n, "dropped")
+		default:
+			metrics.Add("dns_queries_total", n, dns.TypeToString[fastTypes[i]], dns.RcodeToString[dns.RcodeSuccess])
+			metrics.Add("dns_fast_total", n)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"github.com/miekg/dns"
 
 	"meridian/chat"
-	"meridian/router/table"
 )
 
 // The types that the fast path answers.
@@ -35,11 +34,11 @@ const (
 )
 
 // fast answers what nearly everybody asks: over UDP, A, AAAA, HTTPS or SRV of a name that has some, with nothing around it
-// but EDNS and a client subnet. It writes the answer over the query and does not allocate. Whatever else a query holds, and
+// but EDNS, a cookie and a client subnet. It writes the answer over the query and does not allocate. Whatever else a query holds, and
 // an answer that does not fit, it leaves to Respond, which gives the same bytes where both answer (FuzzFast).
 type fast struct {
-	table *table.Live
-	names nameTable
+	server *Server // for what both paths ask: the table, the limit, cookies, whether zones are signed
+	names  nameTable
 	// regions are the answer's records for each region, by how long they live (0: TTL, 1: TTLDegraded) and by type.
 	regions [2][fastKinds][]packed
 	count   int // regions in an answer
@@ -63,7 +62,7 @@ type packed struct {
 
 // newFast packs all answers, made by the functions that Respond uses.
 func (s *Server) newFast() (*fast, error) {
-	f := &fast{table: s.opts.Table, count: min(s.opts.AnswerRegions, chat.MaxRegions)}
+	f := &fast{server: s, count: min(s.opts.AnswerRegions, chat.MaxRegions)}
 	for life, ttl := range []uint32{seconds(s.opts.TTL), seconds(s.opts.TTLDegraded)} {
 		for kind, code := range fastTypes {
 			for _, e := range s.regions {
@@ -152,10 +151,10 @@ func (f *fast) pick(q *fastQuery) bool {
 		return r.size > 0
 	}
 	var room [chat.MaxRegions]uint8
-	regions, scope := f.table.Answer(room[:0], n.host, q.client)
+	regions, scope := f.server.opts.Table.Answer(room[:0], n.host, q.client)
 	r.scope = scope
 	life := 0
-	if f.table.Unsettled(n.host) {
+	if f.server.opts.Table.Unsettled(n.host) {
 		life = 1
 	}
 	of := f.regions[life][q.kind]
@@ -171,26 +170,52 @@ func (r *fastRecords) take(p *packed) {
 	r.size += len(p.answer) + len(p.extra)
 }
 
+// fastDrop is what answer gives for a query that the rate limit leaves without an answer.
+const fastDrop = -1
+
 // answer writes the answer to the query buf[:n] over it and gives its length; 0 leaves it to the slow path, and the query as
 // it was. buf has room for udpBytes, and for nameRoom bytes behind the query.
 func (f *fast) answer(buf []byte, n int, q *fastQuery) int {
 	if !f.parse(q, buf, n) || !f.pick(q) {
 		return 0
 	}
-	size := q.end + q.records.size + q.optSize()
-	if size > q.sizeMax {
+	records := &q.records
+	if q.end+records.size+q.optSize() > q.sizeMax {
 		return 0
 	}
-	answers, extras := q.records.write(buf[q.end:], q)
+	flags := byte(0x84) // an answer, authoritative
+	switch q.verdict = f.verdict(q); q.verdict {
+	case drop:
+		return fastDrop
+	case truncate:
+		flags = 0x82 // an answer, cut
+		records.used, records.size, records.scope = 0, 0, 0
+	case send:
+	}
+	answers, extras := records.write(buf[q.end:], q)
+	size := q.end + records.size + q.optSize()
 	if q.edns {
-		q.writeOPT(buf[size-q.optSize():size], q.records.scope)
+		q.writeOPT(buf[size-q.optSize():size], records.scope)
 		extras++
 	}
-	buf[2] = 0x84 | buf[2]&0x01 // an answer, authoritative, RD as it came
-	buf[3] &= 0x10              // CD as it came
+	buf[2] = flags | buf[2]&0x01 // RD as it came
+	buf[3] &= 0x10               // CD as it came
 	binary.BigEndian.PutUint16(buf[6:], answers)
 	binary.BigEndian.PutUint16(buf[10:], extras)
 	return size
+}
+
+// verdict makes the answer's cookie, and asks the limiter unless the query's shows that the asker is where it says that it is.
+func (f *fast) verdict(q *fastQuery) verdict {
+	if q.cookieSize > 0 {
+		var valid bool
+		client := [cookieClientBytes]byte(q.cookie[:])
+		valid, q.give = f.server.cookies.answer(client, q.cookie[cookieClientBytes:q.cookieSize], q.from, q.now)
+		if valid {
+			return send
+		}
+	}
+	return f.server.limit.judge(q.from, int64(q.now.Sub(f.server.began)))
 }
 
 // write writes the records to b, which begins behind the question.

@@ -14,7 +14,9 @@ import (
 	"github.com/miekg/dns"
 
 	"meridian/chat"
+	"meridian/config"
 	"meridian/router/decide"
+	"meridian/router/dns/keys"
 )
 
 // regionStates are all that a region can be in, as far as answers go.
@@ -35,11 +37,17 @@ func statesOf(n int) decide.States {
 	return out
 }
 
+// fastNow is the clock's time in these tests: cookies hold it.
+var fastNow = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+
 // fastServers gives servers with one, two and three regions in an answer.
 func fastServers(t testing.TB) []*Server {
 	var out []*Server
 	for n := range 3 {
-		out = append(out, server(t, func(o *Options) { o.AnswerRegions, o.TTLDegraded = n+1, 7*time.Second }))
+		out = append(out, server(t, func(o *Options) {
+			o.AnswerRegions, o.TTLDegraded, o.Now = n+1, 7*time.Second, func() time.Time { return fastNow }
+			o.CookieSecret = bytes.Repeat([]byte{7}, CookieSecretBytes)
+		}))
 	}
 	return out
 }
@@ -48,8 +56,11 @@ func fastServers(t testing.TB) []*Server {
 func fastAnswerOf(s *Server, query []byte, from netip.Addr) []byte {
 	buf := bytes.Repeat([]byte{0xee}, max(len(query)+nameRoom, udpBytes))
 	copy(buf, query)
-	size := s.fast.answer(buf, len(query), &fastQuery{from: from})
-	if size == 0 {
+	size := s.fast.answer(buf, len(query), &fastQuery{from: from, now: s.opts.Now()})
+	switch size {
+	case fastDrop:
+		return []byte{}
+	case 0:
 		if !bytes.Equal(buf[:len(query)], query) {
 			panic("the fast path changed a query that it does not answer")
 		}
@@ -82,6 +93,8 @@ func rendered(raw []byte) string {
 // asked is a random query in the making.
 type asked struct {
 	rng   *rand.Rand
+	jar   *cookieJar // whose cookies are good
+	from  netip.Addr
 	plain bool // nothing in it that is the slow path's
 }
 
@@ -140,20 +153,47 @@ func (a *asked) opt(b []byte) []byte {
 	b[11]++
 	size := pick(a.rng, 0, 512, 1232, 4096, uint16(a.rng.Uint32()))
 	var flags uint32
+	if a.rng.IntN(2) == 0 {
+		flags = doFlag
+	}
 	if a.rarely(20) {
-		flags = pick(a.rng, 0x8000, 0x10000, 1, 0x1000000, a.rng.Uint32())
+		flags = pick(a.rng, 0x10000, 1, 0x1000000, a.rng.Uint32())
 	}
 	var data []byte
+	cookieAt := a.rng.IntN(4) // none, or before or behind the subnet
+	if cookieAt == 1 {
+		data = append(data, a.cookie()...)
+	}
 	if a.rng.IntN(4) > 0 {
 		data = append(data, a.subnet()...)
 	}
+	if cookieAt == 2 {
+		data = append(data, a.cookie()...)
+	}
 	if a.rarely(20) {
-		data = append(data, pick(a.rng, "\x00\x0a\x00\x08abcdefgh", "\x00\x03\x00\x00", "\xfd\xe9\x00\x02ab", "\x00\x08\x00\x04\x00\x01\x00\x00", "\x00")...)
+		data = append(data, pick(a.rng, "\x00\x0a\x00\x07abcdefg", "\x00\x0a\x00\x08abcdefgh\x00\x0a\x00\x08abcdefgh", "\x00\x03\x00\x00", "\xfd\xe9\x00\x02ab", "\x00\x08\x00\x04\x00\x01\x00\x00", "\x00")...)
 	}
 	b = binary.BigEndian.AppendUint16(append(b, 0, 0, byte(dns.TypeOPT)), size)
 	b = binary.BigEndian.AppendUint32(b, flags)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
 	return append(b, data...)
+}
+
+// cookie gives a cookie option: without the server's part, with a good one of any age, or with a bad one of any length.
+func (a *asked) cookie() []byte {
+	client := [cookieClientBytes]byte{byte(a.rng.Uint32()), 2, 3, 4, 5, 6, 7, 8}
+	var server []byte
+	switch a.rng.IntN(3) {
+	case 0:
+	case 1:
+		_, give := a.jar.answer(client, nil, a.from, fastNow.Add(-time.Duration(a.rng.IntN(100)-10)*time.Minute))
+		server = give[:]
+	default:
+		server = make([]byte, cookieServerBytesMin+a.rng.IntN(cookieServerBytesMax-cookieServerBytesMin+1))
+		server[0] = cookieVersion
+	}
+	option := []byte{0, dns.EDNS0COOKIE, 0, byte(len(client) + len(server))}
+	return append(append(option, client[:]...), server...)
 }
 
 // subnet gives a client subnet option.
@@ -209,12 +249,14 @@ func TestFastAgreesWithSlow(t *testing.T) {
 	t.Logf("seed %d", seed)
 	a := &asked{rng: rand.New(rand.NewPCG(seed, 1))}
 	servers := fastServers(t)
+	a.jar = servers[0].cookies
 	defer live().SetStates(nil)
 	taken, plain := 0, 0
 	for n := range allStates {
 		live().SetStates(statesOf(n))
 		for range each {
-			s, query, from := pick(a.rng, servers...), a.query(), anyAddr(a.rng)
+			a.from = anyAddr(a.rng)
+			s, query, from := pick(a.rng, servers...), a.query(), a.from
 			if agree(t, s, query, from) {
 				taken++
 			} else if a.plain {
@@ -287,14 +329,17 @@ func TestFastAllocatesNothing(t *testing.T) {
 	s := server(t, func(o *Options) {
 		o.AnswerRegions = 2
 		o.Regions[2].Addresses, o.Regions[2].URL = addrs("127.0.0.13", "2001:db8::13"), "https://ap.example.org"
+		o.Serving.RateLimit = config.RateLimit{ResponsesPerSecond: 1_000_000, Slip: 2, Exempt: []string{"127.0.0.0/8"}}
 	})
 	defer live().SetStates(nil)
-	buf, q := make([]byte, queryBytes), &fastQuery{from: netip.MustParseAddr(london)}
+	buf, q := make([]byte, queryBytes), &fastQuery{from: netip.MustParseAddr(london), now: time.Now()}
+	_, ours := s.cookies.answer([cookieClientBytes]byte{1, 2, 3, 4, 5, 6, 7, 8}, nil, q.from, q.now)
 	for _, states := range []int{0, 7, 4} { // all up, some not, one that sheds load
 		live().SetStates(statesOf(states))
 		for _, kind := range fastTypes {
 			for name, options := range map[string][]string{
 				"no EDNS": nil, "EDNS": {""}, "IPv4 subnet": {"0008 0007 0001 18 00 51 02 45"}, "IPv6 subnet": {"0008 000b 0002 38 00 24 05 02 01 00 00 00"},
+				"cookie": {"000a 0008 0102030405060708"}, "cookie of ours": {"000a 0018 0102030405060708" + hex.EncodeToString(ours[:])},
 			} {
 				query := raw(options...)
 				query[headerBytes+len("\x04chat\x07example\x03org\x00")+1] = byte(kind)
@@ -308,6 +353,56 @@ func TestFastAllocatesNothing(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The fast path keeps to the rate limit as the slow one does: the same queries of one network are answered, cut and dropped, and
+// who shows a good cookie is always answered.
+func TestFastKeepsTheLimit(t *testing.T) {
+	limited := func(o *Options) {
+		o.Now, o.CookieSecret = func() time.Time { return fastNow }, bytes.Repeat([]byte{7}, CookieSecretBytes)
+		o.Serving.RateLimit = config.RateLimit{ResponsesPerSecond: 5, Slip: 2}
+	}
+	a, b := server(t, limited), server(t, limited)
+	from := netip.MustParseAddr(london)
+	_, ours := a.cookies.answer([cookieClientBytes]byte{1, 2, 3, 4, 5, 6, 7, 8}, nil, from, fastNow)
+	good := raw("000a 0018 0102030405060708" + hex.EncodeToString(ours[:]) + "0008 0007 0001 18 00 51 02 45")
+	outcomes := map[string]int{}
+	for i := range 40 {
+		query := [][]byte{raw(), raw("0008 0007 0001 18 00 51 02 45"), good}[i%3]
+		got, want := fastAnswerOf(a, query, from), b.Respond(query, from, false)
+		if got == nil || !bytes.Equal(got, want) {
+			t.Fatalf("query %d: fast path %s, slow path %s", i, rendered(got), rendered(want))
+		}
+		switch {
+		case len(got) == 0:
+			outcomes["dropped"]++
+		case got[2]&0x02 != 0:
+			outcomes["cut"]++
+		default:
+			outcomes["answered"]++
+		}
+	}
+	if outcomes["dropped"] < 10 || outcomes["cut"] < 10 || outcomes["answered"] < 13+5 {
+		t.Errorf("got %v", outcomes)
+	}
+}
+
+// A query that wants signatures is the slow path's as soon as any zone is signed.
+func TestFastLeavesSignedZones(t *testing.T) {
+	s := server(t, nil)
+	query := raw("")
+	query[len(query)-4] = 0x80 // DO
+	from := netip.MustParseAddr(london)
+	if !agree(t, s, query, from) {
+		t.Error("a zone without keys: left to the slow path")
+	}
+	s.signer.Store(newSigner(keys.Set{"eu.example.net.": {nil}}, time.Hour, 0))
+	if out := fastAnswerOf(s, query, from); out != nil {
+		t.Errorf("a signed zone: answered %s", rendered(out))
+	}
+	if out := fastAnswerOf(s, raw(""), from); out == nil {
+		t.Error("without DO: left to the slow path")
 	}
 }
 
@@ -354,7 +449,7 @@ func TestTTLFollowsHealth(t *testing.T) {
 // Whatever bytes are asked, in whatever state the regions are: what the fast path answers is what the slow one answers.
 func FuzzFast(f *testing.F) {
 	servers := fastServers(f)
-	a := &asked{rng: rand.New(rand.NewPCG(1, 2))}
+	a := &asked{rng: rand.New(rand.NewPCG(1, 2)), jar: servers[0].cookies, from: netip.MustParseAddr("81.2.69.0")}
 	for i := range 64 {
 		f.Add(a.query(), uint8(i), []byte{81, 2, 69, byte(i)})
 	}

@@ -59,10 +59,10 @@ func New(opts Options) (*Server, error) {
 	s := &Server{opts: opts, began: opts.Now()}
 	err := s.build()
 	if err == nil {
-		s.fast, err = s.newFast()
+		err = s.prepare()
 	}
 	if err == nil {
-		err = s.prepare()
+		s.fast, err = s.newFast()
 	}
 	if err != nil {
 		return nil, err

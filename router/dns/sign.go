@@ -37,6 +37,9 @@ func newSigner(set keys.Set, validity, skew time.Duration) *signer {
 // signs says whether a zone is signed.
 func (s *signer) signs(apex string) bool { return s != nil && len(s.keys[apex]) > 0 }
 
+// signsAny says whether any zone is signed.
+func (s *signer) signsAny() bool { return s != nil && len(s.keys) > 0 }
+
 // shown gives the keys of a zone that stand in DNSKEY.
 func (s *signer) shown(apex string, now time.Time) []*keys.Key {
 	var out []*keys.Key

@@ -147,7 +147,7 @@ func (s *udpSocket) serve(wg *sync.WaitGroup, server *Server) {
 // rest, so that nobody waits for another's signature.
 func (s *Server) serveBatches(socket *udpSocket) {
 	b := newBatches(socket)
-	var counted [fastKinds]uint64
+	var counted batchCounts
 	slow := make([]int, 0, batchMax)
 	q := new(fastQuery)
 	for {
@@ -159,7 +159,7 @@ func (s *Server) serveBatches(socket *udpSocket) {
 			time.Sleep(time.Millisecond) // the kernel is short of memory; nothing of ours is wrong
 			continue
 		}
-		slow = slow[:0]
+		slow, q.now = slow[:0], s.opts.Now()
 		for i := range n {
 			q.from = b.from(i)
 			size := s.fast.answer(b.buffers[i][:], b.size(i), q)
@@ -167,8 +167,10 @@ func (s *Server) serveBatches(socket *udpSocket) {
 				slow = append(slow, i)
 				continue
 			}
-			counted[q.kind]++
-			b.queue(i, b.buffers[i][:size])
+			counted.note(q)
+			if size != fastDrop {
+				b.queue(i, b.buffers[i][:size])
+			}
 		}
 		b.send()
 		s.counts.add(&counted)
