@@ -82,6 +82,9 @@ func (c *content) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.read += int64(n)
 	c.hash.Write(p[:n])
+	if c.read == c.info.Size && err == nil {
+		err = c.more()
+	}
 	switch {
 	case c.read > c.info.Size:
 		c.err = invalid("objects.Put", "the content is longer than was said")
@@ -100,6 +103,17 @@ func (c *content) Read(p []byte) (int, error) {
 		n = 0
 	}
 	return n, c.err
+}
+
+// more looks whether anything follows the last byte that was said: who reads no further than that must not have the whole of what is longer.
+func (c *content) more() error {
+	var next [1]byte
+	for {
+		n, err := c.r.Read(next[:])
+		if c.read += int64(n); n > 0 || err != nil {
+			return err
+		}
+	}
 }
 
 // checked ends a whole object's content with an error when it is damaged.
