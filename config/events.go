@@ -17,7 +17,8 @@ type RedisStream struct {
 	Address      string `yaml:"address"` // host:port
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"password_file"`
-	CAFile       string `yaml:"ca_file"`
+	CAFile       string `yaml:"ca_file"`     // (PEM) signs the server's certificate; without it nothing is encrypted
+	ServerName   string `yaml:"server_name"` // in that certificate; default: the host of address
 	// Stream is the key; default: meridian.events. MaxLen is how many events it keeps; default: 1,000,000.
 	Stream string `yaml:"stream"`
 	MaxLen int64  `yaml:"max_len"`
@@ -29,8 +30,9 @@ type RabbitMQ struct {
 	VHost        string `yaml:"vhost"`   // default: /
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"password_file"`
-	CAFile       string `yaml:"ca_file"`
-	Name         string `yaml:"name"` // default: meridian.events
+	CAFile       string `yaml:"ca_file"`     // (PEM) signs the server's certificate; without it nothing is encrypted
+	ServerName   string `yaml:"server_name"` // in that certificate; default: the host of address
+	Name         string `yaml:"name"`        // default: meridian.events
 }
 
 // The defaults of events.
@@ -72,12 +74,14 @@ func (v *validator) checkEvents(path string, r Region) {
 		if d.User != "" {
 			v.filled(at+".password_file", d.PasswordFile)
 		}
+		v.serverName(at, d.ServerName, d.CAFile)
 	}
 	if b := r.Events.RabbitMQ; b != nil {
 		d, at := b.WithDefaults(), at+".rabbitmq"
 		v.server(at+".address", d.Address)
 		v.brokerName(at+".name", d.Name)
 		v.filled(at+".user", d.User)
+		v.serverName(at, d.ServerName, d.CAFile)
 		v.filled(at+".password_file", d.PasswordFile)
 		if len(d.VHost) > 128 || strings.ContainsAny(d.VHost, "\x00\n") {
 			v.add(at+".vhost", "%s is not a virtual host; allowed: 1 to 128 characters", quote(d.VHost))

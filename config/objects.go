@@ -23,6 +23,8 @@ type S3 struct {
 	SecretFile string `yaml:"secret_file"`
 	// CAFile (PEM) signs the server's certificate; without it nothing is encrypted.
 	CAFile string `yaml:"ca_file"`
+	// ServerName is the name in that certificate; default: the host of address.
+	ServerName string `yaml:"server_name"`
 }
 
 // s3Region is what servers that have no regions call theirs.
@@ -56,5 +58,6 @@ func (v *validator) checkObjects(path string, r Region) {
 		v.add(at+".s3.bucket", "%s is not a bucket; allowed: 3 to 63 of a-z, 0-9, - and ., a letter or digit at both ends", quote(s.Bucket))
 	}
 	v.filled(at+".s3.access_key", s.AccessKey)
+	v.serverName(at+".s3", s.ServerName, s.CAFile)
 	v.filled(at+".s3.secret_file", s.SecretFile)
 }

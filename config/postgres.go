@@ -17,6 +17,8 @@ type Postgres struct {
 	PasswordFile string `yaml:"password_file"`
 	// CAFile (PEM) signs the server's certificate; without it nothing is encrypted.
 	CAFile string `yaml:"ca_file"`
+	// ServerName is the name in that certificate; default: the host of address.
+	ServerName string `yaml:"server_name"`
 	// Connections bounds those of one node; default: 8.
 	Connections int `yaml:"connections"`
 	// Timeout bounds one call; default: 3s.
@@ -53,8 +55,22 @@ func (v *validator) checkPostgres(path string, r Region) {
 		}
 	}
 	v.filled(at+".password_file", p.PasswordFile)
+	v.serverName(at, p.ServerName, p.CAFile)
 	within(v, at+".connections", p.Connections, 1, 1000)
 	within(v, at+".timeout", p.Timeout, 100*time.Millisecond, 30*time.Second)
+}
+
+var hostPattern = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+
+// serverName checks the name that a server's certificate must have; it means something only with an authority.
+func (v *validator) serverName(at, name, ca string) {
+	switch {
+	case name == "":
+	case ca == "":
+		v.add(at+".server_name", "needs ca_file: without it nothing is encrypted, and no certificate looked at")
+	case net.ParseIP(name) == nil && (len(name) > 253 || !hostPattern.MatchString(name)):
+		v.add(at+".server_name", "%s is not a host name or an address", quote(name))
+	}
 }
 
 // server checks where a server is that a node connects to.

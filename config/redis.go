@@ -20,6 +20,8 @@ type Redis struct {
 	CAFile   string `yaml:"ca_file"`
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
+	// ServerName is the name in the servers' certificates; default: the host of each address.
+	ServerName string `yaml:"server_name"`
 	// Timeout bounds each call; default: 100ms.
 	Timeout time.Duration `yaml:"timeout"`
 	// CacheBytes bounds what each node keeps of the cache in its own memory; default: 16 MiB.
@@ -70,6 +72,7 @@ func (v *validator) checkRedis(path string, r Region) {
 	if n := count(c.CertFile, c.KeyFile); n == 1 || n == 2 && c.CAFile == "" {
 		v.add(at+".cert_file", "cert_file and key_file go together, and with ca_file")
 	}
+	v.serverName(at, c.ServerName, c.CAFile)
 	within(v, at+".timeout", c.Timeout, 5*time.Millisecond, 5*time.Second)
 	within(v, at+".cache_bytes", c.CacheBytes, mib, 4<<30)
 	within(v, at+".queue_jobs", c.QueueJobs, 100, 10_000_000)

@@ -18,12 +18,14 @@ func sharedRedis(t *testing.T, server *local.Redis) func(chat.NodeRef) regionnod
 	access := server.Access()
 	password, err := access.Password()
 	must(t, err)
+	secure, err := access.TLS()
+	must(t, err)
 	return func(ref chat.NodeRef) regionnode.Shared {
 		if ref.Region != "eu-west" {
 			return regionnode.Shared{}
 		}
 		c, err := redis.Open(redis.Options{
-			Addresses: []string{access.Address}, Password: password, Region: ref.Region, Timeout: time.Second,
+			Addresses: []string{access.Address}, Password: password, TLS: secure, Region: ref.Region, Timeout: time.Second,
 			Log: testLog(ref.Region), Metrics: observe.NewMetrics(ref.Region),
 		})
 		must(t, err)

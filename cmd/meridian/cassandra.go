@@ -40,14 +40,17 @@ func password(cfg *config.Config, path string) (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// clientTLS gives how a server of the region's is reached that shows a certificate of its own authority; nil without files. cert
-// and key may be left out.
-func clientTLS(cfg *config.Config, ca, cert, key string) (*tls.Config, error) {
-	if ca == "" {
+// trusted says which server is the right one: the file with who signs its certificate, and the name in it, where that is not the address
+// that is dialled; and, where the server asks for them, the files with the node's own certificate and key.
+type trusted struct{ ca, name, cert, key string }
+
+// serverTLS gives how a server of the region's is reached over TLS; nil without a file of authorities: nothing is encrypted then.
+func serverTLS(cfg *config.Config, s trusted) (*tls.Config, error) {
+	if s.ca == "" {
 		return nil, nil
 	}
 	var pem [3][]byte
-	for i, path := range []string{ca, cert, key} {
+	for i, path := range []string{s.ca, s.cert, s.key} {
 		if path == "" {
 			continue
 		}
@@ -58,15 +61,15 @@ func clientTLS(cfg *config.Config, ca, cert, key string) (*tls.Config, error) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem[0]) {
-		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "config", Message: ca + " holds no certificate"}
+		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "config", Message: s.ca + " holds no certificate"}
 	}
-	secure := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	if cert == "" {
+	secure := &tls.Config{RootCAs: roots, ServerName: s.name, MinVersion: tls.VersionTLS12}
+	if s.cert == "" {
 		return secure, nil
 	}
 	pair, err := tls.X509KeyPair(pem[1], pem[2])
 	if err != nil {
-		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "config", Message: "certificate and key of " + cert + " do not go together", Cause: err}
+		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "config", Message: "certificate and key of " + s.cert + " do not go together", Cause: err}
 	}
 	secure.Certificates = []tls.Certificate{pair}
 	return secure, nil
@@ -84,7 +87,7 @@ func cassandraOptions(cfg *config.Config, ref chat.NodeRef, asOwner bool, log *s
 	if err != nil {
 		return cassandra.Options{}, err
 	}
-	secure, err := clientTLS(cfg, c.CAFile, c.CertFile, c.KeyFile)
+	secure, err := serverTLS(cfg, trusted{ca: c.CAFile, cert: c.CertFile, key: c.KeyFile})
 	if err != nil {
 		return cassandra.Options{}, err
 	}

@@ -74,7 +74,7 @@ func redisStreamOptions(cfg *config.Config, r config.RedisStream) (o events.Redi
 	if o.Password, err = password(cfg, r.PasswordFile); err != nil {
 		return o, err
 	}
-	o.TLS, err = serverTLS(cfg, r.CAFile)
+	o.TLS, err = serverTLS(cfg, trusted{ca: r.CAFile, name: r.ServerName})
 	return o, err
 }
 
@@ -83,7 +83,7 @@ func rabbitOptions(cfg *config.Config, r config.RabbitMQ) (o events.RabbitOption
 	if o.Password, err = password(cfg, r.PasswordFile); err != nil {
 		return o, err
 	}
-	if o.TLS, err = serverTLS(cfg, r.CAFile); err != nil {
+	if o.TLS, err = serverTLS(cfg, trusted{ca: r.CAFile, name: r.ServerName}); err != nil {
 		return o, err
 	}
 	scheme := "amqp"

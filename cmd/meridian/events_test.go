@@ -31,7 +31,7 @@ func TestEventsToRedis(t *testing.T) {
 	access := server.Access()
 	for i := range cfg.Regions {
 		if cfg.Regions[i].Name == "eu-west" {
-			cfg.Regions[i].Events = &config.Events{Redis: &config.RedisStream{Address: access.Address, PasswordFile: access.PasswordFile}}
+			cfg.Regions[i].Events = &config.Events{Redis: &config.RedisStream{Address: access.Address, PasswordFile: access.PasswordFile, CAFile: access.CAFile}}
 		}
 	}
 	if err := cfg.Validate(); err != nil {
@@ -73,7 +73,11 @@ func streamed(t *testing.T, access local.RedisAccess) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{access.Address}, Password: password, DisableCache: true})
+	secure, err := access.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{access.Address}, Password: password, TLSConfig: secure, DisableCache: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func openObjects(ctx context.Context, cfg *config.Config, o *config.Objects) (st
 	if s.Secret, err = password(cfg, c.SecretFile); err != nil {
 		return nil, "", err
 	}
-	if s.TLS, err = serverTLS(cfg, c.CAFile); err != nil {
+	if s.TLS, err = serverTLS(cfg, trusted{ca: c.CAFile, name: c.ServerName}); err != nil {
 		return nil, "", err
 	}
 	s3, err := objects.OpenS3(ctx, s)

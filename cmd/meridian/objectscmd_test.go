@@ -52,7 +52,7 @@ func startS3(t *testing.T, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("{s3: {address: %q, bucket: files, access_key: %q, secret_file: %q}}", server.Address, server.Access, secret)
+	return fmt.Sprintf("{s3: {address: %q, bucket: files, access_key: %q, secret_file: %q, ca_file: %q}}", server.Address, server.Access, secret, server.CAFile)
 }
 
 func objectsConfig(t *testing.T, dir, name, objects string) string {

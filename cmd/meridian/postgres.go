@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,26 +41,10 @@ func postgresOptions(cfg *config.Config, p config.Postgres, log *slog.Logger) (p
 	if err != nil {
 		return postgres.Options{}, err
 	}
-	secure, err := serverTLS(cfg, p.CAFile)
+	secure, err := serverTLS(cfg, trusted{ca: p.CAFile, name: p.ServerName})
 	if err != nil {
 		return postgres.Options{}, err
 	}
 	u := url.URL{Scheme: "postgres", User: url.User(p.User), Host: p.Address, Path: "/" + p.Database, RawQuery: "sslmode=disable"}
 	return postgres.Options{URL: u.String(), Password: secret, TLS: secure, MaxConns: p.Connections, Timeout: p.Timeout, Lazy: true, Log: log}, nil
-}
-
-// serverTLS gives how a server is reached that knows clients by password; nil without a file.
-func serverTLS(cfg *config.Config, ca string) (*tls.Config, error) {
-	if ca == "" {
-		return nil, nil
-	}
-	pem, err := namedFile(cfg, ca)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "config", Message: ca + " holds no certificate"}
-	}
-	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
 }

@@ -52,7 +52,7 @@ func redisOptions(cfg *config.Config, r config.Region) (redis.Options, error) {
 	if err != nil {
 		return redis.Options{}, fmt.Errorf("the Redis of region %s: %w", r.Name, err)
 	}
-	secure, err := clientTLS(cfg, c.CAFile, c.CertFile, c.KeyFile)
+	secure, err := serverTLS(cfg, trusted{c.CAFile, c.ServerName, c.CertFile, c.KeyFile})
 	if err != nil {
 		return redis.Options{}, fmt.Errorf("the Redis of region %s: %w", r.Name, err)
 	}

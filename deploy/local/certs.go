@@ -4,10 +4,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -18,7 +20,7 @@ import (
 // certYears is how long certificates of a local cluster hold: longer than anybody keeps one.
 const certYears = 5
 
-// certs is a cluster's own authority and where its files lie: ca.pem, node-ADDRESS.pem (key and certificate in one, as
+// certs is a server's, or a cluster's, own authority and where its files lie: ca.pem, node-ADDRESS.pem (key and certificate in one, as
 // Cassandra reads them), client.pem and client-key.pem.
 type certs struct{ dir string }
 
@@ -99,4 +101,17 @@ func sign(t, ca *x509.Certificate, key *ecdsa.PublicKey, caKey *ecdsa.PrivateKey
 		return nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+}
+
+// Trust gives how a client reaches servers whose certificates are signed by the authorities in a file (PEM).
+func Trust(caFile string) (*tls.Config, error) {
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", caFile)
+	}
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
 }

@@ -13,5 +13,5 @@ func (a RegionAccess) Configure(r *config.Region) {
 	if c.TLS != nil {
 		r.Cassandra.CAFile, r.Cassandra.CertFile, r.Cassandra.KeyFile = c.TLS.CA, c.TLS.Cert, c.TLS.Key
 	}
-	r.Redis = &config.Redis{Addresses: []string{a.Redis.Address}, PasswordFile: a.Redis.PasswordFile}
+	r.Redis = &config.Redis{Addresses: []string{a.Redis.Address}, PasswordFile: a.Redis.PasswordFile, CAFile: a.Redis.CAFile}
 }

@@ -24,11 +24,12 @@ const postgresUser = "meridian"
 // postgresReady bounds a start: after a kill the server goes through its log first.
 const postgresReady = 3 * time.Minute
 
-// Postgres is a PostgreSQL server that writes to disk before it acknowledges.
+// Postgres is a PostgreSQL server that writes to disk before it acknowledges, and speaks TLS only.
 type Postgres struct {
 	*Process
 	Address  string // without the port
 	Password string
+	CAFile   string // who has signed its certificate
 }
 
 // NewPostgres gives the server that lives in dir, and makes its files if there are none; Start starts it. Settings are those
@@ -62,8 +63,12 @@ func NewPostgres(ctx context.Context, dir string, progress Progress, settings ..
 			return nil, err
 		}
 	}
+	secure, err := postgresTLS(dir, address, as)
+	if err != nil {
+		return nil, err
+	}
 	args := []string{"-D", data, "-h", address, "-p", strconv.Itoa(PostgresPort)}
-	for _, s := range append([]string{"unix_socket_directories=", "shared_buffers=16MB", "max_connections=100", "log_min_messages=warning"}, settings...) {
+	for _, s := range slices.Concat([]string{"unix_socket_directories=", "shared_buffers=16MB", "max_connections=100", "log_min_messages=warning"}, secure.settings, settings) {
 		args = append(args, "-c", s)
 	}
 	ready := func(ctx context.Context) error {
@@ -75,32 +80,57 @@ func NewPostgres(ctx context.Context, dir string, progress Progress, settings ..
 	}
 	return &Postgres{
 		Process: New(Spec{Name: "postgres", Dir: dir, Path: filepath.Join(bin, "postgres"), Args: args, User: as, Ready: ready, ReadyWithin: postgresReady, Progress: progress}),
-		Address: address, Password: password,
+		Address: address, Password: password, CAFile: secure.ca,
 	}, nil
+}
+
+// postgresSecure is what a server needs to speak TLS.
+type postgresSecure struct {
+	settings []string
+	ca       string
+}
+
+// postgresTLS makes a certificate for the server, which may read it, and a list of who may come: with the password, over TLS.
+func postgresTLS(dir, address string, as *syscall.Credential) (postgresSecure, error) {
+	c, access := certs{filepath.Join(dir, "certs")}, filepath.Join(dir, "pg_hba.conf")
+	err := c.make("postgres", []string{address})
+	if err == nil {
+		err = writeFile(access, "hostssl all all all scram-sha-256\n")
+	}
+	for _, path := range []string{dir, c.dir, c.node(address), access} {
+		if err == nil {
+			err = own(path, as)
+		}
+	}
+	return postgresSecure{ca: c.ca(), settings: []string{
+		"ssl=on", "ssl_cert_file=" + c.node(address), "ssl_key_file=" + c.node(address), "hba_file=" + access,
+	}}, err
+}
+
+// own gives a file to the user that a server runs as; nil: nobody else.
+func own(path string, as *syscall.Credential) error {
+	if as == nil {
+		return nil
+	}
+	return os.Chown(path, int(as.Uid), int(as.Gid))
 }
 
 // URL is how a client reaches a database of the server; "postgres" is there from the start.
 func (p *Postgres) URL(database string) string {
 	u := url.URL{
 		Scheme: "postgres", User: url.UserPassword(postgresUser, p.Password), Host: fmt.Sprintf("%s:%d", p.Address, PostgresPort),
-		Path: "/" + database, RawQuery: "sslmode=disable",
+		Path: "/" + database, RawQuery: url.Values{"sslmode": {"verify-full"}, "sslrootcert": {p.CAFile}}.Encode(),
 	}
 	return u.String()
 }
 
 // initdb makes the files of a server whose every user needs the password.
 func initdb(ctx context.Context, bin, dir, data string, as *syscall.Credential) error {
-	own := func(path string) error {
-		if as == nil {
-			return nil
-		}
-		return os.Chown(path, int(as.Uid), int(as.Gid))
-	}
 	if err := os.RemoveAll(data); err != nil { // of an initdb that was broken off
 		return err
 	}
 	for _, path := range []string{dir, filepath.Join(dir, "password")} {
-		if err := own(path); err != nil {
+		if err := own(path, as); err != nil {
 			return err
 		}
 	}

@@ -14,19 +14,20 @@ import (
 	"strings"
 )
 
-// RabbitMQPort is where a RabbitMQ listens, on an address of its own.
-const RabbitMQPort = 5672
+// RabbitMQPort is where a RabbitMQ listens for TLS, on an address of its own.
+const RabbitMQPort = 5671
 
 // rabbitMQUser may do everything; its password is in the file "password" of the server's directory.
 const rabbitMQUser = "meridian"
 
-// RabbitMQ is a broker of one node with its data in a directory of its own. The name service that Erlang's nodes need runs
+// RabbitMQ is a broker of one node that speaks TLS only, with its data in a directory of its own. The name service that Erlang's nodes need runs
 // beside it, on a port of its own, so that it meets no other.
 type RabbitMQ struct {
 	*Process
 	names    *Process
 	Address  string // without the port
 	Password string
+	CAFile   string // who has signed its certificate
 }
 
 // NewRabbitMQ gives the broker that lives in dir, and makes its configuration; Start starts it.
@@ -54,9 +55,15 @@ func NewRabbitMQ(dir string, progress Progress) (*RabbitMQ, error) {
 	if err != nil {
 		return nil, err
 	}
+	secure := certs{filepath.Join(dir, "certs")}
+	if err := secure.make("rabbitmq", []string{address}); err != nil {
+		return nil, err
+	}
 	config := filepath.Join(dir, "rabbitmq.conf")
 	lines := []string{
-		fmt.Sprintf("listeners.tcp.1 = %s:%d", address, RabbitMQPort), "default_user = " + rabbitMQUser, "default_pass = " + password,
+		"listeners.tcp = none", fmt.Sprintf("listeners.ssl.1 = %s:%d", address, RabbitMQPort), "ssl_options.cacertfile = " + secure.ca(),
+		"ssl_options.certfile = " + secure.node(address), "ssl_options.keyfile = " + secure.node(address), "ssl_options.verify = verify_none",
+		"ssl_options.fail_if_no_peer_cert = false", "default_user = " + rabbitMQUser, "default_pass = " + password,
 		"disk_free_limit.absolute = 100MB", "log.file = false", "log.console = true", "log.console.level = warning",
 	}
 	if err := writeFile(config, strings.Join(lines, "\n")+"\n"); err != nil {
@@ -74,7 +81,7 @@ func NewRabbitMQ(dir string, progress Progress) (*RabbitMQ, error) {
 		"RABBITMQ_LOG_BASE=" + dir, "RABBITMQ_PID_FILE=" + filepath.Join(dir, "erlang.pid"),
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S 1:1 +A 16 -kernel inet_dist_use_interface {" + strings.ReplaceAll(address, ".", ",") + "}",
 	}
-	r := &RabbitMQ{Address: address, Password: password}
+	r := &RabbitMQ{Address: address, Password: password, CAFile: secure.ca()}
 	r.names = New(Spec{
 		Name: "epmd", Dir: dir, Path: "epmd", Args: []string{"-address", address, "-port", strconv.Itoa(namesPort)}, Env: env, Progress: progress,
 		Ready: func(ctx context.Context) error {
@@ -92,7 +99,7 @@ func (r *RabbitMQ) hostPort() string { return net.JoinHostPort(r.Address, strcon
 
 // URL is how a client reaches the broker.
 func (r *RabbitMQ) URL() string {
-	u := url.URL{Scheme: "amqp", User: url.UserPassword(rabbitMQUser, r.Password), Host: r.hostPort(), Path: "/"}
+	u := url.URL{Scheme: "amqps", User: url.UserPassword(rabbitMQUser, r.Password), Host: r.hostPort(), Path: "/"}
 	return u.String()
 }
 

@@ -3,6 +3,7 @@ package local
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -27,23 +28,38 @@ type RedisOptions struct {
 	Progress Progress
 }
 
-// Redis is one server with a password, on this machine.
+// Redis is one server with a password that speaks TLS only, on this machine.
 type Redis struct {
 	*Process
 
 	o       RedisOptions
 	address string
+	certs   certs
 }
 
 // RedisAccess is what a client needs to use a Redis.
 type RedisAccess struct {
 	Address      string `json:"address"` // host:port
 	PasswordFile string `json:"password_file"`
+	CAFile       string `json:"ca_file"`
 }
 
 // Password reads the password.
 func (a RedisAccess) Password() (string, error) {
 	return Login{PasswordFile: a.PasswordFile}.Password()
+}
+
+// TLS gives how a client makes sure of the server.
+func (a RedisAccess) TLS() (*tls.Config, error) { return Trust(a.CAFile) }
+
+// Dial opens a connection that speaks Redis's own protocol, and is not logged in.
+func (a RedisAccess) Dial(ctx context.Context) (net.Conn, error) {
+	secure, err := a.TLS()
+	if err != nil {
+		return nil, err
+	}
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: connectWithin}, Config: secure}
+	return d.DialContext(ctx, "tcp", a.Address)
 }
 
 // NewRedis prepares a server: its address, password and configuration. It starts nothing; one that runs already in Dir is taken
@@ -60,8 +76,11 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 		return nil, err
 	}
 	o.Dir = dir
-	r := &Redis{o: o}
+	r := &Redis{o: o, certs: certs{filepath.Join(dir, "certs")}}
 	if r.address, err = AddressFor(dir, RedisPort); err != nil {
+		return nil, err
+	}
+	if err := r.certs.make("redis", []string{r.address}); err != nil {
 		return nil, err
 	}
 	password, err := Secret(r.passwordFile())
@@ -91,7 +110,12 @@ func (r *Redis) configuration(password string) string {
 	}
 	return strings.Join([]string{
 		"bind " + r.address,
-		"port " + strconv.Itoa(RedisPort),
+		"port 0",
+		"tls-port " + strconv.Itoa(RedisPort),
+		"tls-cert-file " + strconv.Quote(r.certs.node(r.address)),
+		"tls-key-file " + strconv.Quote(r.certs.node(r.address)),
+		"tls-ca-cert-file " + strconv.Quote(r.certs.ca()),
+		"tls-auth-clients no",
 		"protected-mode yes",
 		"requirepass " + password,
 		"daemonize no",
@@ -106,7 +130,7 @@ func (r *Redis) configuration(password string) string {
 
 // Access gives what clients need; it holds as long as the server's directory.
 func (r *Redis) Access() RedisAccess {
-	return RedisAccess{Address: net.JoinHostPort(r.address, strconv.Itoa(RedisPort)), PasswordFile: r.passwordFile()}
+	return RedisAccess{Address: net.JoinHostPort(r.address, strconv.Itoa(RedisPort)), PasswordFile: r.passwordFile(), CAFile: r.certs.ca()}
 }
 
 // Flush drops everything that the server keeps.
@@ -121,8 +145,7 @@ func (r *Redis) ask(ctx context.Context, command, want string) error {
 	if err != nil {
 		return err
 	}
-	d := net.Dialer{Timeout: connectWithin}
-	conn, err := d.DialContext(ctx, "tcp", a.Address)
+	conn, err := a.Dial(ctx)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package local_test
 import (
 	"bufio"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -15,7 +14,7 @@ import (
 // redisTold sends lines to a Redis, after a log-in if password is not empty, and gives the last answer.
 func redisTold(t *testing.T, a local.RedisAccess, password string, commands ...string) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", a.Address)
+	conn, err := a.Dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

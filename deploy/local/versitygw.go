@@ -19,12 +19,13 @@ const versityGW, versityGWVersion = "github.com/versity/versitygw/cmd/versitygw"
 // versityGWUser is the root user of the S3 server; its secret is in the file "password" of the server's directory.
 const versityGWUser = "meridian"
 
-// VersityGW is a server that speaks S3 over a directory.
+// VersityGW is a server that speaks S3 over a directory, and TLS only.
 type VersityGW struct {
 	*Process
 	Address string // host:port
 	Access  string
 	Secret  string
+	CAFile  string // who has signed its certificate
 	buckets string
 }
 
@@ -65,12 +66,20 @@ func NewVersityGW(ctx context.Context, dir string, progress Progress) (*VersityG
 	if err != nil {
 		return nil, err
 	}
-	v := &VersityGW{Address: net.JoinHostPort(host, strconv.Itoa(VersityGWPort)), Access: versityGWUser, Secret: secret, buckets: filepath.Join(dir, "buckets")}
+	secure := certs{filepath.Join(dir, "certs")}
+	if err := secure.make("versitygw", []string{host}); err != nil {
+		return nil, err
+	}
+	v := &VersityGW{
+		Address: net.JoinHostPort(host, strconv.Itoa(VersityGWPort)), Access: versityGWUser, Secret: secret, CAFile: secure.ca(),
+		buckets: filepath.Join(dir, "buckets"),
+	}
 	if err := os.MkdirAll(v.buckets, 0o700); err != nil {
 		return nil, err
 	}
 	v.Process = New(Spec{
-		Name: "versitygw", Dir: dir, Path: path, Args: []string{"--port", v.Address, "--quiet", "posix", v.buckets}, Progress: progress,
+		Name: "versitygw", Dir: dir, Path: path, Progress: progress,
+		Args:  []string{"--port", v.Address, "--cert", secure.node(host), "--key", secure.node(host), "--quiet", "posix", v.buckets},
 		Env:   []string{"ROOT_ACCESS_KEY_ID=" + v.Access, "ROOT_ACCESS_KEY=" + v.Access, "ROOT_SECRET_ACCESS_KEY=" + v.Secret, "ROOT_SECRET_KEY=" + v.Secret},
 		Ready: func(ctx context.Context) error { return reachable(ctx, v.Address) },
 	})

@@ -23,6 +23,11 @@ func TestVersityGW(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = v.Kill() })
+	secure, err := local.Trust(v.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: secure, DisableKeepAlives: true}}
 	if err := v.MakeBucket("files"); err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +35,7 @@ func TestVersityGW(t *testing.T) {
 		if err := v.Start(ctx); err != nil {
 			t.Fatal(err)
 		}
-		answer, err := http.Get("http://" + v.Address + "/files/x")
+		answer, err := client.Get("https://" + v.Address + "/files/x")
 		if err != nil {
 			t.Fatal(err)
 		}

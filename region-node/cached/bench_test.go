@@ -67,7 +67,11 @@ func BenchmarkPage(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		c, err := redis.Open(redis.Options{Addresses: []string{server.Access().Address}, Password: password, Region: "eu-west", Timeout: 5 * time.Second, CacheBytes: bytes, Log: slog.New(slog.DiscardHandler), Metrics: nothing{}})
+		secure, err := server.Access().TLS()
+		if err != nil {
+			b.Fatal(err)
+		}
+		c, err := redis.Open(redis.Options{Addresses: []string{server.Access().Address}, Password: password, TLS: secure, Region: "eu-west", Timeout: 5 * time.Second, CacheBytes: bytes, Log: slog.New(slog.DiscardHandler), Metrics: nothing{}})
 		if err != nil {
 			b.Fatal(err)
 		}

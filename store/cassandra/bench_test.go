@@ -92,8 +92,12 @@ func redisCache(b *testing.B, server *local.Redis, bytes int) chat.Cache {
 	if err != nil {
 		b.Fatal(err)
 	}
+	secure, err := server.Access().TLS()
+	if err != nil {
+		b.Fatal(err)
+	}
 	c, err := redis.Open(redis.Options{
-		Addresses: []string{server.Access().Address}, Password: password, Region: "eu-west", Timeout: 5 * time.Second, CacheBytes: bytes,
+		Addresses: []string{server.Access().Address}, Password: password, TLS: secure, Region: "eu-west", Timeout: 5 * time.Second, CacheBytes: bytes,
 		Log: slog.New(slog.DiscardHandler), Metrics: nothing{},
 	})
 	if err != nil {

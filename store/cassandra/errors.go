@@ -99,7 +99,10 @@ func openError(what string, err error) error {
 	var network net.Error
 	var answered gocql.RequestError
 	code, message := chat.CodeRegionDegraded, what
+	untrusted := chat.Untrusted(err)
 	switch {
+	case untrusted != "":
+		code, message = chat.CodeInvalid, what+": a node of Cassandra is not trusted: "+untrusted
 	case errors.As(err, &answered) && answered.Code() == gocql.ErrCodeCredentials, strings.Contains(err.Error(), "and/or password are incorrect"):
 		code, message = chat.CodeInvalid, what+": Cassandra refuses user or password"
 	case errors.As(err, &answered) && fault(answered.Code()):

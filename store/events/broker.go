@@ -28,6 +28,9 @@ func checkCount(op string, events []chat.Event) error {
 
 // unavailable says that the broker did not do what was asked.
 func unavailable(op, message string, cause error) error {
+	if why := chat.Untrusted(cause); why != "" {
+		message = "the broker is not trusted: " + why
+	}
 	return &chat.Error{Code: chat.CodeRegionDegraded, Op: op, Message: message, Cause: cause, RetryAfter: retryAfter}
 }
 

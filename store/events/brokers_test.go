@@ -2,8 +2,10 @@ package events_test
 
 import (
 	"context"
+	"crypto/tls"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -23,7 +25,9 @@ import (
 var (
 	rabbit *local.RabbitMQ
 	redis  *local.Redis
-	names  atomic.Int64
+	// How clients make sure of them.
+	rabbitTLS, redisTLS *tls.Config
+	names               atomic.Int64
 )
 
 // Real brokers run as long as the tests.
@@ -57,6 +61,12 @@ func startBrokers(dir string) (err error) {
 	if redis, err = local.NewRedis(local.RedisOptions{Dir: dir + "/redis", Synced: true}); err != nil {
 		return err
 	}
+	if rabbitTLS, err = local.Trust(rabbit.CAFile); err != nil {
+		return err
+	}
+	if redisTLS, err = redis.Access().TLS(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	if err := redis.Start(ctx); err != nil {
@@ -75,7 +85,7 @@ const queuesMade = 8
 // has a new quorum queue, and after a kill has it without a leader.
 func makeQueues(ctx context.Context) error {
 	for n := range queuesMade {
-		e, err := events.OpenRabbit(ctx, events.RabbitOptions{URL: rabbit.URL(), Name: queueName(n + 1)})
+		e, err := events.OpenRabbit(ctx, events.RabbitOptions{URL: rabbit.URL(), TLS: rabbitTLS, Name: queueName(n + 1)})
 		if err != nil {
 			return err
 		}
@@ -146,13 +156,13 @@ func (p *rabbitPlace) restart() {
 }
 
 func (p *rabbitPlace) Open(ctx context.Context) (chat.Events, error) {
-	return events.OpenRabbit(ctx, events.RabbitOptions{URL: rabbit.URL(), Name: p.name})
+	return events.OpenRabbit(ctx, events.RabbitOptions{URL: rabbit.URL(), TLS: rabbitTLS, Name: p.name})
 }
 
 // Read takes messages until the queue is empty, and gives them with those taken before.
 func (p *rabbitPlace) Read() (ids, bodies []string) {
 	p.t.Helper()
-	conn, err := amqp.Dial(rabbit.URL())
+	conn, err := amqp.DialTLS(rabbit.URL(), rabbitTLS)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -190,13 +200,13 @@ func redisOptions(t testing.TB) (address, password string) {
 
 func (p *redisPlace) Open(ctx context.Context) (chat.Events, error) {
 	address, password := redisOptions(p.t)
-	return events.OpenRedis(ctx, events.RedisOptions{Address: address, Password: password, Name: p.name})
+	return events.OpenRedis(ctx, events.RedisOptions{Address: address, Password: password, TLS: redisTLS, Name: p.name})
 }
 
 func (p *redisPlace) client() rueidis.Client {
 	p.t.Helper()
 	address, password := redisOptions(p.t)
-	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{address}, Password: password, DisableCache: true})
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{address}, Password: password, TLSConfig: redisTLS, DisableCache: true})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -248,15 +258,55 @@ func TestUnsyncedRedisIsRefused(t *testing.T) {
 func TestWrongBroker(t *testing.T) {
 	newName(t)
 	address, _ := redisOptions(t)
-	_, err := events.OpenRedis(t.Context(), events.RedisOptions{Address: address, Password: "wrong"})
+	_, err := events.OpenRedis(t.Context(), events.RedisOptions{Address: address, Password: "wrong", TLS: redisTLS})
 	wantDown(t, "Redis with a wrong password", err)
-	_, err = events.OpenRabbit(t.Context(), events.RabbitOptions{URL: rabbit.URL(), User: "meridian", Password: "wrong"})
+	_, err = events.OpenRabbit(t.Context(), events.RabbitOptions{URL: rabbit.URL(), TLS: rabbitTLS, User: "meridian", Password: "wrong"})
 	wantDown(t, "RabbitMQ with a wrong password", err)
 	_, err = events.OpenRabbit(t.Context(), events.RabbitOptions{URL: "amqp://127.0.0.1:1/"})
 	wantDown(t, "RabbitMQ at a wrong port", err)
-	if _, err = events.OpenRabbit(t.Context(), events.RabbitOptions{URL: "http://x"}); chat.CodeOf(err) != chat.CodeInvalid {
-		t.Errorf("a URL of something else: %v", err)
+	for _, o := range []events.RabbitOptions{{URL: "http://x"}, {URL: "amqp://127.0.0.1:1/", TLS: rabbitTLS}} {
+		if _, err = events.OpenRabbit(t.Context(), o); chat.CodeOf(err) != chat.CodeInvalid {
+			t.Errorf("a URL of something else, or that encrypts nothing: %v", err)
+		}
 	}
+}
+
+// A broker that is trusted is worked with, over TLS, and no other.
+func TestTLS(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs brokers")
+	}
+	publish := func(e chat.Events, err error, text string) error {
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		return e.Publish(t.Context(), []chat.Event{{ID: text, Type: chat.EventMessageSent}})
+	}
+	t.Run("redis", func(t *testing.T) {
+		address, password := redisOptions(t)
+		use := func(address string, secure *tls.Config, text string) error {
+			e, err := events.OpenRedis(t.Context(), events.RedisOptions{Address: address, Password: password, TLS: secure, Name: "tls"})
+			return publish(e, err, text)
+		}
+		storetest.RunTLS(t, storetest.TLSPlace{Server: address, Roots: redisTLS.RootCAs, Secrets: []string{password}, Use: use})
+	})
+	t.Run("rabbitmq", func(t *testing.T) {
+		u, err := url.Parse(rabbit.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		use := func(address string, secure *tls.Config, text string) error {
+			at := *u
+			at.Host = address
+			if secure == nil {
+				at.Scheme = "amqp"
+			}
+			e, err := events.OpenRabbit(t.Context(), events.RabbitOptions{URL: at.String(), TLS: secure, Name: "tls"})
+			return publish(e, err, text)
+		}
+		storetest.RunTLS(t, storetest.TLSPlace{Server: u.Host, Roots: rabbitTLS.RootCAs, Secrets: []string{rabbit.Password}, Use: use})
+	})
 }
 
 func wantDown(t *testing.T, what string, err error) {

@@ -13,7 +13,7 @@ import (
 
 // RabbitOptions say where a RabbitMQ is.
 type RabbitOptions struct {
-	// URL is amqp://host:port/vhost, or amqps; User and Password stand before what it says.
+	// URL is amqp://host:port/vhost, or amqps, which TLS needs; User and Password stand before what it says.
 	URL            string
 	User, Password string
 	TLS            *tls.Config
@@ -33,13 +33,17 @@ type Rabbit struct {
 }
 
 // OpenRabbit connects, and declares exchange and queue if they are not there. Errors: CodeRegionDegraded with RetryAfter when the
-// broker does not answer or refuses.
+// broker does not answer, refuses or is not trusted.
 func OpenRabbit(ctx context.Context, o RabbitOptions) (*Rabbit, error) {
 	if o.Name == "" {
 		o.Name = DefaultName
 	}
-	if _, err := amqp.ParseURI(o.URL); err != nil {
+	u, err := amqp.ParseURI(o.URL)
+	if err != nil {
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "events.OpenRabbit", Message: "the URL is not one of RabbitMQ: amqp://host:port/vhost"}
+	}
+	if o.TLS != nil && u.Scheme != "amqps" {
+		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "events.OpenRabbit", Message: "the URL says amqp, which encrypts nothing: with a CA it must be amqps"}
 	}
 	r := &Rabbit{o: o}
 	r.mu.Lock()

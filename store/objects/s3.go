@@ -98,6 +98,9 @@ func s3Error(op string, err error) error {
 	if c := answer.StatusCode; c >= 400 && c < 500 && c != http.StatusRequestTimeout && c != http.StatusTooManyRequests {
 		return &chat.Error{Code: chat.CodeDenied, Op: op, Message: "the object store refuses what this deployment asks for", Cause: err}
 	}
+	if why := chat.Untrusted(err); why != "" {
+		return degraded(op, "the object store is not trusted: "+why, err)
+	}
 	return degraded(op, "the object store does not answer", err)
 }
 

@@ -2,6 +2,7 @@ package objects_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -19,6 +20,7 @@ import (
 // The one S3 server of these tests; each test has a bucket of its own.
 var (
 	gateway  *local.VersityGW
+	secure   *tls.Config // how clients make sure of it
 	starting sync.Once
 	failed   error
 	buckets  atomic.Int64
@@ -36,6 +38,9 @@ func s3Options(t testing.TB) objects.S3Options {
 		if gateway, failed = local.NewVersityGW(ctx, filepath.Join(scratch, "s3"), nil); failed == nil {
 			failed = gateway.Start(ctx)
 		}
+		if failed == nil {
+			secure, failed = local.Trust(gateway.CAFile)
+		}
 	})
 	if failed != nil {
 		t.Fatal(failed)
@@ -44,7 +49,7 @@ func s3Options(t testing.TB) objects.S3Options {
 	if err := gateway.MakeBucket(bucket); err != nil {
 		t.Fatal(err)
 	}
-	return objects.S3Options{Address: gateway.Address, Bucket: bucket, Access: gateway.Access, Secret: gateway.Secret}
+	return objects.S3Options{Address: gateway.Address, Bucket: bucket, Access: gateway.Access, Secret: gateway.Secret, TLS: secure}
 }
 
 func openS3(t testing.TB, o objects.S3Options) *objects.S3 {
@@ -75,6 +80,22 @@ func TestS3Conformance(t *testing.T) {
 			return openS3(t, o)
 		}
 	})
+}
+
+// A server that is trusted is worked with, over TLS, and no other.
+func TestS3TLS(t *testing.T) {
+	o := s3Options(t)
+	use := func(address string, secure *tls.Config, text string) error {
+		at := o
+		at.Address, at.TLS = address, secure
+		s, err := objects.OpenS3(ctx, at)
+		if err != nil {
+			return err
+		}
+		put(t, s, "a", text)
+		return nil
+	}
+	storetest.RunTLS(t, storetest.TLSPlace{Server: o.Address, Roots: secure.RootCAs, Secrets: []string{o.Secret}, Use: use})
 }
 
 // What the server refuses, and a server that is not there, are told apart, and no error shows the secret.

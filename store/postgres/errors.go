@@ -16,6 +16,10 @@ func failure(op string, err error, written bool) error {
 		return known
 	}
 	e := &chat.Error{Code: chat.CodeRegionDegraded, Op: op, Message: "the account store does not answer", Cause: err, RetryAfter: retryAfter}
+	if why := chat.Untrusted(err); why != "" {
+		e.Message = "the account store is not trusted: " + why
+		return e
+	}
 	var pg *pgconn.PgError
 	switch {
 	case errors.As(err, &pg):

@@ -29,7 +29,7 @@ type Store struct {
 }
 
 // Open connects, refuses a server that acknowledges what is not on its disk, and brings the schema up to date. Errors: CodeInvalid for
-// a configuration that can never work (a wrong URL, a server that does not sync), CodeUpgradePending for a schema that a newer
+// a configuration that can never work (a wrong URL, a server that does not sync or is not trusted), CodeUpgradePending for a schema that a newer
 // build has made, CodeRegionDegraded with RetryAfter when the server does not answer or refuses the user.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o.fill()
@@ -47,6 +47,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return s, nil
 	}
 	pool.Close()
+	if chat.Untrusted(err) != "" {
+		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "postgres.Open", Message: chat.AsError(err).Message, Cause: err}
+	}
 	return nil, err
 }
 
@@ -71,7 +74,7 @@ func mayCome(err error) bool {
 	if errors.As(err, &pg) {
 		return strings.HasPrefix(pg.Code, "57") || strings.HasPrefix(pg.Code, "53") // starting, stopping, too many connections
 	}
-	return chat.CodeOf(err) == chat.CodeRegionDegraded
+	return chat.CodeOf(err) == chat.CodeRegionDegraded && chat.Untrusted(err) == ""
 }
 
 // refuseUnsynced keeps the pool from using a connection whose commits are not on disk when they are acknowledged. It is asked

@@ -35,7 +35,7 @@ const (
 // Options of a Store.
 type Options struct {
 	// URL is where the server is, as postgres://user:password@host:port/database?sslmode=…; it may hold a password, and is
-	// never logged. Password and TLS, if set, stand before what it says.
+	// never logged. Password and TLS, if set, stand before what it says; TLS without a ServerName expects the host's name.
 	URL      string
 	Password string
 	TLS      *tls.Config
@@ -80,7 +80,9 @@ func (o *Options) pool() (*pgxpool.Config, error) {
 	}
 	if o.TLS != nil {
 		c.ConnConfig.TLSConfig, c.ConnConfig.Fallbacks = o.TLS.Clone(), nil // never without it
-		c.ConnConfig.TLSConfig.ServerName = c.ConnConfig.Host
+		if c.ConnConfig.TLSConfig.ServerName == "" {
+			c.ConnConfig.TLSConfig.ServerName = c.ConnConfig.Host
+		}
 	}
 	params := c.ConnConfig.RuntimeParams
 	params["application_name"] = "meridian"

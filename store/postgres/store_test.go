@@ -1,12 +1,15 @@
 package postgres_test
 
 import (
+	"crypto/tls"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"meridian/chat"
+	"meridian/deploy/local"
 	"meridian/store/postgres"
 	"meridian/store/storetest"
 )
@@ -103,6 +106,39 @@ func TestUnsyncedServerIsRefused(t *testing.T) {
 		}
 	}
 	wantRefused(t, url, chat.CodeInvalid, "fsync=on")
+}
+
+// A server that is trusted is worked with, over TLS, and no other: that is refused at the start, also of a node that need not find it.
+func TestTLS(t *testing.T) {
+	secure, err := local.Trust(server.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(newDatabase(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := chat.UserID{1}
+	use := func(address string, secure *tls.Config, text string) error {
+		at := *u
+		at.Host, at.RawQuery = address, "sslmode=disable"
+		s, err := postgres.Open(ctx, postgres.Options{URL: at.String(), TLS: secure, Lazy: true})
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		if err := s.Save(ctx, []chat.Account{{ID: id, Username: text, Version: 1}}, nil); err != nil {
+			return err
+		}
+		_, _, err = s.Account(ctx, id)
+		return err
+	}
+	storetest.RunTLS(t, storetest.TLSPlace{Server: u.Host, Roots: secure.RootCAs, Secrets: []string{server.Password}, Use: use})
+	other := secure.Clone()
+	other.ServerName = "elsewhere.example.org"
+	if _, err := postgres.Open(ctx, postgres.Options{URL: u.String(), TLS: other, Lazy: true}); chat.CodeOf(err) != chat.CodeInvalid {
+		t.Errorf("a server that is not trusted is refused with %v", err)
+	}
 }
 
 // A wrong URL, password, database or port is told apart from a server that works, and no error shows the password.

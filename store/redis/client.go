@@ -113,7 +113,7 @@ func Open(opt Options) (*Client, error) {
 	if opt.MaxJobs <= 0 {
 		opt.MaxJobs = DefaultMaxJobs
 	}
-	c := &Client{opt: opt, prefix: "meridian:" + string(opt.Region) + ":", kick: make(chan struct{}, 1), since: time.Now(), err: errors.New("not connected yet")}
+	c := &Client{opt: opt, prefix: "meridian:" + string(opt.Region) + ":", kick: make(chan struct{}, 1), since: time.Now(), err: errNotYet}
 	c.cache = newCache(c)
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	opt.Metrics.Set("redis_up", 0)
@@ -153,6 +153,9 @@ func (c *Client) connect() error {
 		// One connection for all commands: the order of replies and invalidations on it is what cache.go builds on.
 		PipelineMultiplex: -1, RingScaleEachConn: ringScale, ReadBufferEachConn: bufferBytes, WriteBufferEachConn: bufferBytes,
 	})
+	if why := chat.Untrusted(err); why != "" {
+		return &chat.Error{Code: chat.CodeRegionDegraded, Op: "redis.connect", Message: "the region's Redis is not trusted: " + why, Cause: err, RetryAfter: probeOpenEvery}
+	}
 	if err != nil {
 		return err
 	}
@@ -187,7 +190,10 @@ func degraded(op string, cause error) error {
 	return &chat.Error{Code: chat.CodeRegionDegraded, Op: "redis." + op, Message: "the region's Redis does not answer", Cause: cause, RetryAfter: time.Second}
 }
 
-var errOpen = errors.New("the circuit is open")
+var (
+	errOpen   = errors.New("the circuit is open")
+	errNotYet = errors.New("not connected yet")
+)
 
 // call does something within the time-out, unless the circuit is open. What is named counts in the metrics. A nil reply is no
 // error. Errors: CodeRegionDegraded; CodeUnknownOutcome when ctx ends first.

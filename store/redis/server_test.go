@@ -3,9 +3,9 @@ package redis
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +23,7 @@ type server struct {
 	*local.Redis
 	t              testing.TB
 	addr, password string
+	tls            *tls.Config
 	dir            string
 }
 
@@ -37,17 +38,20 @@ func startServer(t testing.TB) *server {
 		t.Fatal(err)
 	}
 	s.addr = access.Address
+	if s.tls, err = access.TLS(); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 
 // ask sends one command over a connection of its own and gives the first line of the answer.
 func (s *server) ask(command string) (string, error) {
-	conn, err := net.DialTimeout("tcp", s.addr, time.Second)
+	conn, err := s.Access().Dial(context.Background())
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patient))
 	fmt.Fprintf(conn, "AUTH %s\r\n%s\r\n", s.password, command)
 	r := bufio.NewReader(conn)
 	if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "+OK") {
@@ -130,13 +134,13 @@ func (c *counter) get(name string) float64 {
 }
 
 // patient is the time-out of tests that are not about it: the machine may be busy.
-const patient = 2 * time.Second
+const patient = 10 * time.Second
 
 // openClient makes a client that need not be connected yet.
 func openClient(t testing.TB, s *server, change func(*Options)) (*Client, *counter) {
 	t.Helper()
 	m := newCounter()
-	opt := Options{Addresses: []string{s.addr}, Password: s.password, Region: "eu-west", Timeout: patient, Log: slog.New(slog.DiscardHandler), Metrics: m}
+	opt := Options{Addresses: []string{s.addr}, Password: s.password, TLS: s.tls, Region: "eu-west", Timeout: patient, Log: slog.New(slog.DiscardHandler), Metrics: m}
 	if change != nil {
 		change(&opt)
 	}
@@ -162,7 +166,7 @@ func clients(t testing.TB, s *server, n int, change func(*Options)) []*Client {
 }
 
 // waitMax bounds what must happen soon.
-const waitMax = 10 * time.Second
+const waitMax = time.Minute
 
 // within waits until done gives true.
 func within(t testing.TB, what string, done func() bool) {

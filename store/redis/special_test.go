@@ -2,23 +2,15 @@ package redis
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"meridian/chat"
 	"meridian/deploy/local"
+	"meridian/store/storetest"
 )
 
 // startSpecial starts a redis-server with arguments of its own, on port 6379 of a loopback address.
@@ -41,64 +33,19 @@ func startSpecial(t *testing.T, dir, host string, args ...string) {
 	t.Cleanup(func() { _ = p.Kill() })
 }
 
-// certify writes a certificate for host that it signs itself, and gives who trusts it.
-func certify(t *testing.T, dir, host string) (cert, key string, roots *x509.CertPool) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.ParseIP(host)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for path, b := range map[string][]byte{cert: certPEM, key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})} {
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	roots = x509.NewCertPool()
-	roots.AppendCertsFromPEM(certPEM)
-	return cert, key, roots
-}
-
-// Over TLS the client works with a server that it trusts, and only then; without TLS it gets nothing.
+// A server that is trusted is worked with, over TLS, and no other.
 func TestTLS(t *testing.T) {
-	dir := t.TempDir()
-	host, err := local.Address(local.RedisPort)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key, roots := certify(t, dir, host)
-	startSpecial(t, dir, host, "--port", "0", "--tls-port", "6379", "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
-	open := func(secure *tls.Config) *Client {
-		c, err := Open(Options{Addresses: []string{host + ":6379"}, TLS: secure, Region: "eu-west", Timeout: patient, Log: slog.New(slog.DiscardHandler), Metrics: newCounter()})
-		if err != nil {
-			t.Fatal(err)
+	s := startServer(t)
+	use := func(address string, secure *tls.Config, text string) error {
+		c, _ := openClient(t, s, func(o *Options) { o.Addresses, o.TLS = []string{address}, secure })
+		within(t, "it is up, or says why not", func() bool { return c.Status().Up || c.Status().Error != errNotYet.Error() })
+		if st := c.Status(); !st.Up {
+			return &chat.Error{Code: chat.CodeRegionDegraded, Message: st.Error}
 		}
-		t.Cleanup(c.Close)
-		return c
+		put(t, c.Cache(), key("ann"), text)
+		return nil
 	}
-	trusting := open(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
-	within(t, "connected", func() bool { return trusting.Status().Up })
-	put(t, trusting.Cache(), chat.CacheKey{Class: chat.CacheProfile, Name: "ann"}, "v")
-	stranger := open(&tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12})
-	within(t, "the stranger's reason", func() bool { return strings.Contains(stranger.Status().Error, "certificate") })
-	plain := open(nil)
-	within(t, "who speaks in the clear fails", func() bool { return plain.Status().Error != "not connected yet" })
-	if stranger.Status().Up || plain.Status().Up {
-		t.Error("connected to a server that is not trusted, or in the clear")
-	}
+	storetest.RunTLS(t, storetest.TLSPlace{Server: s.addr, Roots: s.tls.RootCAs, Secrets: []string{s.password}, Use: use})
 }
 
 // In a Redis Cluster everything works too, with the sharded publish and subscribe.
