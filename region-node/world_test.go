@@ -21,6 +21,7 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	"meridian/deploy/local"
 	"meridian/observe"
 	regionnode "meridian/region-node"
 	"meridian/region-node/auth"
@@ -30,8 +31,8 @@ import (
 	"meridian/store/memory"
 )
 
-// patience bounds every wait of these tests.
-const patience = 10 * time.Second
+// patience bounds every wait of these tests: far more than any takes, for the machine may be busy.
+const patience = time.Minute
 
 // world is three regions in this process, with real sockets between them.
 type world struct {
@@ -111,11 +112,12 @@ func prepare(t *testing.T, tweak func(*config.Config)) (*world, map[chat.Region]
 	authority, err := link.LoadOrCreateAuthority(cfg.DataDir, cfg.Name)
 	must(t, err)
 	listeners := make(map[chat.Region][3]net.Listener)
+	at := local.ListenAddress()
 	for i := range cfg.Regions {
 		r := &cfg.Regions[i]
 		var ls [3]net.Listener
 		for j := range ls {
-			ls[j], err = net.Listen("tcp", "127.0.0.1:0")
+			ls[j], err = net.Listen("tcp", at)
 			must(t, err)
 		}
 		r.HTTP, r.Admin, r.Backbone = ls[0].Addr().String(), ls[1].Addr().String(), ls[2].Addr().String()

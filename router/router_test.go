@@ -107,7 +107,7 @@ func (a *asker) ask(name string, p netip.Prefix) (string, uint8) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	if err := a.conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := a.conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		a.t.Fatal(err)
 	}
 	if _, err := a.conn.Write(raw); err != nil {
@@ -250,10 +250,10 @@ func TestKilledRegionLeaves(t *testing.T) {
 		t.Fatalf("before: %s", got)
 	}
 	close(killed)
+	servers["eu-west"].Listener.Close() // first: no connection is made after the others are closed
 	servers["eu-west"].CloseClientConnections()
-	servers["eu-west"].Listener.Close()
 	a := newAsker(t, r.DNSAddr())
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		got := route()
 		if addr, _ := a.ask("chat.example.org.", netip.MustParsePrefix("81.2.69.0/24")); got.Region == "us-east" && addr == "127.0.0.11" {
 			if err := discovery.Verify(&got, key.Public().(ed25519.PublicKey), time.Now()); err != nil {
@@ -262,7 +262,7 @@ func TestKilledRegionLeaves(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("after 10 s still %s", got.Region)
+			t.Fatalf("after a minute still %s", got.Region)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

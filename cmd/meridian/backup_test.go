@@ -124,9 +124,10 @@ func mustVerb(t *testing.T, line string, code int, says string) {
 // saying does something while somebody writes, and says how many texts were acknowledged meanwhile.
 func saying(w *correspondent, do func()) (texts int) {
 	const most = 50 // all of them are read on one page in the end
-	before, over, ended := len(w.texts), make(chan struct{}), make(chan struct{})
+	before, begun, over, ended := len(w.texts), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
+		close(begun)
 		for range most {
 			select {
 			case <-over:
@@ -136,6 +137,7 @@ func saying(w *correspondent, do func()) (texts int) {
 			}
 		}
 	}()
+	<-begun
 	do()
 	close(over)
 	<-ended

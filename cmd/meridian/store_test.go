@@ -14,22 +14,30 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	"meridian/deploy/local"
 	"meridian/observe"
 	"meridian/store/storetest"
 )
 
-// sharing writes a configuration of one region whose two nodes share a store, and gives its path.
-func sharing(t *testing.T) string {
+// freeAddresses gives loopback addresses that nobody listens on, and that no connection takes for its own end.
+func freeAddresses(t *testing.T, n int) (addresses []any) {
 	t.Helper()
-	var ports []any
-	for range 7 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	at := local.ListenAddress()
+	for range n {
+		l, err := net.Listen("tcp", at)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		addresses = append(addresses, l.Addr().String())
 	}
+	return addresses
+}
+
+// sharing writes a configuration of one region whose two nodes share a store, and gives its path.
+func sharing(t *testing.T) string {
+	t.Helper()
+	addresses := freeAddresses(t, 7)
 	path := filepath.Join(t.TempDir(), "sharing.yaml")
 	text := fmt.Sprintf(`
 data_dir: %s
@@ -39,13 +47,13 @@ regions:
     country: IE
     latitude: 53.35
     longitude: -6.26
-    store: 127.0.0.1:%d
+    store: %q
     nodes:
-      - {name: n1, http: "127.0.0.1:%d", admin: "127.0.0.1:%d", backbone: "127.0.0.1:%d"}
-      - {name: n2, http: "127.0.0.1:%d", admin: "127.0.0.1:%d", backbone: "127.0.0.1:%d"}
+      - {name: n1, http: %q, admin: %q, backbone: %q}
+      - {name: n2, http: %q, admin: %q, backbone: %q}
 zones: [{name: eu, regions: [eu-west]}]
 home_zones: {default: eu}
-`, append([]any{filepath.Join(filepath.Dir(path), "data")}, ports...)...)
+`, append([]any{filepath.Join(filepath.Dir(path), "data")}, addresses...)...)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +74,7 @@ func runningStore(t *testing.T, file string) (end func() error) {
 	}()
 	line := make([]byte, 256)
 	n, err := out.Read(line)
-	if err != nil || !strings.HasPrefix(string(line[:n]), "ready eu-west store=127.0.0.1:") {
+	if err != nil || !strings.HasPrefix(string(line[:n]), "ready eu-west store=127.0.") {
 		t.Fatalf("the store says %q, error %v", line[:n], err)
 	}
 	return func() error {

@@ -84,17 +84,17 @@ func waitVerb(t *testing.T, data, line string, code int, says string) {
 	}, &last)
 }
 
-// waitFor waits up to a minute; told, if given, is what it shows when that was in vain.
+// waitFor waits up to two minutes; told, if given, is what it shows when that was in vain.
 func waitFor(t *testing.T, what string, ok func() bool, told ...*string) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(200 * time.Millisecond) {
 		if !time.Now().After(end) {
 			continue
 		}
 		for _, text := range told {
 			what += ": " + *text
 		}
-		t.Fatalf("not within a minute: %s", what)
+		t.Fatalf("not within two minutes: %s", what)
 	}
 }
 
@@ -177,8 +177,8 @@ func (w *correspondent) say(texts int) {
 	for range texts {
 		select {
 		case <-w.acked:
-		case <-time.After(20 * time.Second):
-			w.t.Error("not acknowledged in 20 s")
+		case <-time.After(time.Minute):
+			w.t.Error("not acknowledged in a minute")
 			return
 		}
 	}

@@ -27,6 +27,15 @@ func Address(ports ...int) (string, error) {
 	return "", fmt.Errorf("no loopback address has the ports %v free: %w", ports, err)
 }
 
+// ListenAddress gives where tests listen: a port that is free, of a loopback address that is theirs. A port of 127.0.0.1 that a test closes and opens
+// again may have gone to somebody else's connection meanwhile. Where the system has one loopback address only, it is that.
+func ListenAddress() string {
+	if addr, err := Address(0); err == nil {
+		return net.JoinHostPort(addr, "0")
+	}
+	return "127.0.0.1:0"
+}
+
 // AddressFor gives the address of the server whose directory is dir: the one it had before, kept in the file address there, or
 // a new one by Address.
 func AddressFor(dir string, ports ...int) (string, error) {

@@ -14,18 +14,22 @@ import (
 	"meridian/replication"
 )
 
+// cutDead is long enough for a busy machine to keep a link that is not cut.
+const cutDead = time.Second
+
 // TestCutAndHeal: a cut link is noticed by both sides within the dead time and a bit, nothing is sent over it meanwhile, and
 // soon after the heal it is up again.
 func TestCutAndHeal(t *testing.T) {
 	for name, bothWays := range map[string]bool{"both ways": true, "one way": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			network := newSim(t, 2*time.Millisecond)
-			a, b := pair(t, network, func(o *Options) { o.DeadAfter = 300 * time.Millisecond })
+			a, b := pair(t, network, func(o *Options) { o.DeadAfter = cutDead })
 			began := time.Now()
 			network.Cut("us-east", "eu-west", bothWays)
 			a.waitUp(t, "us-east", false)
 			b.waitUp(t, "eu-west", false)
-			if took := time.Since(began); took < 200*time.Millisecond {
+			if took := time.Since(began); took < cutDead/2 {
 				t.Errorf("a cut was noticed after %v: it must be silent", took)
 			}
 			if a.SendRelay(ref("us-east"), replication.Frame{Kind: replication.FrameAck}) {
@@ -121,12 +125,12 @@ func TestCloseTellsThePeer(t *testing.T) {
 // context ends too.
 func TestCallEnds(t *testing.T) {
 	network := newSim(t, time.Millisecond)
-	ended := make(chan error, 8)
-	begun := make(chan struct{}, 8)
+	ended := make(chan error, 1000)
+	begun := make(chan string, 1000)
 	a, _ := pair(t, network, func(o *Options) {
 		o.Limits.Calls = 1
-		o.Handlers.OnRequest = func(ctx context.Context, _ chat.NodeRef, _ string, _ []byte) ([]byte, error) {
-			begun <- struct{}{}
+		o.Handlers.OnRequest = func(ctx context.Context, _ chat.NodeRef, _ string, name []byte) ([]byte, error) {
+			begun <- string(name)
 			<-ctx.Done()
 			ended <- ctx.Err()
 			return nil, ctx.Err()
@@ -150,25 +154,32 @@ func TestCallEnds(t *testing.T) {
 		t.Errorf("its handler ended with %v", err)
 	}
 
-	ctx, cancel = context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	eventually(t, "room for a call", func() bool { // the other side may not have noticed the first one's end yet
-		_, err := a.Call(ctx, "us-east", "wait", nil)
-		return chat.CodeOf(err) == chat.CodeUnknownOutcome
+	eventually(t, "a call that runs out of time at its handler", func() bool { // the other side may not have noticed the first one's end yet
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		defer cancel()
+		if _, err := a.Call(ctx, "us-east", "wait", []byte("short")); chat.CodeOf(err) != chat.CodeUnknownOutcome {
+			return false
+		}
+		select {
+		case <-begun:
+			return true
+		default: // its time was over before the handler began
+			return false
+		}
 	})
-	<-begun
 	<-ended
 
 	go func() {
 		for { // the other side may not have noticed the last one's end yet
-			_, err := a.Call(t.Context(), "us-east", "wait", nil)
+			_, err := a.Call(t.Context(), "us-east", "wait", []byte("long"))
 			if chat.CodeOf(err) != chat.CodeBusy {
 				failed <- err
 				return
 			}
 		}
 	}()
-	<-begun
+	for <-begun != "long" { // a short one may have begun late
+	}
 	network.Kill("us-east")
 	if err := <-failed; chat.CodeOf(err) != chat.CodeUnknownOutcome {
 		t.Errorf("call over a link that ended: %v", err)
@@ -212,6 +223,22 @@ func TestQueuesTakeTurns(t *testing.T) {
 	if order != "crcrcrcr" {
 		t.Errorf("order %q: the queues do not take turns", order)
 	}
+	if control, relay := o.waiting(); control != 0 || relay != 0 {
+		t.Errorf("%d and %d bytes are left", control, relay)
+	}
+}
+
+// TestWhatIsBeingWrittenWaits: an answer that the writer has taken and may not have written yet still waits; it does not any more when the writer
+// comes for the next one.
+func TestWhatIsBeingWrittenWaits(t *testing.T) {
+	o := newOutbox()
+	o.putControl(make([]byte, 100), 1<<30)
+	o.putRelay([][]byte{make([]byte, 10)}, 1<<30)
+	o.take(nil)
+	if control, _ := o.waiting(); control != 100 {
+		t.Errorf("%d bytes of answers wait while 100 are being written", control)
+	}
+	o.take(nil) // of relay frames, which nobody waits for
 	if control, relay := o.waiting(); control != 0 || relay != 0 {
 		t.Errorf("%d and %d bytes are left", control, relay)
 	}

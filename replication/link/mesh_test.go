@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"meridian/chat"
+	"meridian/deploy/local"
 	"meridian/replication"
 	"meridian/replication/link/simnet"
 )
@@ -105,8 +106,9 @@ func newWorld(t testing.TB, network Network, names ...string) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, authority: authority, network: network, listeners: make(map[string]net.Listener), peers: make(map[string]string)}
+	at := local.ListenAddress()
 	for _, name := range names {
-		w.listen(name, "127.0.0.1:0")
+		w.listen(name, at)
 	}
 	return w
 }
@@ -165,10 +167,10 @@ func (w *world) start(name string, change func(*Options)) *node {
 	return n
 }
 
-// eventually waits until f holds.
+// eventually waits until f holds, far longer than that takes: the machine may be busy.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !f(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !f(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never came true: %s", what)
 		}

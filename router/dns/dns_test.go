@@ -398,7 +398,7 @@ func TestSockets(t *testing.T) {
 	q := new(dns.Msg)
 	q.SetQuestion("in.chat.example.org.", dns.TypeA)
 	for _, network := range []string{"udp", "tcp"} {
-		c := &dns.Client{Net: network, Timeout: 5 * time.Second}
+		c := &dns.Client{Net: network, Timeout: time.Minute}
 		m, _, err := c.Exchange(q, net.JoinHostPort("127.0.0.2", port))
 		if err != nil || len(m.Answer) != 1 {
 			t.Errorf("%s: %v, %v", network, m, err)

@@ -211,7 +211,7 @@ func TestOldLife(t *testing.T) {
 	h.close()
 	wantCode(t, h.open(), "")
 	for _, c := range []*shared.Client{old, again} {
-		for until := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for until := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 			if _, err := c.InboxFloor(ctx); err == nil || time.Now().After(until) {
 				break
 			}
@@ -248,7 +248,7 @@ func TestSilence(t *testing.T) {
 	began := time.Now()
 	_, err = c.InboxFloor(ctx)
 	wantCode(t, err, chat.CodeRegionDegraded)
-	if took := time.Since(began); took > 8*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Fatalf("it took %v", took)
 	}
 	_ = mute.Close()

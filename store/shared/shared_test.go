@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"meridian/chat"
+	"meridian/deploy/local"
 	"meridian/store/embedded"
 	"meridian/store/shared"
 	"meridian/store/storetest"
@@ -36,7 +37,7 @@ type house struct {
 }
 
 func newHouse(cfg storetest.Config) *house {
-	return &house{cfg: cfg, fs: vfs.NewCrashableMem(), dir: "/data/store", addr: "127.0.0.1:0"}
+	return &house{cfg: cfg, fs: vfs.NewCrashableMem(), dir: "/data/store", addr: local.ListenAddress()}
 }
 
 func (h *house) open() error {
@@ -71,7 +72,7 @@ func lender(store *embedded.Store) func(context.Context, chat.NodeID, chat.Incar
 }
 
 func (h *house) client(node chat.NodeID) (*shared.Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return shared.Open(ctx, h.options(node))
 }

@@ -21,6 +21,7 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	"meridian/deploy/local"
 )
 
 const (
@@ -101,12 +102,14 @@ func Start(t testing.TB, binary string, adjust func(*config.Config)) *Cluster {
 	return c
 }
 
-// freePorts gives n loopback addresses that nobody listens on, for TCP and UDP alike as far as one can know.
+// freePorts gives n loopback addresses that nobody listens on, for TCP and UDP alike as far as one can know, nor takes for the other end of
+// a connection.
 func freePorts(t testing.TB, n int) []string {
 	t.Helper()
 	var addresses []string
+	at := local.ListenAddress()
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", at)
 		if err != nil {
 			t.Fatal(err)
 		}
