@@ -94,15 +94,17 @@ func whyNot(o Options, err error) error {
 	return openError(what, err)
 }
 
+// untrusted stands in the error of a dial to a node that showed no certificate that counts.
+const untrusted = "the node is not trusted: "
+
 // openError says what is wrong with a cluster that cannot be worked with.
 func openError(what string, err error) error {
 	var network net.Error
 	var answered gocql.RequestError
 	code, message := chat.CodeRegionDegraded, what
-	untrusted := chat.Untrusted(err)
 	switch {
-	case untrusted != "":
-		code, message = chat.CodeInvalid, what+": a node of Cassandra is not trusted: "+untrusted
+	case strings.Contains(err.Error(), untrusted): // gocql passes on the words of a dial's error only
+		code, message = chat.CodeInvalid, what+": a node of Cassandra is not who it should be"
 	case errors.As(err, &answered) && answered.Code() == gocql.ErrCodeCredentials, strings.Contains(err.Error(), "and/or password are incorrect"):
 		code, message = chat.CodeInvalid, what+": Cassandra refuses user or password"
 	case errors.As(err, &answered) && fault(answered.Code()):

@@ -1,7 +1,10 @@
 package cassandra_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -100,15 +103,119 @@ func TestSchemaFromTwoPlaces(t *testing.T) {
 	}
 }
 
-// A commit log that is synced some time after the answer is refused, with what to change.
+// A commit log that is synced some time after the answer is refused, with what to change: at the start, and by a store that is open when a node
+// comes back with one.
 func TestPeriodicCommitLogIsRefused(t *testing.T) {
 	needsCluster(t)
-	c := localtest.Cassandra(t, localtest.Kind{Open: true, Sync: local.SyncPeriodic})
+	dir := t.TempDir()
+	c := localtest.Own(t, local.CassandraOptions{Dir: dir, Open: true})
 	_, err := cassandra.Open(ctx, options(t, c, storetest.DefaultConfig(), keyspace, false))
 	wantCode(t, err, chat.CodeInvalid, "meridian schema apply")
 	migrate(t, c, keyspace)
+	s, err := cassandra.Open(ctx, options(t, c, storetest.DefaultConfig(), keyspace, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	row := &chat.Batch{Rows: chat.Rows{Accounts: []chat.Account{account(1)}}}
+	if err := storetest.Commit(s, row); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	periodic, err := local.NewCassandra(ctx, local.CassandraOptions{Datacenter: localtest.Datacenter, Dir: dir, Open: true, CommitLogSync: local.SyncPeriodic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = periodic.Kill() })
+	if err := periodic.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, time.Minute, "the open store writes nothing any more", func() bool {
+		err := storetest.Commit(s, row)
+		return chat.CodeOf(err) == chat.CodeRegionDegraded && strings.Contains(err.Error(), "does not sync before it answers")
+	})
 	_, err = cassandra.Open(ctx, options(t, c, storetest.DefaultConfig(), keyspace, false))
 	wantCode(t, err, chat.CodeInvalid, "set commitlog_sync: batch")
+}
+
+// What is too large for one batch is written in steps, the op log first: what a failure leaves undone is found there, and nothing says that it
+// is done.
+func TestStepsInOrder(t *testing.T) {
+	needsCluster(t)
+	s, err := newPlace(t, storetest.DefaultConfig()).Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	life := chat.StreamID{Region: "eu-west", Node: "n1", Incarnation: 1}
+	id := chat.NewMessageID(chat.HLCFromTime(time.Now()), chat.UserID{1}, chat.ClientID{1})
+	err = storetest.Commit(s, &chat.Batch{
+		Log:     []chat.LogRow{{Op: chat.Op{ID: id, Kind: chat.OpMessage, Time: id.Time(), Logged: id.Time(), Stream: life, Seq: 1}}},
+		Applied: []chat.AppliedRow{{Stream: chat.StreamID{Region: "us-east", Node: "n1", Incarnation: 1}, Seq: 9}},
+		Rows: chat.Rows{Messages: []chat.MessageRow{{
+			Owner: chat.UserID{1}, OwnerZone: "eu", Conversation: chat.ConversationID{1}, ID: id, Sender: chat.UserID{1}, Client: chat.ClientID{1},
+			Body: make([]byte, 6<<20), // more than the server takes
+		}}},
+	})
+	if err == nil {
+		t.Fatal("the server takes a row of 6 MiB: the test shows nothing")
+	}
+	ops, err := s.ReadLog(ctx, life, 0, 10, "", 10)
+	if err != nil || len(ops) != 1 || ops[0].ID != id {
+		t.Errorf("the op log holds %v, error %v", ops, err)
+	}
+	if applied, err := s.Applied(ctx); err != nil || len(applied) != 0 {
+		t.Errorf("applied is %v, error %v", applied, err)
+	}
+}
+
+// A write whose outcome is not known is sent again, and done once, before its caller is told anything.
+func TestUnknownIsSentAgain(t *testing.T) {
+	needsCluster(t)
+	p := newPlace(t, storetest.DefaultConfig()).(*place)
+	node := p.cluster.Nodes()[0]
+	o := options(t, p.cluster, p.cfg, keyspace, false)
+	var again atomic.Int64
+	o.WriteTimeout = 4 * time.Second
+	o.Metrics.Retried = func(string) {
+		if again.Add(1) == 1 {
+			_ = node.Continue() // seen below
+		}
+	}
+	s, err := cassandra.Open(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := node.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = node.Continue() }()
+	if err := storetest.Commit(s, &chat.Batch{Rows: chat.Rows{Accounts: []chat.Account{account(1)}}}); err != nil || again.Load() == 0 {
+		t.Fatalf("a commit to a node that stood still gives %v, sent again %d times", err, again.Load())
+	}
+	if a, ok, err := s.Account(ctx, account(1).ID); err != nil || !ok || a != account(1) {
+		t.Fatalf("the account is %+v, there: %v, error %v", a, ok, err)
+	}
+}
+
+// A node whose certificate is signed by somebody else, or for another address, is not worked with.
+func TestTLS(t *testing.T) {
+	needsCluster(t)
+	c := localtest.Cassandra(t, localtest.Kind{})
+	migrate(t, c, keyspace)
+	o := options(t, c, storetest.DefaultConfig(), keyspace, false)
+	for name, change := range map[string]func(*tls.Config){
+		"signed by nobody that ca_file names": func(c *tls.Config) { c.RootCAs = x509.NewCertPool() },
+		"for another host":                    func(c *tls.Config) { c.ServerName = "elsewhere.example.org" },
+	} {
+		o.TLS = options(t, c, storetest.DefaultConfig(), keyspace, false).TLS
+		change(o.TLS)
+		_, err := cassandra.Open(ctx, o)
+		wantCode(t, err, chat.CodeInvalid, name)
+	}
 }
 
 // While the cluster is away nothing is acknowledged and every request is refused at once, with when to try again; when it is back the same store
@@ -128,7 +235,7 @@ func TestClusterAwayAndBack(t *testing.T) {
 	if err := p.cluster.Nodes()[0].Kill(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, 10*time.Second, "the store says that the cluster is away", func() bool {
+	waitFor(t, time.Minute, "the store says that the cluster is away", func() bool {
 		return chat.CodeOf(storetest.Commit(s, row(2))) == chat.CodeRegionDegraded
 	})
 	began := time.Now()
@@ -141,7 +248,7 @@ func TestClusterAwayAndBack(t *testing.T) {
 		_, _, err = s.Account(ctx, account(1).ID)
 		wantCode(t, err, chat.CodeRegionDegraded, "")
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("40 refusals took %v: they wait for a cluster that is away", took)
 	}
 	_, err = cassandra.Open(ctx, options(t, p.cluster, p.cfg, keyspace, false))
@@ -149,7 +256,7 @@ func TestClusterAwayAndBack(t *testing.T) {
 	if err := p.cluster.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, 30*time.Second, "the store writes again", func() bool { return storetest.Commit(s, row(3)) == nil })
+	waitFor(t, 2*time.Minute, "the store writes again", func() bool { return storetest.Commit(s, row(3)) == nil })
 	for _, n := range []int{1, 3} {
 		if a, ok, err := s.Account(ctx, account(n).ID); err != nil || !ok || a != account(n) {
 			t.Fatalf("account %d is %+v, there: %v, error %v", n, a, ok, err)

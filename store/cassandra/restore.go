@@ -72,9 +72,9 @@ func (s *Schema) Restored(ctx context.Context, applied []chat.AppliedRow) error 
 	}
 	for i := range applied {
 		a := &applied[i]
-		q := session.Query(insertApplied, shardOne, string(a.Stream.Region), string(a.Stream.Node), int64(a.Stream.Incarnation),
-			int64(a.Seq), int64(a.Watermark), max(fixed, int64(a.Seq)))
-		if err := durable(q).WithContext(ctx).Exec(); err != nil {
+		q := durable(session.Query(insertApplied, shardOne, string(a.Stream.Region), string(a.Stream.Node), int64(a.Stream.Incarnation),
+			int64(a.Seq), int64(a.Watermark), max(fixed, int64(a.Seq))))
+		if err := q.WithContext(ctx).Exec(); err != nil {
 			return openError("winding back the positions", err)
 		}
 	}

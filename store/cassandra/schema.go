@@ -112,6 +112,7 @@ func NewSchema(o Options, replicas int) (*Schema, error) {
 	if err == nil && (replicas < 1 || o.Datacenter == "" || !plainName(o.Keyspace) || !plainName(o.Datacenter)) {
 		err = &chat.Error{Code: chat.CodeInvalid, Op: "cassandra.NewSchema", Message: "a schema needs a data centre, at least one replica, and names of letters, digits, _ and -"}
 	}
+	o.ReadTimeout, o.WriteTimeout = max(o.ReadTimeout, schemaTimeout), max(o.WriteTimeout, schemaTimeout)
 	return &Schema{opts: o, replica: replicas}, err
 }
 
@@ -151,6 +152,8 @@ func (s *Schema) plan(ctx context.Context, session *gocql.Session) (SchemaPlan, 
 const (
 	// schemaLease is how long who changes the schema keeps others from it without a word, seconds.
 	schemaLease = 120
+	// schemaTimeout is the least that a statement gets: one that makes a table takes a busy cluster many seconds.
+	schemaTimeout = time.Minute
 	// schemaWait bounds the wait for another who changes it.
 	schemaWait = 5 * time.Minute
 )

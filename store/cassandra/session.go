@@ -3,6 +3,7 @@ package cassandra
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -56,6 +57,9 @@ func (d tlsDialer) DialHost(ctx context.Context, host *gocql.HostInfo) (*gocql.D
 	}
 	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: connectTimeout}, Config: config}
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(host.ConnectAddress().String(), strconv.Itoa(host.Port())))
+	if why := chat.Untrusted(err); why != "" {
+		return nil, fmt.Errorf("%s%s: %w", untrusted, why, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,25 @@ func testLog(t *testing.T, f Factory) {
 	same(t, "an unknown stream", read(s.ReadLog(ctx, stream(3), 0, 40, "", 1000)), []chat.Op{})
 }
 
+// Logs of more rows than a store reads, or writes, at a time are whole.
+func testLongLogs(t *testing.T, f Factory) {
+	s := fresh(t, f)
+	const long = 1100
+	var b chat.Batch
+	var ops []chat.Op
+	for n := 1; n <= long; n++ {
+		row := logRow(n, uint64(n), "us-east")
+		ops = append(ops, row.Op)
+		b.Log = append(b.Log, row)
+		b.Inbox = append(b.Inbox, chat.InboxRow{
+			Owner: user(1), Arrival: at(n), Op: message(n), Kind: chat.InboxMessage, Conversation: conversation(1), Actor: user(n % 3), Ref: message(n),
+		})
+	}
+	must(t, Commit(s, &b))
+	same(t, "the op log", got[[]chat.Op](t)(s.ReadLog(ctx, stream(1), 0, ^uint64(0), "us-east", 2*long)), ops)
+	same(t, "the inbox log", got[[]chat.InboxRow](t)(s.Inbox(ctx, user(1), 0, ^chat.HLC(0), 2*long)), b.Inbox)
+}
+
 // Positions, applied streams and dead letters: the larger sequence wins, also of watermarks at one sequence.
 func testStreams(t *testing.T, f Factory) {
 	s := fresh(t, f)

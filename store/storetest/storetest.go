@@ -70,6 +70,7 @@ func Run(t *testing.T, f Factory) {
 		{"SweepLogs", testSweepLogs},
 		{"Accounts", func(t *testing.T, f Factory) { RunAccounts(t, accountsOf(f)) }},
 		{"Log", testLog},
+		{"LongLogs", testLongLogs},
 		{"Streams", testStreams},
 		{"Refusals", testRefusals},
 		{"Identity", testIdentity},
