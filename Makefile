@@ -59,6 +59,7 @@ nightly: build ## what takes hours: many seeds, races, fuzzing, the benchmark
 	$(MAKE) race lint
 	scripts/fuzz.sh 2m
 	$(MAKE) nemesis
+	MERIDIAN_CASSANDRA_NODES=3 go test ./cmd/meridian -run '^TestBackupOfACluster$$' -count 1 -timeout 20m
 	bin/meridian bench
 	$(MAKE) bench-geo
 

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -62,19 +65,28 @@ func (c *Cassandra) Import(ctx context.Context, keyspace, dir string) error {
 	if err != nil || len(sources) == 0 {
 		return errors.Join(err, fmt.Errorf("%s holds no snapshot: NODE/TABLE/FILE", dir))
 	}
+	tables := make(map[string][]string) // what the nodes had of each
 	for _, source := range sources {
 		data, err := filepath.Glob(filepath.Join(source, "*-Data.db"))
 		if err != nil {
 			return err
 		}
-		if len(data) == 0 {
-			continue // a table without rows
-		}
-		for _, node := range c.nodes {
-			if _, err := node.Nodetool(ctx, "import", "--copy-data", keyspace, filepath.Base(source), source); err != nil {
-				return err
-			}
+		if len(data) > 0 { // it had rows
+			tables[filepath.Base(source)] = append(tables[filepath.Base(source)], source)
 		}
 	}
-	return nil
+	errs := make([]error, len(c.nodes))
+	var all sync.WaitGroup
+	for i, node := range c.nodes {
+		all.Go(func() {
+			for _, table := range slices.Sorted(maps.Keys(tables)) {
+				args := append([]string{"import", "--copy-data", keyspace, table}, tables[table]...)
+				if _, errs[i] = node.Nodetool(ctx, args...); errs[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
