@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -364,6 +365,52 @@ func TestTruncation(t *testing.T) {
 		}
 		if len(out) > c.max || m.Truncated == c.full || (len(m.Answer) == len(many)) != c.full || (m.IsEdns0() != nil) != (c.size > 0) {
 			t.Errorf("size %d, tcp %v: %d bytes, tc %v, %d answers", c.size, c.tcp, len(out), m.Truncated, len(m.Answer))
+		}
+	}
+}
+
+// The addresses that come with an SRV answer are left out where they do not fit; the answer is whole without them.
+func TestTruncationOfExtras(t *testing.T) {
+	many := make([]netip.Addr, 100)
+	for i := range many {
+		many[i] = netip.AddrFrom4([4]byte{127, 1, 0, byte(i)})
+	}
+	s := server(t, func(o *Options) { o.Regions[1].Addresses = many })
+	want := "NOERROR aa | chat.example.org. 20 IN SRV 1 1 8443 eu-west.chat.example.org. | OPT 1232"
+	if got := ask(t, s, "chat.example.org.", dns.TypeSRV, london, func(m *dns.Msg) { m.SetEdns0(1232, false) }); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// What the server tells about itself is the operator's choice: its own words, the machine's name, or nothing.
+func TestIdentity(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for setting, want := range map[string]string{config.Off: "", "": "", config.OwnHostname: host, "router 7": "router 7"} {
+		s := server(t, func(o *Options) { o.Serving.ID, o.Serving.Version = setting, setting })
+		for _, name := range []string{"id.server.", "hostname.BIND.", "version.server.", "version.bind."} {
+			text := "REFUSED"
+			if want != "" {
+				text = fmt.Sprintf("NOERROR aa | %s 0 CH TXT %q", name, want)
+			}
+			if got := ask(t, s, name, dns.TypeTXT, london, func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }); got != text {
+				t.Errorf("%q: %s: got %s, want %s", setting, name, got, text)
+			}
+		}
+		m := new(dns.Msg)
+		if err := m.Unpack(s.Respond(raw("0003 0000"), netip.MustParseAddr(london), false)); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, o := range m.IsEdns0().Option {
+			if id, ok := o.(*dns.EDNS0_NSID); ok {
+				got = id.Nsid
+			}
+		}
+		if got != hex.EncodeToString([]byte(want)) {
+			t.Errorf("%q: NSID %q", setting, got)
 		}
 	}
 }

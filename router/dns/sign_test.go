@@ -2,6 +2,7 @@ package dns
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -95,7 +97,7 @@ func verifySection(rrs []dns.RR, zone string, by []*dns.DNSKEY, now time.Time) e
 		good := false
 		for _, rr := range rrs {
 			sig, ok := rr.(*dns.RRSIG)
-			if !ok || sig.TypeCovered != h.Rrtype || !strings.EqualFold(sig.Hdr.Name, h.Name) {
+			if !ok || sig.TypeCovered != h.Rrtype || sig.Hdr.Name != h.Name { // in the case of what it signs
 				continue
 			}
 			for _, k := range by {
@@ -152,6 +154,8 @@ var signedCases = []struct {
 }{
 	{"chat.example.org.", dns.TypeA, london, 1, ""},
 	{"cHaT.eXaMpLe.oRg.", dns.TypeA, london, 1, ""},
+	{"cHaT.eXaMpLe.oRg.", dns.TypeMX, london, 0, ""},
+	{"nObOdY.cHaT.eXaMpLe.oRg.", dns.TypeA, london, 0, "chat.example.org."},
 	{"chat.example.org.", dns.TypeAAAA, london, 1, ""},
 	{"chat.example.org.", dns.TypeAAAA, pune, 0, ""}, // others get one
 	{"chat.example.org.", dns.TypeHTTPS, london, 1, ""},
@@ -339,6 +343,39 @@ func TestKeyReloadRefuses(t *testing.T) {
 			trusted(t, s, zone, c.now, s.signer.Load().keys[zone]...)
 		}
 	}
+}
+
+// Keys that are put into the directory, or change there, are taken up while the server runs, once they keep still.
+func TestKeyWatch(t *testing.T) {
+	s, c := signed(t, nil)
+	zone, dir := signedZones[0], s.opts.Serving.DNSSEC.KeyDir
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { s.watchKeys(ctx); close(ended) }()
+		shown := func() int { return len(s.signer.Load().shown(zone, c.now)) }
+		set, err := keys.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := set.Add(zone, c.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := second.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(keyWatchEvery + time.Second)
+		if n := shown(); n != 1 {
+			t.Errorf("after one look %d keys: files that may be under way are taken", n)
+		}
+		time.Sleep(keyWatchEvery)
+		if n := shown(); n != 2 {
+			t.Errorf("after two looks %d keys, want 2", n)
+		}
+		cancel()
+		<-ended
+	})
 }
 
 // A response to a DNSSEC query that does not fit is cut with TC set, within what was asked for.
