@@ -242,6 +242,28 @@ func TestAnswersFollowHealth(t *testing.T) {
 	}
 }
 
+// For every host, client and state of the regions explain.<host> names the region that the host's answer names.
+func TestExplainSaysTheAnswer(t *testing.T) {
+	s := server(t, nil)
+	defer live().SetStates(nil)
+	region := func(line string) string {
+		_, rest, _ := strings.Cut(line, `"region=`)
+		name, _, _ := strings.Cut(rest, `"`)
+		return name
+	}
+	for n := range allStates {
+		live().SetStates(statesOf(n))
+		for _, host := range []string{"chat.example.org.", "in.chat.example.org.", "eu.example.net."} {
+			for _, from := range []string{london, pune, "2600::1", "192.0.2.1"} {
+				want := region(ask(t, s, host, dns.TypeTXT, from, nil))
+				if got := region(ask(t, s, "explain."+host, dns.TypeTXT, from, nil)); got != want || got == "" {
+					t.Errorf("%v, %s from %s: explained is %q, answered %q", statesOf(n), host, from, got, want)
+				}
+			}
+		}
+	}
+}
+
 // The answer holds as many regions as the operator set, best first.
 func TestAnswerRegions(t *testing.T) {
 	s := server(t, func(o *Options) { o.AnswerRegions = 2 })
