@@ -14,7 +14,7 @@ import (
 )
 
 // keyWatchEvery is how often the directory of keys is looked at.
-const keyWatchEvery = 5 * time.Second
+const keyWatchEvery = 2 * time.Second
 
 // loadKeys reads the keys of all zones and signs by them from now on. The error has CodeInvalid and names the file; then all
 // stays as it was. A zone that is signed does not become unsigned by it: while the parent has a DS record that would make
