@@ -27,6 +27,7 @@ import (
 	"meridian/config"
 	"meridian/router/decide"
 	"meridian/router/discovery"
+	"meridian/router/geo"
 	"meridian/router/health"
 )
 
@@ -290,10 +291,13 @@ func writeMMDB(t *testing.T, file, code, city string, lat, lon float64) {
 	}
 }
 
-// reloads counts reloads by outcome.
-type reloads struct{ taken, refused *atomic.Int32 }
+// reloads counts reloads by outcome, and canaries that stopped one.
+type reloads struct{ taken, refused, canaries *atomic.Int32 }
 
 func (c *reloads) Count(name string, labels ...string) {
+	if name == "geo_refused_total" && labels[0] == "canaries" {
+		c.canaries.Add(1)
+	}
 	if name != "router_reloads_total" {
 		return
 	}
@@ -316,8 +320,8 @@ func TestReload(t *testing.T) {
 		t.Fatalf("a missing file: got %v", err)
 	}
 	writeMMDB(t, file, "IN", "Mumbai", 19, 72.8)
-	var taken, refused atomic.Int32
-	r := start(t, Options{Config: cfg, Metrics: &reloads{taken: &taken, refused: &refused}})
+	var taken, refused, canaries atomic.Int32
+	r := start(t, Options{Config: cfg, Metrics: &reloads{&taken, &refused, &canaries}})
 	at := func(want chat.Region) {
 		t.Helper()
 		e, err := r.Explain(netip.MustParseAddr("81.2.69.142"), "", "")
@@ -349,9 +353,20 @@ func TestReload(t *testing.T) {
 		t.Error(err)
 	}
 	at("ap-south")
-	if taken.Load() != 2 || refused.Load() != 2 {
-		t.Errorf("counted %d reloads and %d refusals", taken.Load(), refused.Load())
+	if taken.Load() != 2 || refused.Load() != 2 || canaries.Load() != 0 {
+		t.Errorf("counted %d reloads and %d refusals, %d of canaries", taken.Load(), refused.Load(), canaries.Load())
 	}
+	watched := testConfig()
+	watched.Router.GeoFiles, watched.Router.Canaries = []string{file}, []string{"81.2.69.142"}
+	if err := r.Reload(watched); geo.FaultOf(err) != geo.FaultCanaries || canaries.Load() != 1 {
+		t.Errorf("a canary moves: got %v, counted %d", err, canaries.Load())
+	}
+	at("ap-south")
+	watched.Router.Overrides = map[string]config.Override{"81.2.69.128/25": {Prefer: []chat.Region{"eu-west"}}}
+	if err := r.Reload(watched); err != nil {
+		t.Error(err)
+	}
+	at("eu-west")
 }
 
 // A changed file is taken once it has kept still for one look, and only once.

@@ -122,9 +122,15 @@ func within(rng *rand.Rand, p netip.Prefix) netip.Addr {
 
 type networks map[string]mmdbtype.Map
 
+// write writes a file of 2026-06-01.
 func write(t *testing.T, kind string, all networks) string {
 	t.Helper()
-	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: kind, RecordSize: 24, IncludeReservedNetworks: true, BuildEpoch: 1780272000})
+	return writeOf(t, kind, 1780272000, all)
+}
+
+func writeOf(t *testing.T, kind string, built int64, all networks) string {
+	t.Helper()
+	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: kind, RecordSize: 24, IncludeReservedNetworks: true, BuildEpoch: built})
 	if err != nil {
 		t.Fatal(err)
 	}

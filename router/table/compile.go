@@ -24,7 +24,8 @@ type compiler struct {
 	moved    map[[3]uint32]uint32
 }
 
-func compile(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec, old *snapshot) (*snapshot, error) {
+// compile makes a snapshot of at most that many rankings.
+func compile(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec, old *snapshot, rankingsMax int) (*snapshot, error) {
 	c := &compiler{model: model, data: data, known: map[string]uint32{}, natural: make([]uint32, data.Count()), moved: map[[3]uint32]uint32{}}
 	var all *ranges.Set
 	if old != nil && old.model.SameRules(model) {
@@ -33,9 +34,9 @@ func compile(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec, old *sn
 	} else {
 		all = data.Set().Map(c.plain)
 	}
-	if len(c.rankings) > maxRankings {
+	if len(c.rankings) > rankingsMax {
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "table.Replace", Message: fmt.Sprintf(
-			"the address data and rules give %d orders of regions, more than the %d that a table can tell apart", len(c.rankings), maxRankings)}
+			"the address data and rules give %d orders of regions, more than the %d that a table can tell apart", len(c.rankings), rankingsMax)}
 	}
 	return &snapshot{model: model, data: data, hosts: slices.Clone(hosts), v4: newTree(all), v6: all.IPv6(), rankings: c.rankings}, nil
 }

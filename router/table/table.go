@@ -72,7 +72,7 @@ func (l *Live) Replace(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpe
 	l.write.Lock()
 	defer l.write.Unlock()
 	old := l.now.Load()
-	s, err := compile(model, data, hosts, old)
+	s, err := compile(model, data, hosts, old, maxRankings)
 	if err != nil {
 		return err
 	}
