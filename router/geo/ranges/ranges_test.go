@@ -35,6 +35,7 @@ func TestLookup(t *testing.T) {
 	s := build(t, map[string]uint32{
 		"10.0.0.0/8": 1, "11.0.0.0/8": 1, "12.0.0.0/9": 2, "255.255.255.255/32": 3,
 		"2a00::/16": 4, "2a01::/64": 5, "2a01:0:0:1::/65": 6, "2a01:0:0:1:8000::/65": 7, "2a01:0:0:2:8000::/65": 8, "ffff::/16": 9,
+		"192.0.2.0/24": ranges.MaxValue, "192.0.3.0/24": 1 << 16, "2001:db8::/32": 1<<16 + 1,
 	})
 	for _, c := range []struct {
 		addr  string
@@ -47,7 +48,7 @@ func TestLookup(t *testing.T) {
 		{"11.255.255.255", 1, 7},
 		{"12.1.1.1", 2, 9},
 		{"12.128.0.0", 0, 9},
-		{"200.0.0.0", 0, 3},
+		{"200.0.0.0", 0, 5},
 		{"255.255.255.254", 0, 32},
 		{"255.255.255.255", 3, 32},
 		{"::", 0, 3},
@@ -56,12 +57,15 @@ func TestLookup(t *testing.T) {
 		{"2a01:0:0:1:ffff::", 6, 64}, // a /64 is not split: its first address counts
 		{"2a01:0:0:2:ffff::", 0, 63},
 		{"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 9, 16},
+		{"192.0.2.1", ranges.MaxValue, 24},
+		{"192.0.3.1", 1 << 16, 24},
+		{"2001:db8::1", 1<<16 + 1, 32},
 	} {
 		if value, bits := s.Lookup(netip.MustParseAddr(c.addr)); value != c.value || bits != c.bits {
 			t.Errorf("%s: got %d /%d, want %d /%d", c.addr, value, bits, c.value, c.bits)
 		}
 	}
-	if v4, v6 := s.Len(); v4 != 5 || v6 != 6 {
+	if v4, v6 := s.Len(); v4 != 8 || v6 != 8 {
 		t.Errorf("%d and %d ranges: equal neighbours are not joined", v4, v6)
 	}
 }
