@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,6 +119,24 @@ func (f keyFlags) open() (*keyDeployment, error) {
 	}, nil
 }
 
+// openLocked is open for the verbs that change keys, one of which runs at a time.
+func (f keyFlags) openLocked() (d *keyDeployment, unlock func(), err error) {
+	if d, err = f.open(); err != nil {
+		return nil, nil, err
+	}
+	if err := os.MkdirAll(d.cfg.SecretsPath(), 0o700); err != nil {
+		return nil, nil, err
+	}
+	if unlock, err = lockSecrets(d.cfg.SecretsPath()); err != nil {
+		return nil, nil, err
+	}
+	if d, err = f.open(); err != nil { // what another verb has left
+		unlock()
+		return nil, nil, err
+	}
+	return d, unlock, nil
+}
+
 // key finds the key that an argument names, or the only one in the state that the verb is for.
 func (d *keyDeployment) key(args []string, state keys.State) (*keys.Key, error) {
 	if len(args) == 0 {
@@ -137,10 +156,11 @@ func (d *keyDeployment) key(args []string, state keys.State) (*keys.Key, error) 
 }
 
 func runKeyNew(cmd *cobra.Command, f keyFlags, _ []string) error {
-	d, err := f.open()
+	d, unlock, err := f.openLocked()
 	if err != nil {
 		return err
 	}
+	defer unlock()
 	k, err := d.set.Add(d.zone, time.Now())
 	if err != nil {
 		return refusedRoll(err)
@@ -271,10 +291,11 @@ func askParent(ctx context.Context, resolver, zone string) ([]*dns.DS, error) {
 }
 
 func runKeyActivate(cmd *cobra.Command, f keyFlags, args []string) error {
-	d, err := f.open()
+	d, unlock, err := f.openLocked()
 	if err != nil {
 		return err
 	}
+	defer unlock()
 	k, err := d.key(args, keys.Published)
 	if err != nil {
 		return err
@@ -296,10 +317,11 @@ func runKeyActivate(cmd *cobra.Command, f keyFlags, args []string) error {
 }
 
 func runKeyRemove(cmd *cobra.Command, f keyFlags, args []string) error {
-	d, err := f.open()
+	d, unlock, err := f.openLocked()
 	if err != nil {
 		return err
 	}
+	defer unlock()
 	k, err := d.key(args, keys.Retired)
 	if err != nil {
 		return err

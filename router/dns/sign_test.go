@@ -242,6 +242,35 @@ func TestSignedAnswers(t *testing.T) {
 	}
 }
 
+// The chain never denies what somebody is given: for every name and type, client and state of the regions there is data of a type that the
+// name's link lists, or a denial that proves what the answer says.
+func TestChainAgreesWithAnswers(t *testing.T) {
+	s, _ := signed(t, nil)
+	defer live().SetStates(nil)
+	kinds := []uint16{
+		dns.TypeA, dns.TypeNS, dns.TypeCNAME, dns.TypeSOA, dns.TypePTR, dns.TypeMX, dns.TypeTXT, dns.TypeAAAA, dns.TypeSRV, dns.TypeDNAME, dns.TypeDS, dns.TypeNSEC,
+		dns.TypeDNSKEY, dns.TypeNSEC3, dns.TypeNSEC3PARAM, dns.TypeTLSA, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeSVCB, dns.TypeHTTPS, dns.TypeCAA, 65280,
+	}
+	for n := 0; n < allStates; n += 7 {
+		live().SetStates(statesOf(n))
+		for name, node := range s.nodes {
+			for _, kind := range kinds {
+				m := query(t, s, name, kind, []string{london, pune, "2600::1"}[n%3])
+				if len(m.Answer) == 0 {
+					if !provesNoData(m, name, kind) {
+						t.Errorf("%s %s: no proof: %s", name, dns.TypeToString[kind], render(m))
+					}
+					continue
+				}
+				chain := s.chains[node.apex]
+				if i, own := chain.at(name); !own || !slices.Contains(chain.links[i].types, kind) {
+					t.Errorf("%s %s is answered, and the chain denies it", name, dns.TypeToString[kind])
+				}
+			}
+		}
+	}
+}
+
 // A denial for one client takes away no type that another gets: its NSEC record leaves out the type that was asked, and no other.
 func TestDenialForOneClient(t *testing.T) {
 	s, _ := signed(t, nil)
