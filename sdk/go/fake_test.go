@@ -22,6 +22,7 @@ type world struct {
 	servers map[string]*server
 	dials   []string // hosts, in the order of the attempts
 	sockets sync.WaitGroup
+	turn    chan struct{} // holds a token while no script runs: a client has one link, and what one script notes the next may read
 }
 
 // server is one region's fake.
@@ -39,7 +40,11 @@ type peer struct {
 	conn *websocket.Conn
 }
 
-func newWorld(t *testing.T) *world { return &world{t: t, servers: map[string]*server{}} }
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, servers: map[string]*server{}, turn: make(chan struct{}, 1)}
+	w.turn <- struct{}{}
+	return w
+}
 
 // Accept, Close and Addr make a server's pipe a listener.
 func (s *server) Accept() (net.Conn, error) {
@@ -68,6 +73,8 @@ func (w *world) serve(host string, socket func(*peer), rest http.HandlerFunc) {
 		defer func() { _ = conn.Close() }()
 		w.sockets.Add(1)
 		defer w.sockets.Done()
+		<-w.turn
+		defer func() { w.turn <- struct{}{} }()
 		s.socket(&peer{t: w.t, conn: conn})
 	})}
 	w.mu.Lock()
