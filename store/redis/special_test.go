@@ -3,8 +3,10 @@ package redis
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,10 +19,10 @@ import (
 func startSpecial(t *testing.T, dir, host string, args ...string) {
 	t.Helper()
 	p := local.New(local.Spec{
-		Name: "redis", Dir: dir, Path: "redis-server", ReadyWithin: 20 * time.Second,
+		Name: "redis", Dir: dir, Path: "redis-server", ReadyWithin: waitMax,
 		Args: append([]string{"--bind", host, "--dir", dir, "--save", "", "--daemonize", "no"}, args...),
 		Ready: func(context.Context) error {
-			conn, err := net.DialTimeout("tcp", host+":6379", time.Second)
+			conn, err := net.DialTimeout("tcp", host+":6379", patient)
 			if err == nil {
 				_ = conn.Close()
 			}
@@ -48,25 +50,60 @@ func TestTLS(t *testing.T) {
 	storetest.RunTLS(t, storetest.TLSPlace{Server: s.addr, Roots: s.tls.RootCAs, Secrets: []string{s.password}, Use: use})
 }
 
-// In a Redis Cluster everything works too, with the sharded publish and subscribe.
-func TestCluster(t *testing.T) {
-	dir := t.TempDir()
-	host, err := local.Address(local.RedisPort, 10_000+local.RedisPort)
-	if err != nil {
-		t.Fatal(err)
-	}
-	startSpecial(t, dir, host, "--port", "6379", "--cluster-enabled", "yes", "--protected-mode", "no")
-	conn, err := net.Dial("tcp", host+":6379")
+// told sends one command to a server without a password, and gives the beginning of its answer.
+func told(t *testing.T, host, command string) string {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", host+":6379", patient)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := conn.Write([]byte("CLUSTER ADDSLOTSRANGE 0 16383\r\n")); err != nil {
-		t.Fatal(err)
+	_ = conn.SetDeadline(time.Now().Add(patient))
+	answer := make([]byte, 4096)
+	n := 0
+	if _, err = conn.Write([]byte(command + "\r\n")); err == nil {
+		n, err = conn.Read(answer)
 	}
+	if err != nil {
+		t.Fatalf("%s: %v", command, err)
+	}
+	return string(answer[:n])
+}
+
+// startCluster starts a Redis Cluster of three masters and gives their hosts.
+func startCluster(t *testing.T) (hosts [3]string) {
+	t.Helper()
+	slots := [3]string{"0 5460", "5461 10922", "10923 16383"}
+	for i := range hosts {
+		host, err := local.Address(local.RedisPort, 10_000+local.RedisPort)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hosts[i] = host
+		startSpecial(t, t.TempDir(), host, "--port", "6379", "--cluster-enabled", "yes", "--cluster-announce-ip", host, "--protected-mode", "no")
+		if said := told(t, host, "CLUSTER ADDSLOTSRANGE "+slots[i]); said != "+OK\r\n" {
+			t.Fatal(said)
+		}
+	}
+	for _, host := range hosts[1:] {
+		told(t, hosts[0], "CLUSTER MEET "+host+" 6379")
+	}
+	for _, host := range hosts {
+		within(t, "the masters know each other", func() bool {
+			said := told(t, host, "CLUSTER INFO")
+			return strings.Contains(said, "cluster_state:ok") && strings.Contains(said, "cluster_size:3")
+		})
+	}
+	return hosts
+}
+
+// In a Redis Cluster of several masters everything works too, with the sharded publish and subscribe, whichever of them the configuration names.
+func TestCluster(t *testing.T) {
+	hosts := startCluster(t)
 	nodes := make([]*Client, 2)
 	for i := range nodes {
-		if nodes[i], err = Open(Options{Addresses: []string{host + ":6379"}, Region: "eu-west", Timeout: patient, Log: slog.New(slog.DiscardHandler), Metrics: newCounter()}); err != nil {
+		var err error
+		if nodes[i], err = Open(Options{Addresses: []string{hosts[i] + ":6379"}, Region: "eu-west", Timeout: patient, Log: slog.New(slog.DiscardHandler), Metrics: newCounter()}); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(nodes[i].Close)
@@ -84,6 +121,25 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	within(t, "and loses it", func() bool { return value(nodes[0].Cache(), k) == "" })
+	var many []chat.CacheKey // on all masters
+	for i := range 50 {
+		many = append(many, key(fmt.Sprint("many", i)))
+		put(t, nodes[0].Cache(), many[i], fmt.Sprint(i))
+	}
+	for i, k := range many {
+		within(t, "the other node has "+k.Name, func() bool { return value(nodes[1].Cache(), k) == fmt.Sprint(i) })
+	}
+	if err := nodes[1].Cache().Delete(ctx, many...); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range many {
+		within(t, k.Name+" is gone", func() bool { return value(nodes[0].Cache(), k) == "" })
+	}
+	for _, host := range hosts {
+		if told(t, host, "DBSIZE") == ":0\r\n" {
+			t.Errorf("master %s was given nothing", host)
+		}
+	}
 	heard := make(chan string, 100)
 	from, to := nodes[0].Bus(), nodes[1].Bus()
 	defer to.Subscribe("t", func(b []byte) { heard <- string(b) })()
