@@ -189,7 +189,7 @@ func TestSocketsReachTheNodesThatRunChat(t *testing.T) {
 	for i, p := range people {
 		at := []chat.Region{authNode, "us-east"}[i%2]
 		c, welcome := w.connect(at, p, "")
-		if want := strings.Split(string(at), "/")[0]; welcome["region"] != want {
+		if want, _, _ := strings.Cut(string(at), "/"); welcome["region"] != want {
 			t.Errorf("the socket of %s ends in %v, want %s", p.name, welcome["region"], want)
 		}
 		clients = append(clients, c)

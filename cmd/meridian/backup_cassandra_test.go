@@ -74,7 +74,7 @@ func TestBackupOfACluster(t *testing.T) {
 	}
 	stop()
 	// Without commands a backup says what to configure.
-	stop = runningNode(t, bare)
+	runningNode(t, bare)
 	mustVerb(t, "backup --config "+bare+" --region eu-west --to "+copied+"2", exitUsage, "set snapshot_command")
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -217,15 +218,15 @@ func damaged(dir string, problems []backup.Problem, code int) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	what := fmt.Sprintf("%s is damaged: %d files are not as %s says", dir, len(problems), backup.ManifestName)
+	what := []string{fmt.Sprintf("%s is damaged: %d files are not as %s says", dir, len(problems), backup.ManifestName)}
 	for i, p := range problems {
 		if i == problemsShown {
-			what += "\n  …"
+			what = append(what, "…")
 			break
 		}
-		what += "\n  " + p.String()
+		what = append(what, p.String())
 	}
-	return &exitError{code: code, what: what, next: otherCopy}
+	return &exitError{code: code, what: strings.Join(what, "\n  "), next: otherCopy}
 }
 
 func reportOf(dir string, m *backup.Manifest) backupReport {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,8 +53,8 @@ func (c caller) looks(t *testing.T, other string) string {
 		if err != nil {
 			t.Fatalf("%s looks at messages: %v", c.name, err)
 		}
-		for i := len(messages) - 1; i >= 0; i-- {
-			shown = append(shown, messages[i].Text)
+		for _, m := range slices.Backward(messages) {
+			shown = append(shown, m.Text)
 		}
 	}
 	if took := time.Since(start); took > answeredWithin {

@@ -25,11 +25,12 @@ func identify(pid int) (identity, error) {
 	return identity{pid: pid, started: fields[startField]}, nil
 }
 
-// Places in what stat gives: man 5 proc counts the pid and the name, which are cut off here.
+// Places in what stat gives: man 5 proc counts from 1, with the pid and the name, which are cut off here.
 const (
-	stateField = 3 - 3
-	groupField = 5 - 3
-	startField = 22 - 3
+	cutOff     = 3
+	stateField = 0 // the first that is left
+	groupField = 5 - cutOff
+	startField = 22 - cutOff
 )
 
 // stat gives the fields of /proc/PID/stat after the process's name, which may hold anything.

@@ -41,7 +41,7 @@ func (p *Postgres) Continue() error {
 }
 
 // parentField is a place in what stat gives.
-const parentField = 4 - 3
+const parentField = 4 - cutOff
 
 // childrenOf gives the processes that pid has made and that have not ended.
 func childrenOf(pid int) (children []int) {

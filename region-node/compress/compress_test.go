@@ -90,8 +90,15 @@ func TestBodiesArrive(t *testing.T) {
 		length int
 		packed bool
 	}{
-		{text, 0, false}, {text, minBytes - 1, false}, {text, minBytes, true}, {text, 3 << 20, true}, {"text/html", 5000, true},
-		{"application/problem+json", 5000, true}, {"image/webp", 5000, false}, {"application/zip", 5000, false}, {"", 5000, false},
+		{text, 0, false},
+		{text, minBytes - 1, false},
+		{text, minBytes, true},
+		{text, 3 << 20, true},
+		{"text/html", 5000, true},
+		{"application/problem+json", 5000, true},
+		{"image/webp", 5000, false},
+		{"application/zip", 5000, false},
+		{"", 5000, false},
 	} {
 		want := []byte(strings.Repeat(`{"text":"the same again"}`, c.length/25+1))[:c.length]
 		for _, encoding := range []string{"gzip", "zstd", "identity"} {

@@ -84,7 +84,7 @@ func one[T any](rows []T, err error) (row T, ok bool, _ error) {
 }
 
 // single scans one column.
-func single[T any](it *gocql.Iter) (v T, ok bool, err error) {
+func single[T any](it *gocql.Iter) (v T, ok bool, err error) { //nolint:unparam // as every scan of a list
 	ok = it.Scan(&v)
 	return v, ok, nil
 }

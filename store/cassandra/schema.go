@@ -194,10 +194,22 @@ func (s *Schema) Apply(ctx context.Context, progress func(step Migration, statem
 			return plan, openError("noting a step", err)
 		}
 	}
-	if err := session.AwaitSchemaAgreement(ctx); err != nil {
-		return plan, openError("waiting until all nodes have the schema", err)
+	return plan, agree(ctx, session)
+}
+
+// agree waits until all nodes have the schema: who asks one that lacks a table, or writes to it, is refused.
+func agree(ctx context.Context, session *gocql.Session) error {
+	ctx, cancel := context.WithTimeout(ctx, schemaWait)
+	defer cancel()
+	for try := 0; ; try++ { // a busy cluster may take longer than gocql waits
+		err := session.AwaitSchemaAgreement(ctx)
+		if err == nil {
+			return nil
+		}
+		if pause(ctx, try) != nil {
+			return openError("waiting until all nodes have the schema", err)
+		}
 	}
-	return plan, nil
 }
 
 const (
@@ -223,7 +235,7 @@ func (s *Schema) makeKeyspace(ctx context.Context) error {
 			return openError("making the keyspace", err)
 		}
 	}
-	return nil
+	return agree(ctx, session)
 }
 
 // tableID gives a table the same id wherever it is made: a version-5 UUID of its name.

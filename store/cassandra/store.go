@@ -86,7 +86,7 @@ func (s *Store) came(host *gocql.HostInfo) {
 	}
 	if _, err := checkNodes(s.opts, []*gocql.HostInfo{host}); chat.CodeOf(err) == chat.CodeInvalid {
 		s.opts.Log.Error("store: nothing is written any more", "err", err)
-		s.unsafe.Store(degraded("cassandra.Commit", "a node of the cluster does not sync before it answers", err).(*chat.Error))
+		s.unsafe.Store(chat.AsError(degraded("cassandra.Commit", "a node of the cluster does not sync before it answers", err)))
 	}
 }
 

@@ -59,9 +59,19 @@ func TestOf(t *testing.T) {
 		{with(chat.OpAccount, func(op *chat.Op) { op.Account = &chat.Account{Username: "CANARY", CreatedAt: made - 1} }), []chat.EventType{chat.EventUserChanged}},
 		{with(chat.OpSession, func(op *chat.Op) { op.Session = &chat.Session{Device: "CANARY"} }), []chat.EventType{chat.EventSessionOpened}},
 		{with(chat.OpSession, func(op *chat.Op) { op.Session = &chat.Session{Revoked: true} }), []chat.EventType{chat.EventSessionEnded}},
-		{opOf(chat.OpMark), nil}, {opOf(chat.OpBlock), nil}, {opOf(chat.OpClaim), nil}, {opOf(chat.OpRows), nil}, {opOf(chat.OpRefused), nil}, {opOf(200), nil},
+		{opOf(chat.OpMark), nil},
+		{opOf(chat.OpBlock), nil},
+		{opOf(chat.OpClaim), nil},
+		{opOf(chat.OpRows), nil},
+		{opOf(chat.OpRefused), nil},
+		{opOf(200), nil},
 		// A damaged op has no part.
-		{opOf(chat.OpChange), nil}, {opOf(chat.OpGroup), nil}, {opOf(chat.OpMember), nil}, {opOf(chat.OpContact), nil}, {opOf(chat.OpAccount), nil}, {opOf(chat.OpSession), nil},
+		{opOf(chat.OpChange), nil},
+		{opOf(chat.OpGroup), nil},
+		{opOf(chat.OpMember), nil},
+		{opOf(chat.OpContact), nil},
+		{opOf(chat.OpAccount), nil},
+		{opOf(chat.OpSession), nil},
 	}
 	for _, c := range cases {
 		list := events.Of(&c.op)

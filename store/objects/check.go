@@ -88,18 +88,18 @@ func (c *content) Read(p []byte) (int, error) {
 	switch {
 	case c.read > c.info.Size:
 		c.err = invalid("objects.Put", "the content is longer than was said")
-	case err == io.EOF && c.read < c.info.Size:
+	case errors.Is(err, io.EOF) && c.read < c.info.Size:
 		c.err = invalid("objects.Put", "the content is shorter than was said")
-	case err == io.EOF && !bytes.Equal(c.hash.Sum(nil), c.info.SHA256[:]):
+	case errors.Is(err, io.EOF) && !bytes.Equal(c.hash.Sum(nil), c.info.SHA256[:]):
 		c.err = invalid("objects.Put", "the content has another hash than was said")
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		c.err = io.EOF
 	case err != nil:
 		c.err = &chat.Error{Code: chat.CodeInvalid, Op: "objects.Put", Message: "the content cannot be read to its end", Cause: err}
 	default:
 		return n, nil
 	}
-	if c.err != io.EOF {
+	if !errors.Is(c.err, io.EOF) {
 		n = 0
 	}
 	return n, c.err
@@ -131,7 +131,7 @@ func newChecked(r io.ReadCloser, want [sha256.Size]byte) io.ReadCloser {
 func (c *checked) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
 	c.hash.Write(p[:n])
-	if err == io.EOF && !bytes.Equal(c.hash.Sum(nil), c.want[:]) {
+	if errors.Is(err, io.EOF) && !bytes.Equal(c.hash.Sum(nil), c.want[:]) {
 		err = degraded("objects.Get", "an object is damaged", nil)
 	}
 	return n, err

@@ -118,7 +118,7 @@ func (s *S3) Put(ctx context.Context, info chat.ObjectInfo, r io.Reader) error {
 	if err == nil && info.Size == 0 { // nobody has read it
 		_, err = io.Copy(io.Discard, c)
 	}
-	if c.err != nil && c.err != io.EOF {
+	if c.err != nil && !errors.Is(c.err, io.EOF) {
 		return c.err
 	}
 	if err != nil {

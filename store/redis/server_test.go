@@ -55,7 +55,7 @@ func (s *server) ask(command string) (string, error) {
 	fmt.Fprintf(conn, "AUTH %s\r\n%s\r\n", s.password, command)
 	r := bufio.NewReader(conn)
 	if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "+OK") {
-		return "", fmt.Errorf("AUTH: %q, %v", line, err)
+		return "", fmt.Errorf("AUTH: %q, %w", line, err)
 	}
 	line, err := r.ReadString('\n')
 	if err == nil && strings.HasPrefix(line, "-") {
