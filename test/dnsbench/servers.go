@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"meridian/config"
 )
 
 // server is one that is measured. prepare writes its files and gives the command line that runs it in the foreground, serving
@@ -45,6 +47,8 @@ func meridianServer(b *bench) *server {
 		cfg.Router.AnswerRegions = 1
 		cfg.Router.GeoFiles = []string{b.file}
 		cfg.Router.Health.Interval = time.Minute // nobody answers at the regions' addresses
+		// The limit counts every answer, as in production, where the load would come from many networks.
+		cfg.Router.NameServer.RateLimit = config.RateLimit{ResponsesPerSecond: 1_000_000}
 		cfg.Telemetry.LogLevel = "error"
 		text, err := yaml.Marshal(&cfg)
 		if err != nil {
@@ -116,7 +120,7 @@ func gdnsdServer(b *bench) *server {
 			sites = append(sites, fmt.Sprintf("%s => { addrs_v4 => [ %s ], addrs_v6 => [ %s ] }", r.Name, r.Addresses[0], r.Addresses[1]))
 		}
 		conf := fmt.Sprintf(`options => {
-  listen => [ %s:%d ], udp_threads => 1, tcp_threads => 1, run_dir => %s/run, state_dir => %s/state
+  listen => [ %s:%d ], udp_threads => 1, tcp_threads => 1, udp_recv_width => 64, run_dir => %s/run, state_dir => %s/state
 }
 plugins => { geoip => {
   maps => { world => { geoip2_db => %s, datacenters => [ %s ], map => { default => [ %s ], %s } } },
