@@ -56,15 +56,17 @@ type Decision struct {
 	DecidedBy string      `json:"decided_by"`
 	Regions   []Candidate `json:"regions"`
 	// Names are what a look-up of the name is answered, best first: DNS knows no user, and leaves a draining region by steps.
-	Names   []chat.Region  `json:"dns_regions"`
-	Reasons []string       `json:"reasons"`
-	Held    Held           `json:"-"`
-	Gen     Generations    `json:"generations"`
-	Error   chat.Code      `json:"error,omitempty"`
-	usable  int            // Regions[:usable] may serve
-	states  States         // for the texts
-	tied    bool           // the home zone's region won a tie
-	zone    *chat.ZoneSpec // the one that restricts or is served
+	Names   []chat.Region `json:"dns_regions"`
+	Reasons []string      `json:"reasons"`
+	// HomeDown: the region takes the socket, and no region of the home zone, where its person's data is, can be reached from there.
+	HomeDown bool           `json:"home_unreachable,omitempty"`
+	Held     Held           `json:"-"`
+	Gen      Generations    `json:"generations"`
+	Error    chat.Code      `json:"error,omitempty"`
+	usable   int            // Regions[:usable] may serve
+	states   States         // for the texts
+	tied     bool           // the home zone's region won a tie
+	zone     *chat.ZoneSpec // the one that restricts or is served
 }
 
 // Usable gives the regions that should serve, best first.
@@ -98,6 +100,7 @@ func (m *Model) Decide(in Input) (Decision, error) {
 	d.Names = m.lookup(in, ranking)
 	if d.usable > 0 {
 		d.Region = d.Regions[0].Region
+		d.HomeDown = in.Zone != nil && !m.reachable(&board, in.Zone)
 	}
 	m.explainOrder(&d, best)
 	if d.usable == 0 {
@@ -164,6 +167,14 @@ func (m *Model) allowed(d *Decision, in Input) Set {
 		allowed &= m.Set(in.Host.Regions)
 	}
 	return allowed
+}
+
+// reachable says that a region of a zone is not down.
+func (m *Model) reachable(board *Board, zone *chat.ZoneSpec) bool {
+	return slices.ContainsFunc(zone.Regions, func(r chat.Region) bool {
+		i, ok := m.index[r]
+		return ok && board.class[i] <= classDraining
+	})
 }
 
 // sortOut lists the picked regions first and then the others with what took them out.

@@ -89,3 +89,21 @@ func TestDrainLeavesNobodyWithout(t *testing.T) {
 		t.Errorf("down: names lead to %v, %v", d.Names, err)
 	}
 }
+
+// Where no region of a home zone serves, and transit is allowed, the decision says that whoever takes the socket cannot serve it.
+func TestHomeDown(t *testing.T) {
+	m := model(t, &config.Config{Regions: three})
+	zone := &chat.ZoneSpec{Name: "eu", Regions: []chat.Region{"eu-west"}, Transit: chat.TransitAllow}
+	for _, c := range []struct {
+		states decide.States
+		want   bool
+	}{
+		{nil, false}, {down("eu-west"), true}, {down("us-east"), false},
+		{decide.States{"eu-west": {Draining: true}}, false}, // it goes on serving those of its zone
+	} {
+		d, err := m.Decide(decide.Input{Address: client, Place: at(51.5, -0.1, "GB"), Zone: zone, States: c.states})
+		if err != nil || d.HomeDown != c.want || strings.Contains(d.Text(), "home cannot be reached") != c.want {
+			t.Errorf("%v: home down %v, %v\n%s", c.states, d.HomeDown, err, d.Text())
+		}
+	}
+}

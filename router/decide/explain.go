@@ -97,6 +97,9 @@ func (d *Decision) residencyReasons() []string {
 		out = append(out, fmt.Sprintf("residency: host of zone %s names only its regions (%s)", z.Name, join(z.Regions)))
 	case z.Transit == chat.TransitDeny:
 		out = append(out, fmt.Sprintf("residency: zone %s forbids transit, only %s may serve", z.Name, join(z.Regions)))
+	case d.usable > 0 && d.HomeDown:
+		out = append(out, fmt.Sprintf("residency: no region of home zone %s (%s) serves: %s takes the socket, and can only say that the home cannot be reached",
+			z.Name, join(z.Regions), d.Regions[0].Region))
 	case d.usable > 0 && !z.Has(d.Regions[0].Region):
 		out = append(out, fmt.Sprintf("residency: home zone %s (%s) allows transit, %s forwards to it and stores nothing",
 			z.Name, join(z.Regions), d.Regions[0].Region))

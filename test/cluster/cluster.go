@@ -212,6 +212,22 @@ func (c *Cluster) Cut(a, b chat.Region) { c.t.Helper(); c.backbone("cut", a, b) 
 // Heal mends it.
 func (c *Cluster) Heal(a, b chat.Region) { c.t.Helper(); c.backbone("heal", a, b) }
 
+// Drain moves people out of a region, by the query of the admin call: within=, force=.
+func (c *Cluster) Drain(region chat.Region, query string) {
+	c.t.Helper()
+	if status, body := c.admin(region, http.MethodPost, "/v1/admin/drain?"+query); status >= 300 {
+		c.t.Fatalf("drain %s: %d %s", region, status, body)
+	}
+}
+
+// Undrain lets it serve as before.
+func (c *Cluster) Undrain(region chat.Region) {
+	c.t.Helper()
+	if status, body := c.admin(region, http.MethodDelete, "/v1/admin/drain"); status >= 300 {
+		c.t.Fatalf("undrain %s: %d %s", region, status, body)
+	}
+}
+
 func (c *Cluster) backbone(verb string, a, b chat.Region) {
 	c.t.Helper()
 	for _, end := range [][2]chat.Region{{a, b}, {b, a}} {
