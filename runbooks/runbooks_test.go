@@ -96,6 +96,16 @@ func TestProcessRunbooks(t *testing.T) {
 	follow(t, "region-return.md", run, "region kill eu-west")
 }
 
+// Every command of the runbook that empties a region does what the runbook says.
+func TestProcessDrainRunbook(t *testing.T) {
+	binary, err := filepath.Abs("../bin/meridian")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, _ := startUp(t, binary)
+	follow(t, "region-drain.md", runner(t, binary, data))
+}
+
 // Every command of the runbook about a full outbox does what the runbook says, where a region was cut off while somebody wrote
 // until that was refused; and what was refused is taken when all is done.
 func TestProcessOutboxRunbook(t *testing.T) {

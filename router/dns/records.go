@@ -210,7 +210,11 @@ func (s *Server) explain(a *answer, n *node, q dns.Question) {
 		a.fail()
 		return
 	}
-	for _, line := range append([]string{"region=" + string(d.Region), "address=" + d.Address, "country=" + d.Place.Country}, d.Reasons...) {
+	region := d.Region
+	if len(d.Names) > 0 { // the region of the address records: names leave a draining one by and by
+		region = d.Names[0]
+	}
+	for _, line := range append([]string{"region=" + string(region), "address=" + d.Address, "country=" + d.Place.Country}, d.Reasons...) {
 		a.msg.Answer = append(a.msg.Answer, &dns.TXT{Hdr: s.header(q.Name, dns.TypeTXT), Txt: texts(line)})
 	}
 }

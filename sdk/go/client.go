@@ -289,6 +289,9 @@ func (c *Client) judge(ep Endpoint, end linkEnd) (pause time.Duration, fatal err
 		failed = ""
 	}
 	pause = c.eps.fail(failed, now, c.opt.Random())
+	if end.silent {
+		c.eps.silent[ep.Region] = now
+	}
 	if isError && (e == errDead || e == errHard) {
 		c.eps.avoidRegion(ep.Region, now)
 	}

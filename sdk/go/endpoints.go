@@ -23,10 +23,11 @@ type endpoints struct {
 	list     []Endpoint
 	failedAt map[string]time.Time // by URL
 	failures int                  // since the last stable link
+	silent   map[string]time.Time // when a region could not be reached, or went without a word
 }
 
 func newEndpoints(list []Endpoint) *endpoints {
-	return &endpoints{list: list, failedAt: map[string]time.Time{}}
+	return &endpoints{list: list, failedAt: map[string]time.Time{}, silent: map[string]time.Time{}}
 }
 
 // endpointsMax bounds the list.
@@ -76,6 +77,22 @@ func (e *endpoints) fail(url string, now time.Time, jitter float64) time.Duratio
 	}
 	e.failures++
 	return wait(e.failures, len(e.list), jitter)
+}
+
+// silentNow gives the regions, other than the one that is asked now, that could not be reached of late, sorted: it is told to the next
+// one, so that probes look there soon.
+func (e *endpoints) silentNow(now time.Time, asked string) []string {
+	var out []string
+	for region, at := range e.silent {
+		switch {
+		case now.Sub(at) >= avoidFor:
+			delete(e.silent, region)
+		case region != asked && region != "":
+			out = append(out, region)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // avoidRegion notes that what failed is more than one endpoint: a region that is silent, or takes no sends, is passed over

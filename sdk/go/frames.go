@@ -120,6 +120,8 @@ type helloFrame struct {
 	Device string `json:"device"`
 	Resume string `json:"resume,omitempty"`
 	As     string `json:"as,omitempty"`
+	// Failed names regions that could not be reached before.
+	Failed []string `json:"failed,omitempty"`
 }
 
 type sendFrame struct {

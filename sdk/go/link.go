@@ -33,6 +33,8 @@ type link struct {
 type linkEnd struct {
 	err  error
 	stay bool
+	// silent: the region could not be reached, or went without a word.
+	silent bool
 }
 
 // dial opens the socket of an endpoint.
@@ -126,6 +128,7 @@ func endOf(err error, said *Error) linkEnd {
 	var e *Error
 	if !errors.As(end.err, &e) {
 		end.err = &Error{Code: CodeUnreachable, Retryable: true, Message: "the link ended", Cause: err}
+		end.silent = code == 0 || code == websocket.CloseAbnormalClosure
 	}
 	return end
 }

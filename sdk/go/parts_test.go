@@ -217,3 +217,19 @@ func TestNextEndpoint(t *testing.T) {
 	now = now.Add(avoidFor - time.Second)
 	next("eu1")
 }
+
+// A client tells the region that it comes to of others that it could not reach of late, not of that one itself, and forgets it.
+func TestSilentRegions(t *testing.T) {
+	now := time.Unix(1000, 0)
+	e := newEndpoints(nil)
+	e.silent["us"], e.silent["eu"], e.silent[""] = now, now.Add(time.Second), now
+	for _, c := range []struct {
+		asked string
+		after time.Duration
+		want  []string
+	}{{"ap", 0, []string{"eu", "us"}}, {"eu", 0, []string{"us"}}, {"ap", avoidFor, []string{"eu"}}, {"ap", avoidFor + time.Second, nil}} {
+		if got := e.silentNow(now.Add(c.after), c.asked); !slices.Equal(got, c.want) {
+			t.Errorf("to %s after %v: %v, want %v", c.asked, c.after, got, c.want)
+		}
+	}
+}

@@ -33,7 +33,7 @@ func (c *Client) serve(ctx context.Context, ep Endpoint) linkEnd {
 	}
 	l, err := c.dial(ctx, ep)
 	if err != nil {
-		return linkEnd{err: err}
+		return linkEnd{err: err, silent: CodeOf(err) == CodeUnreachable}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	now := c.opt.Clock.Now()
@@ -47,7 +47,7 @@ func (c *Client) serve(ctx context.Context, ep Endpoint) linkEnd {
 	}()
 	c.mu.Lock()
 	c.out.newLink()
-	hello := helloFrame{T: "hello", Token: c.tokens.Access, Device: c.opt.Device, Resume: c.cursor, As: c.opt.As}
+	hello := helloFrame{T: "hello", Token: c.tokens.Access, Device: c.opt.Device, Resume: c.cursor, As: c.opt.As, Failed: c.eps.silentNow(now, ep.Region)}
 	c.mu.Unlock()
 	if err := l.write(hello); err != nil {
 		return endOf(err, nil)
@@ -114,7 +114,7 @@ func (s *serving) tick(now time.Time) (linkEnd, bool) {
 	ping, dead := s.live.next()
 	switch {
 	case !now.Before(dead):
-		return linkEnd{err: errDead}, true
+		return linkEnd{err: errDead, silent: true}, true
 	case !s.moveAt.IsZero() && !now.Before(s.moveAt):
 		return linkEnd{err: errMoved}, true
 	case s.welcomed && !now.Before(ping) && s.live.pinged.IsZero():
