@@ -80,8 +80,9 @@ type answer struct {
 	from    netip.Addr
 	client  netip.Addr // whom the answer is for: the subnet's address or the resolver's
 	shape   shape
-	trusted bool     // who asks is where it says that it is
-	opt     *dns.OPT // of the response; nil when the query has none
+	trusted bool      // who asks is where it says that it is
+	opt     *dns.OPT  // of the response; nil when the query has none
+	tsig    *dns.TSIG // of the response; nil when the query has none
 	dnssec  bool
 	scope   int
 	maxSize int
@@ -99,6 +100,9 @@ func (s *Server) begin(a *answer, q *dns.Msg) bool {
 	}
 	a.setReply(q)
 	a.trusted = a.tcp
+	if sig := q.IsTsig(); sig != nil { // we share a key with nobody
+		a.msg.Rcode, a.tsig = dns.RcodeNotAuth, badKey(sig)
+	}
 	in := q.IsEdns0()
 	if in == nil {
 		return true
@@ -130,6 +134,14 @@ func (s *Server) begin(a *answer, q *dns.Msg) bool {
 		a.client = sub.addr
 	}
 	return true
+}
+
+// badKey answers a signature by a key that we do not know (RFC 8945, 5.2.1).
+func badKey(sig *dns.TSIG) *dns.TSIG {
+	return &dns.TSIG{
+		Hdr: dns.RR_Header{Name: sig.Hdr.Name, Rrtype: dns.TypeTSIG, Class: dns.ClassANY}, Algorithm: sig.Algorithm,
+		TimeSigned: sig.TimeSigned, Fudge: sig.Fudge, OrigId: sig.OrigId, Error: dns.RcodeBadKey,
+	}
 }
 
 func (a *answer) setReply(q *dns.Msg) {
@@ -191,6 +203,9 @@ func (s *Server) finish(a *answer) []byte {
 		a.msg.Extra = slices.DeleteFunc(a.msg.Extra, func(rr dns.RR) bool { return rr.Header().Rrtype != dns.TypeOPT })
 	}
 	a.msg.Truncate(a.maxSize)
+	if a.tsig != nil { // the last record, of an answer that has no other data
+		a.msg.Extra = append(a.msg.Extra, a.tsig)
+	}
 	a.msg.Compress = true // Truncate unsets it where the answer fits without
 	out, err := a.msg.Pack()
 	if err != nil { // a name or address of ours that cannot be packed

@@ -17,7 +17,7 @@ type shape struct {
 
 // readShape walks through a query as its header describes it, and reads the options. The library believes any counts, pads
 // subnets that are too short and cuts those that are too long; here ok is false for records that are not there, bytes
-// behind the last one, a second OPT record or one out of place, and options that are malformed.
+// behind the last one, a second OPT record, an OPT or TSIG record out of place, and options that are malformed.
 func readShape(query []byte) (s shape, ok bool) {
 	off := headerBytes
 	for range binary.BigEndian.Uint16(query[4:]) {
@@ -26,7 +26,8 @@ func readShape(query []byte) (s shape, ok bool) {
 		}
 	}
 	before := int(binary.BigEndian.Uint16(query[6:])) + int(binary.BigEndian.Uint16(query[8:])) // those of answer and authority
-	for i := range before + int(binary.BigEndian.Uint16(query[10:])) {
+	all := before + int(binary.BigEndian.Uint16(query[10:]))
+	for i := range all {
 		owner := off
 		off = skipName(query, off)
 		if off+10 > len(query) {
@@ -42,6 +43,9 @@ func readShape(query []byte) (s shape, ok bool) {
 				return s, false
 			}
 			s.hasOPT = true
+		}
+		if kind == dns.TypeTSIG && (i < before || i < all-1) {
+			return s, false
 		}
 		off += size
 	}
