@@ -322,7 +322,12 @@ func (w *world) signUp(r chat.Region, name, zone string) person {
 	if zone != "" {
 		body["zone"] = zone
 	}
-	status, out := w.call("POST", r, "/v1/signup", "", body)
+	var status int
+	var out map[string]any
+	w.eventually("a lasting answer to the sign-up of "+name, func() bool { // a link may be lost for a moment
+		status, out = w.call("POST", r, "/v1/signup", "", body)
+		return out["retryable"] != true
+	})
 	if status != http.StatusCreated {
 		w.t.Fatalf("sign-up of %s: %d %v", name, status, out)
 	}

@@ -16,9 +16,9 @@ const (
 	pause = 100 * time.Millisecond
 	// positionsEvery is how often acknowledged positions are persisted; losing some only costs sending again.
 	positionsEvery = time.Second
-	// recentFor is how long a settled send is remembered beyond its write, so that retry rows that were read from the store a
-	// moment before that write are not believed to be complete.
-	recentFor = 5 * time.Second
+	// RecentFor is how long a settled send is remembered beyond its write, so that retry rows that were read from the store a
+	// moment before that write are not believed to be complete: rows that are given must not be older.
+	RecentFor = 5 * time.Second
 	// restoredFor is how long before its end a node may have logged what it had not looked at yet.
 	restoredFor = time.Minute
 	// applyOps bounds the ops of one apply batch.

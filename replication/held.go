@@ -152,12 +152,12 @@ func (s *sends) known(k SendKey, stored []chat.RetryRow) []chat.RetryRow {
 	return slices.CompactFunc(rows, func(a, b chat.RetryRow) bool { return a.ID == b.ID })
 }
 
-// expire forgets what was written more than recentFor before the oldest input that still waits with rows read back then.
+// expire forgets what was written more than RecentFor before the oldest input that still waits with rows read back then.
 func (s *sends) expire(oldest time.Time) {
 	for len(s.recent) > 0 {
 		k := s.recent[0]
 		st, ok := s.keys[k]
-		if ok && !st.busy && len(st.waiting) == 0 && st.since.Add(recentFor).After(oldest) {
+		if ok && !st.busy && len(st.waiting) == 0 && st.since.Add(RecentFor).After(oldest) {
 			return
 		}
 		if ok && !st.busy && len(st.waiting) == 0 {

@@ -2,9 +2,6 @@ package messages
 
 import (
 	"context"
-	"errors"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"meridian/chat"
@@ -26,108 +23,26 @@ func (s *Service) loop(ctx context.Context) {
 			s.publishStatus()
 		case <-s.inputs.wake:
 			batch = s.inputs.take(batch)
-			for i := range batch {
-				if w := batch[i].wake; w != nil {
-					s.wakeAt(w.at, w.owners)
-				} else if input, ok := s.inputOf(ctx, batch[i]); ok {
-					s.step(ctx, input)
-				}
-				batch[i] = item{}
+			for _, it := range batch {
+				s.take(ctx, it)
 			}
+			clear(batch)
+		case <-s.lookups.ready:
+			s.stepLookedUp(ctx)
 		}
 	}
 }
 
-// inputOf turns an item into the core's input, reading first what the core must know of earlier sends. The reads happen here,
-// in the loop, so that every write the core was told about is seen by them.
-func (s *Service) inputOf(ctx context.Context, it item) (replication.Input, bool) {
+// take gives one item to the core: at once, or when what the store holds of its sends is known.
+func (s *Service) take(ctx context.Context, it item) {
 	switch {
-	case it.submit != nil:
-		return s.submitInput(ctx, it.submit)
-	case it.frame != nil:
-		return s.receivedInput(ctx, it.frame)
+	case it.wake != nil:
+		s.wakeAt(it.wake.at, it.wake.owners)
+	case it.fromOutside():
+		s.lookUp(ctx, it)
+	default:
+		s.step(ctx, it.input)
 	}
-	return it.input, true
-}
-
-func (s *Service) submitInput(ctx context.Context, sub *submit) (replication.Input, bool) {
-	s.nextToken++
-	in := replication.Submit{Token: s.nextToken, Op: sub.op, After: sub.after, Previous: sub.previous}
-	var err error
-	if sub.op.Kind == chat.OpMessage || sub.op.Kind == chat.OpChange {
-		if in.Known, err = s.opt.Store.Retries(ctx, sub.op.Author.ID, sub.op.Client); err == nil && sub.previous != chat.NoClient {
-			in.PreviousKnown, err = s.opt.Store.Retries(ctx, sub.op.Author.ID, sub.previous)
-		}
-	}
-	if err != nil {
-		sub.answer(replication.Submitted{Err: err})
-		return nil, false
-	}
-	s.pending[in.Token] = sub
-	return in, true
-}
-
-func (s *Service) receivedInput(ctx context.Context, r *received) (replication.Input, bool) {
-	in := replication.Received{Peer: r.peer, Frame: r.frame, Known: make(map[int][]chat.RetryRow)}
-	known, err := s.retriesOf(ctx, r.frame.Ops)
-	if err != nil {
-		s.opt.Log.Warn("frame dropped: the store does not answer; the peer sends it again", "peer", r.peer, "err", err)
-		return nil, false
-	}
-	for i, rows := range known {
-		if len(rows) > 0 {
-			in.Known[i] = rows
-		}
-	}
-	return in, true
-}
-
-// retryReads is how many reads of one frame are under way at once: with a store across a network a frame of many ops, read one
-// by one, would take longer than its sender waits before it sends it again.
-const retryReads = 32
-
-// retriesOf gives what retries gives for each op.
-func (s *Service) retriesOf(ctx context.Context, ops []chat.Op) ([][]chat.RetryRow, error) {
-	known := make([][]chat.RetryRow, len(ops))
-	var next atomic.Int64
-	read := func() error {
-		for i := int(next.Add(1)) - 1; i < len(ops); i = int(next.Add(1)) - 1 {
-			var err error
-			if known[i], err = s.retries(ctx, &ops[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if len(ops) <= 1 {
-		return known, read()
-	}
-	errs := make([]error, min(len(ops), retryReads))
-	var readers sync.WaitGroup
-	for i := range errs {
-		readers.Go(func() { errs[i] = read() })
-	}
-	readers.Wait()
-	return known, errors.Join(errs...)
-}
-
-// retries gives the stored retry rows of the sends that op is, or brings.
-func (s *Service) retries(ctx context.Context, op *chat.Op) ([]chat.RetryRow, error) {
-	switch op.Kind {
-	case chat.OpMessage:
-		return s.opt.Store.Retries(ctx, op.Author.ID, op.Client)
-	case chat.OpRows:
-		var all []chat.RetryRow
-		for i := range op.Rows.Messages {
-			rows, err := s.opt.Store.Retries(ctx, op.Rows.Messages[i].Sender, op.Rows.Messages[i].Client)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, rows...)
-		}
-		return all, nil
-	}
-	return nil, nil
 }
 
 // carryAll carries out what the core asks for.
@@ -293,7 +208,11 @@ func (s *Service) answerRest() {
 	for _, sub := range s.pending {
 		sub.answer(lost)
 	}
-	for _, it := range s.inputs.close() {
+	left := s.inputs.close()
+	for _, a := range s.lookups.queue {
+		left = append(left, a.item)
+	}
+	for _, it := range left {
 		if it.submit != nil {
 			it.submit.answer(lost)
 		}

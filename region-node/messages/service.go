@@ -73,6 +73,7 @@ type Service struct {
 	pending   map[uint64]*submit // by token, until durable; the loop's alone
 	zone      map[uint64]*submit // by token, until zone-durable; the loop's alone
 	wakes     wakes
+	lookups   lookups
 	joined    atomic.Bool
 	caughtUp  atomic.Bool
 	left      chan struct{} // closed when the lease is given up
@@ -140,6 +141,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	s := &Service{
 		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater, opt.Core.Lease > 0), inputs: newMailbox(),
 		left: make(chan struct{}), pending: make(map[uint64]*submit), zone: make(map[uint64]*submit), lags: make(map[chat.Region]*lagMeter),
+		lookups: newLookups(),
 	}
 	s.clock.Store(&drift.Judgement{})
 	s.joined.Store(core.Joined(opt.Now()))

@@ -88,13 +88,15 @@ func (s *Service) readParked(ctx context.Context, out replication.ReadParked) {
 			return in
 		}
 		for i := range in.Rows {
-			rows, err := s.retries(ctx, &in.Rows[i].Op)
-			if err != nil {
-				in.Err = err
-				return in
-			}
-			if len(rows) > 0 {
-				in.Known[i] = rows
+			for _, one := range sendsOf(&in.Rows[i].Op) {
+				rows, err := s.opt.Store.Retries(ctx, one.sender, one.client)
+				if err != nil {
+					in.Err = err
+					return in
+				}
+				if len(rows) > 0 {
+					in.Known[i] = append(in.Known[i], rows...)
+				}
 			}
 		}
 		return in
