@@ -134,6 +134,7 @@ func storeMetrics() []Metric {
 		{Name: "cassandra_request_errors_total", Kind: Counter, Help: "Requests to Cassandra that failed.", Labels: []string{"kind"}, Start: [][]string{{"read"}, {"write"}, {"batch"}}},
 		{Name: "cassandra_slow_total", Kind: Counter, Help: "Requests to Cassandra that took longer than slow_query.", Labels: []string{"kind"}, Start: [][]string{{"read"}, {"write"}, {"batch"}}},
 		{Name: "cassandra_retries_total", Kind: Counter, Help: "Writes whose outcome Cassandra did not tell, sent again."},
+		{Name: "cassandra_group_batches", Kind: Gauge, Help: "How many batches a node gives Cassandra as one; it falls where Cassandra is slow."},
 		{Name: "cassandra_connects_total", Kind: Counter, Help: "Connections made to nodes of Cassandra: ok or failed.", Labels: []string{"outcome"}, Start: [][]string{{"ok"}, {"failed"}}},
 	}
 }

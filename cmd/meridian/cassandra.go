@@ -148,6 +148,7 @@ func cassandraMetrics(m *observe.Metrics) cassandra.Metrics {
 		},
 		Slow:      func(kind string) { m.Count("cassandra_slow_total", kind) },
 		Retried:   func(string) { m.Count("cassandra_retries_total") },
+		Paced:     func(batches int) { m.Set("cassandra_group_batches", float64(batches)) },
 		Connected: func(_ string, failed bool) { m.Count("cassandra_connects_total", outcome(failed)) },
 	}
 }

@@ -13,8 +13,6 @@ import (
 const (
 	// maxQueued bounds the batches that wait; more are refused as degraded.
 	maxQueued = 16_384
-	// maxGroupBatches bounds what one logged batch of the server gathers.
-	maxGroupBatches = 64
 	// groupsInFlight is how many of them are under way at once.
 	groupsInFlight = 4
 	// tries is how often a write with an unknown outcome is sent before it is told as unknown; tryAgainAfter grows with each.
@@ -37,6 +35,7 @@ type committer struct {
 
 	mu      sync.Mutex
 	queue   []*request
+	pace    pace
 	closed  error // why nothing is taken any more
 	wake    chan struct{}
 	flights chan *flight
@@ -50,7 +49,7 @@ type flight struct {
 }
 
 func newCommitter(s *Store) *committer {
-	c := &committer{s: s, wake: make(chan struct{}, 1), flights: make(chan *flight, groupsInFlight-1)}
+	c := &committer{s: s, pace: newPace(), wake: make(chan struct{}, 1), flights: make(chan *flight, groupsInFlight-1)}
 	c.idle.Go(c.gather)
 	c.idle.Go(c.answer)
 	return c
@@ -117,7 +116,9 @@ func (c *committer) gather() {
 			f := &flight{requests: group, landed: make(chan struct{})}
 			c.flights <- f
 			go func() {
+				began := time.Now()
 				c.s.fly(f.requests)
+				c.landed(f.requests, time.Since(began))
 				close(f.landed)
 				<-slots
 			}()
@@ -125,12 +126,24 @@ func (c *committer) gather() {
 	}
 }
 
-// take gives the next group, bounded by what the server takes as one batch.
+// landed tells the pace how a group went.
+func (c *committer) landed(group []*request, took time.Duration) {
+	late := false
+	for _, r := range group {
+		late = late || chat.CodeOf(r.err) == chat.CodeUnknownOutcome
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pace = c.pace.after(len(group), took, late)
+	c.s.opts.Metrics.Paced(c.pace.batches)
+}
+
+// take gives the next group, bounded by the pace and by what the server takes as one batch.
 func (c *committer) take() []*request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, bytes := 0, 0
-	for n < len(c.queue) && n < maxGroupBatches {
+	for n < len(c.queue) && n < c.pace.batches {
 		r := c.queue[n]
 		if r.err == nil {
 			if n > 0 && (bytes+r.w.bytes > c.s.batchBytes || len(r.claims) > 0) {

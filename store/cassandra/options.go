@@ -53,6 +53,8 @@ type Metrics struct {
 	Slow func(kind string)
 	// Retried: a write with an unknown outcome is sent again.
 	Retried func(op string)
+	// Paced: the server is given so many batches in one from now on, as many as it writes in good time.
+	Paced func(batches int)
 	// Connected: a connection to a node was made, or could not be.
 	Connected func(host string, failed bool)
 }
@@ -106,6 +108,9 @@ func (m Metrics) filled() Metrics {
 	}
 	if m.Slow == nil {
 		m.Slow = func(string) {}
+	}
+	if m.Paced == nil {
+		m.Paced = func(int) {}
 	}
 	if m.Retried == nil {
 		m.Retried = func(string) {}
