@@ -9,6 +9,10 @@ import (
 	"meridian/test/nemesis/world"
 )
 
+// realPerSecond is how many messages are sent a second. Each is written in three clusters, read and marked there; three servers that have
+// just started, without a compiler that optimizes, take two cores for some 20 of them.
+const realPerSecond = 6
+
 // On regions that keep their rows in a Cassandra cluster of their own every promise holds when a Cassandra is killed, a node, or a whole
 // region with its Cassandra.
 func TestRealStores(t *testing.T) {
@@ -18,7 +22,7 @@ func TestRealStores(t *testing.T) {
 	eu1 := chat.NodeRef{Region: "eu-west", Node: "n1"}
 	play(t, Plan{
 		Name: "real-stores", What: "three regions of two nodes and a Cassandra each, ack: zone", Warm: 5 * time.Second,
-		Size:  fleet.Size{World: 6, Pinned: 2, PerSecond: 20},
+		Size:  fleet.Size{World: 6, Pinned: 2, PerSecond: realPerSecond},
 		World: world.Plan{Nodes: nodesEach, Ack: chat.AckZone, Real: true},
 	}, func(s *Scenario) error {
 		return strikes(t, s, []Fault{
