@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -44,6 +45,8 @@ type Options struct {
 	Config *config.Config
 	// Regions says where the regions are; nil takes it from Config (see RegionsOf).
 	Regions []Region
+	// Data is the address data that Config names, where it is loaded already; nil loads it.
+	Data *geo.Data
 	// Key signs discovery's answers.
 	Key ed25519.PrivateKey
 	// CookieSecret makes GeoDNS's cookies; all routers have the same. See dns.Options.
@@ -97,7 +100,7 @@ func New(opts Options) (*Router, error) {
 	if err := r.checkRemoved(context.Background()); err != nil {
 		return nil, err
 	}
-	model, data, err := load(opts.Config)
+	model, data, err := load(opts.Config, opts.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +111,8 @@ func New(opts Options) (*Router, error) {
 	if r.live, err = table.New(model, data, r.hosts); err != nil {
 		return nil, err
 	}
+	r.opts.Data = nil // the table has it, until it is swapped
+	giveBack(opts.Config)
 	trusted, err := discovery.ParsePrefixes(opts.Config.Network.TrustedProxies)
 	if err != nil {
 		return nil, err
@@ -131,7 +136,15 @@ func New(opts Options) (*Router, error) {
 	return r, err
 }
 
-func load(cfg *config.Config) (*decide.Model, *geo.Data, error) {
+// giveBack returns to the system what compiling address files took, several times what is held.
+func giveBack(cfg *config.Config) {
+	if len(geo.Files(cfg.Router)) > 0 {
+		debug.FreeOSMemory()
+	}
+}
+
+// load makes the model of cfg and, unless it is given, the data.
+func load(cfg *config.Config, data *geo.Data) (*decide.Model, *geo.Data, error) {
 	world, err := geo.World()
 	if err != nil {
 		return nil, nil, err
@@ -140,7 +153,9 @@ func load(cfg *config.Config) (*decide.Model, *geo.Data, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	data, err := geo.Open(cfg.Router, time.Now())
+	if data == nil {
+		data, err = geo.Open(cfg.Router, time.Now())
+	}
 	return model, data, err
 }
 
@@ -239,7 +254,7 @@ func (r *Router) take(states decide.States) {
 	}
 	for _, name := range r.live.Model().Regions() {
 		if old, now := before[name], states[name]; old.Health != now.Health || old.Draining != now.Draining || old.Forced != now.Forced {
-			r.opts.Log.Info("a region's state changed", "region", name, "health", now.Health, "draining", now.Draining, "forced", now.Forced, "why", now.Why)
+			r.opts.Log.Info("a region's state changed", "region", name, "health", string(now.Health), "draining", now.Draining, "forced", string(now.Forced), "why", now.Why)
 		}
 	}
 }
@@ -272,7 +287,7 @@ func (r *Router) replace(cfg *config.Config) error {
 	if !same || !slices.Equal(names, oldNames) {
 		return &chat.Error{Code: chat.CodeInvalid, Op: "router.Reload", Message: "regions or zones' hosts have changed: this needs a restart"}
 	}
-	model, data, err := load(cfg)
+	model, data, err := load(cfg, nil)
 	if err != nil {
 		return err
 	}
@@ -282,6 +297,7 @@ func (r *Router) replace(cfg *config.Config) error {
 	if err := r.live.Replace(model, data, hosts); err != nil {
 		return err
 	}
+	giveBack(cfg)
 	topology := cfg.Topology()
 	r.topology.Store(&topology)
 	r.cfg = cfg

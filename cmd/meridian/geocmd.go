@@ -88,9 +88,11 @@ type geoInfo struct {
 func (i geoInfo) text(w io.Writer) {
 	for _, s := range i.Sources {
 		writeSource(w, s)
-		if s.Attribution != "" {
-			fmt.Fprintf(w, "    attribution owed: %s\n", s.Attribution)
+		owed := s.Attribution
+		if owed == "" {
+			owed = "not told by the file; see the licence of its maker"
 		}
+		fmt.Fprintf(w, "    attribution owed: %s\n", owed)
 	}
 	fmt.Fprintf(w, "together: %d places, %d ranges of IPv4, %d of IPv6\n", i.Places, i.IPv4Ranges, i.IPv6Ranges)
 }

@@ -44,7 +44,7 @@ func (d *deployment) bindRouter(freePorts, force bool) (*routerProcess, error) {
 		state = filepath.Join(d.cfg.DataDir, "router-regions.json")
 	}
 	r, err := router.New(router.Options{
-		StateFile: state, Force: force, Config: d.cfg, Key: d.secrets.routeKey, CookieSecret: d.secrets.cookieKey, TokenZone: d.tokenZone, BucketZones: d.bucketZones,
+		StateFile: state, Force: force, Config: d.cfg, Data: d.data, Key: d.secrets.routeKey, CookieSecret: d.secrets.cookieKey, TokenZone: d.tokenZone, BucketZones: d.bucketZones,
 		Handlers: handlers, Simulate: d.simulate, FreePorts: freePorts, Log: d.log.With("part", "router"), Metrics: metrics,
 	})
 	if err != nil {
@@ -183,6 +183,7 @@ func runRouter(ctx context.Context, file string, force bool, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
+	d.data = nil // only region nodes need it; the router has it, and swaps it
 	p.run()
 	fmt.Fprintf(stdout, "ready router http=%s dns=%s\n", p.httpAddr(), p.dnsAddr())
 	select {

@@ -170,7 +170,13 @@ func TestUpdate(t *testing.T) {
 		{"the same, check only", geo.Update{From: leeds, CheckOnly: true}, "", leeds},
 		{"forced", geo.Update{From: paris, Force: true}, "", paris},
 		{"forced back", geo.Update{From: older, Force: true}, "", older},
+		{"over a broken one", geo.Update{From: paris}, "", paris},
 	} {
+		if c.name == "over a broken one" {
+			if err := os.WriteFile(to, []byte("rubbish"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 		u := c.update
 		u.To = to
 		if u.Now.IsZero() {

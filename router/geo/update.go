@@ -44,7 +44,7 @@ const downloadTimeout = 10 * time.Minute
 
 // Result says what an Update did.
 type Result struct {
-	Old *Source `json:"old"` // nil: there was no file
+	Old *Source `json:"old"` // nil: there was no file, or a broken one
 	New Source  `json:"new"`
 	// SHA256 is that of what came.
 	SHA256 string `json:"sha256"`
@@ -101,16 +101,10 @@ func (u Update) check(cfg *config.Config, tmp string, r *Result) error {
 	}
 	r.New = next.source(u.ASN)
 	refused := u.stale(cfg, r.New.Built)
-	if _, statErr := os.Stat(u.To); statErr == nil {
-		old, err := openOne(rules, u.To, u.To, u)
-		if err != nil && !u.Force {
-			return err
-		}
-		if err == nil {
-			source := old.source(u.ASN)
-			r.Old = &source
-			refused = errors.Join(refused, u.compare(cfg, old, next))
-		}
+	if old, err := openOne(rules, u.To, u.To, u); err == nil { // else there is none, or it is broken: any good file is better
+		source := old.source(u.ASN)
+		r.Old = &source
+		refused = errors.Join(refused, u.compare(cfg, old, next))
 	}
 	if refused == nil || u.Force {
 		if refused != nil {
