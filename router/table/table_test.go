@@ -226,6 +226,32 @@ func BenchmarkAnswer(b *testing.B) {
 	}
 }
 
+// BenchmarkBuild compiles the built-in country table for twelve regions.
+func BenchmarkBuild(b *testing.B) {
+	l := live(b, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := table.New(l.Model(), l.Data(), nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSwap takes new data while the old serves: what Build does, and what is held on to between builds.
+func BenchmarkSwap(b *testing.B) {
+	l := live(b, nil)
+	next, err := geo.Load(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.Replace(l.Model(), next, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkHealthChange(b *testing.B) {
 	l := live(b, nil)
 	states := [2]decide.States{{"us-east-1": {Health: decide.HealthDown}}, {}}
