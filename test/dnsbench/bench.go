@@ -54,6 +54,9 @@ func (f figure) allocsEach() float64    { return f.allocs / float64(f.answered) 
 func key(server, kind string) string    { return server + " " + kind }
 func (b *bench) say(f string, a ...any) { fmt.Printf(f, a...) }
 
+// saturated is how busy a server must be for its queries/s to be its own, not the load's.
+const saturated = 0.80
+
 // samples is how many of each server's answers are compared with the decision.
 const samples = 1000
 
@@ -248,6 +251,7 @@ func (b *bench) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\n\nmedians of %d rounds of %v, each server alone on core %d, the load on core %d\n", b.rounds, b.measure, b.serverCore, b.loadCore)
 	fmt.Fprintf(w, "\n| server | queries | queries/s | CPU µs per query | busy | allocations per query | Meridian ÷ it |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	idle := false
 	for _, kind := range b.asked {
 		own := median(b.figures[key("meridian", kind.name)], figure.perSecond)
 		for _, s := range b.servers {
@@ -257,9 +261,13 @@ func (b *bench) print(w io.Writer) {
 				allocs = fmt.Sprintf("%.4f", median(all, figure.allocsEach))
 			}
 			qps := median(all, figure.perSecond)
+			idle = idle || median(all, figure.busy) < saturated
 			fmt.Fprintf(w, "| %s | %s | %.0f | %.2f | %.0f %% | %s | %.2f |\n",
 				s.name, kind.name, qps, median(all, figure.cpuMicros), 100*median(all, figure.busy), allocs, own/qps)
 		}
+	}
+	if idle {
+		fmt.Fprintf(w, "\nA server was less than %.0f %% busy: its queries/s are those of the load, which other work held up. Only CPU per query counts.\n", 100*saturated)
 	}
 }
 
