@@ -18,9 +18,11 @@ import (
 )
 
 const (
-	realMessages = 1500
-	realTime     = 75 * time.Second
-	realEach     = 5
+	realMessages  = 1500
+	realTime      = 75 * time.Second
+	realEach      = 5
+	threeMessages = 300
+	threeTime     = 40 * time.Second
 	// storeDown and redisDown are how long a killed server stays dead.
 	storeDown = 5 * time.Second
 	redisDown = 3 * time.Second
@@ -61,13 +63,15 @@ func realServers(t *testing.T) map[chat.Region]servers {
 	return all
 }
 
-// onServers points a configuration at the servers and makes their tables, as an operator does.
+// onServers points a configuration at the servers and makes their tables, as an operator does. A region without servers keeps its
+// embedded store.
 func onServers(t *testing.T, all map[chat.Region]servers) func(*config.Config) {
 	return func(cfg *config.Config) {
 		t.Helper()
 		for i := range cfg.Regions {
-			s := all[cfg.Regions[i].Name]
-			local.RegionAccess{Cassandra: s.cassandra.Access(), Redis: s.redis.Access()}.Configure(&cfg.Regions[i])
+			if s, ok := all[cfg.Regions[i].Name]; ok {
+				local.RegionAccess{Cassandra: s.cassandra.Access(), Redis: s.redis.Access()}.Configure(&cfg.Regions[i])
+			}
 		}
 		text, err := yaml.Marshal(cfg)
 		if err != nil {
@@ -97,6 +101,27 @@ func TestRealStoresLoseNothing(t *testing.T) {
 		f.writes(60)
 		f.killWhole("ap-south", all["ap-south"])
 	})
+}
+
+// A region whose Cassandra has three nodes, with three copies of each row, loses one under load and gets it back, and nobody is
+// refused anything: each request finds two nodes.
+func TestThreeNodesLoseOne(t *testing.T) {
+	c := localtest.Own(t, local.CassandraOptions{Datacenter: "eu-west", Nodes: 3})
+	all := map[chat.Region]servers{"eu-west": {cassandra: c, redis: localtest.Redis(t, local.RedisOptions{})}}
+	f := &fleet{t: t, c: start(t, onServers(t, all)), messages: threeMessages, spread: threeTime, perRegion: realEach}
+	f.join()
+	f.run(func() {
+		f.writes(40)
+		one := c.Nodes()[1]
+		f.strike("one Cassandra node of three", storeDown, one.Kill, func() error { return one.Start(t.Context()) })
+	})
+	for _, m := range f.members {
+		m.mu.Lock()
+		for _, err := range m.refusals {
+			t.Errorf("%s was refused: %v", m.name, err)
+		}
+		m.mu.Unlock()
+	}
 }
 
 // writesWithin bounds the wait for messages between two faults.
