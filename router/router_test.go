@@ -71,6 +71,12 @@ func start(t *testing.T, opts Options) *Router {
 			t.Error(err)
 		}
 	})
+	// The first round of probes sets states, and must not come after those that a test sets.
+	for deadline := time.Now().Add(time.Minute); len(r.Table().States()) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no round of probes within a minute")
+		}
+	}
 	return r
 }
 
