@@ -125,6 +125,11 @@ func TestDrain(t *testing.T) {
 	} else {
 		c.say("wanda", "home works on", "region")
 	}
+	must(t, pinnedHome.ws.Close())
+	w.eventually("who is served for us-east stays, because the zone has no other region", func() bool {
+		p := w.drain(http.MethodGet, "eu-west", "").Progress
+		return p.Left == 1 && p.Stay == 1 && p.Asked == 0
+	})
 	w.restart("eu-west", 1<<20)
 	w.serves("eu-west")
 	w.turnedAway("eu-west", world)

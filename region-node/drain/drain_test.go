@@ -179,12 +179,17 @@ func TestDrainIsTakenBack(t *testing.T) {
 			t.Errorf("new people are sent to %v", to)
 		}
 		time.Sleep(4 * time.Minute)
+		before := len(h.asked)
 		longer := h.give(true, 16*time.Minute)
 		if !longer.From.Equal(first.From) || longer.Until.Sub(first.From) != 20*time.Minute || !longer.After(first) {
 			t.Errorf("longer: %+v", longer)
 		}
+		time.Sleep(time.Second)
 		synctest.Wait()
 		asked := len(h.asked)
+		if asked != before { // a quarter of the time is over now, and half of the people were asked
+			t.Errorf("%d were asked before the drain got longer, %d a second later", before, asked)
+		}
 		h.give(false, 0)
 		time.Sleep(time.Hour)
 		synctest.Wait()
