@@ -143,11 +143,11 @@ func newRabbit(t testing.TB) storetest.EventsPlace {
 	return &rabbitPlace{place: place{t, newName(t), rabbit}}
 }
 
-// restart ends the broker in good order and starts it: RabbitMQ 3.10 may bring a quorum queue back without a leader when it is killed a second
-// time within minutes. What it had confirmed is there afterwards.
-func (p *rabbitPlace) restart() {
+// restart ends the broker in good order and starts it: RabbitMQ 3.10 writes the name of a new quorum queue down only minutes later, or when it
+// ends so. Killed before, it may bring the queue back without a leader.
+func (p *rabbitPlace) restart(why string) {
 	p.t.Helper()
-	p.t.Log("the queue has no leader after the kill: the broker is restarted in good order")
+	p.t.Log("the broker is restarted in good order: " + why)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := rabbit.Restart(ctx); err != nil {
