@@ -45,7 +45,7 @@ func (c *guardedClock) Judge() drift.Judgement {
 // Now is the time to go by.
 func (c *guardedClock) Now() time.Time { return c.Judge().Now }
 
-// Confirmed is Now, with an error that has CodeClockSkew as long as nobody has confirmed the clock of a node that started.
+// Confirmed is Now, with an error that has CodeRegionDegraded as long as nobody has confirmed the clock of a node that started.
 func (c *guardedClock) Confirmed() (time.Time, error) {
 	j := c.Judge()
 	if e := j.Unconfirmed(); e != nil {

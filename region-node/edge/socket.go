@@ -37,9 +37,9 @@ func (e *Edge) ServeWS(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *Edge) serve(ctx context.Context, conn gateway.Socket, addr netip.Addr) {
-	hello, unjudged := e.readHello(conn, addr)
-	if !placed(unjudged) {
-		e.refuse(conn, unjudged)
+	hello, unjudged, err := e.readHello(conn, addr)
+	if err != nil {
+		e.refuse(conn, err)
 		return
 	}
 	conn.SetIdle(2*e.opt.Timing.Heartbeat + e.opt.Timing.WriteTimeout)
@@ -73,39 +73,38 @@ func (e *Edge) hear(hello gateway.Hello) {
 }
 
 // readHello reads the first frame and verifies its token. Nothing else is read before it is known that this region may serve
-// the person. With CodeClockSkew the hello is whole, and the token good but for its time.
-func (e *Edge) readHello(conn gateway.Conn, addr netip.Addr) (gateway.Hello, error) {
-	h := gateway.Hello{Addr: addr, Edge: e.opt.Self}
+// the person. unjudged says why a token that is good but for its time could not be judged by that.
+func (e *Edge) readHello(conn gateway.Conn, addr netip.Addr) (h gateway.Hello, unjudged, err error) {
+	h = gateway.Hello{Addr: addr, Edge: e.opt.Self}
 	data, err := conn.Read()
 	if chat.CodeOf(err) == chat.CodeHeartbeatTimeout {
-		return h, &chat.Error{Code: chat.CodeHelloTimeout, Message: "no hello in time"}
+		return h, nil, &chat.Error{Code: chat.CodeHelloTimeout, Message: "no hello in time"}
 	}
 	if err != nil {
-		return h, err
+		return h, nil, err
 	}
 	if h.Frame, err = wire.ParseIn(data, e.opt.Limits.FrameBytes); err != nil {
-		return h, err
+		return h, nil, err
 	}
 	if h.Frame.T != "hello" {
-		return h, &chat.Error{Code: chat.CodeBadFrame, Message: "the first frame must be hello"}
+		return h, nil, &chat.Error{Code: chat.CodeBadFrame, Message: "the first frame must be hello"}
 	}
 	if len(h.Frame.Device) > maxDeviceBytes {
-		return h, &chat.Error{Code: chat.CodeInvalid, Message: "device is too long"}
+		return h, nil, &chat.Error{Code: chat.CodeInvalid, Message: "device is too long"}
 	}
-	var judged error
-	if h.Claims, judged = e.opt.Verifier.Verify(h.Frame.Token, auth.Access); !placed(judged) {
-		e.opt.Metrics.Count("auth_failures_total", string(chat.CodeOf(judged)))
-		return h, judged
+	if h.Claims, unjudged = e.opt.Verifier.Verify(h.Frame.Token, auth.Access); !placed(h.Claims) {
+		e.opt.Metrics.Count("auth_failures_total", string(chat.CodeOf(unjudged)))
+		return h, nil, unjudged
 	}
 	if h.Frame.As != "" {
 		if !e.opt.Simulate {
-			return h, &chat.Error{Code: chat.CodeInvalid, Message: `"as" is accepted only under meridian up`}
+			return h, nil, &chat.Error{Code: chat.CodeInvalid, Message: `"as" is accepted only under meridian up`}
 		}
 		if h.Addr, err = netip.ParseAddr(h.Frame.As); err != nil {
-			return h, &chat.Error{Code: chat.CodeInvalid, Message: `"as" must be an IP address`}
+			return h, nil, &chat.Error{Code: chat.CodeInvalid, Message: `"as" must be an IP address`}
 		}
 	}
-	return h, judged
+	return h, unjudged, nil
 }
 
 // maxDeviceBytes bounds the device's name.

@@ -61,7 +61,7 @@ func (s *Service) tellClock(was *drift.Judgement, j drift.Judgement) {
 }
 
 // Serving says why this node answers nothing that is asked of it, nil: it does. It has started, and its clock is not confirmed yet, so
-// that it cannot tell which tokens are still good, or it has not caught up. Errors: CodeClockSkew, and those of CatchingUp.
+// that it cannot tell which tokens are still good, or it has not caught up. Errors: CodeRegionDegraded.
 func (s *Service) Serving() *chat.Error { return cmp.Or(s.clock.Load().Unconfirmed(), s.CatchingUp()) }
 
 // Refusal says why nobody is served by this node now, whoever they are; nil: they are. Errors: CodeClockSkew, and those of CatchingUp.

@@ -98,12 +98,15 @@ type Judgement struct {
 	Restart bool
 }
 
-// Unconfirmed says that nobody has confirmed the clock since the node started; nil: somebody has. The error has CodeClockSkew.
+// Unconfirmed says that nobody has confirmed the clock since the node started; nil: somebody has. The error has CodeRegionDegraded:
+// the clock may well be right.
 func (j *Judgement) Unconfirmed() *chat.Error {
 	if j.Standing > Starting {
 		return nil
 	}
-	return &chat.Error{Code: chat.CodeClockSkew, Op: "drift.Judgement", RetryAfter: retryAfter, Message: "the clock is being compared with the other nodes'"}
+	return &chat.Error{
+		Code: chat.CodeRegionDegraded, Op: "drift.Judgement", RetryAfter: retryAfter, Message: "the node has started, and its clock is being compared with the other nodes'",
+	}
 }
 
 // Guard judges one node's clock through one of its lives. It is not safe for concurrent use.
