@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/maxmind/mmdbwriter"
-	"github.com/maxmind/mmdbwriter/mmdbtype"
 	mdns "github.com/miekg/dns"
 	"go.uber.org/goleak"
 
@@ -28,6 +26,7 @@ import (
 	"meridian/router/decide"
 	"meridian/router/discovery"
 	"meridian/router/geo"
+	"meridian/router/geo/geotest"
 	"meridian/router/health"
 )
 
@@ -278,24 +277,7 @@ func TestKilledRegionLeaves(t *testing.T) {
 
 func writeMMDB(t *testing.T, file, code, city string, lat, lon float64) {
 	t.Helper()
-	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "DBIP-City-Lite", RecordSize: 24})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, network, _ := net.ParseCIDR("81.2.69.0/24")
-	if err := w.Insert(network, mmdbtype.Map{
-		"country": mmdbtype.Map{"iso_code": mmdbtype.String(code)}, "city": mmdbtype.Map{"names": mmdbtype.Map{"en": mmdbtype.String(city)}},
-		"location": mmdbtype.Map{"latitude": mmdbtype.Float64(lat), "longitude": mmdbtype.Float64(lon)},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	var b strings.Builder
-	if _, err := w.WriteTo(&b); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	geotest.File(t, file, "DBIP-City-Lite", time.Now().Unix(), geotest.Networks{"81.2.69.0/24": geotest.Nested(code, city, lat, lon)})
 }
 
 // reloads counts reloads by outcome, and canaries that stopped one.

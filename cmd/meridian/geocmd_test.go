@@ -2,43 +2,18 @@ package main
 
 import (
 	"encoding/json"
-	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/maxmind/mmdbwriter"
-	"github.com/maxmind/mmdbwriter/mmdbtype"
-
 	"meridian/router/geo"
+	"meridian/router/geo/geotest"
 )
 
 // cityFile writes a city database of one network, made at a time in seconds since 1970.
-func cityFile(t *testing.T, built int64, city string, lat, lon float64) string {
+func cityFile(t *testing.T, built int64, city string, lat, lon float32) string {
 	t.Helper()
-	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "DBIP-City-Lite", RecordSize: 24, BuildEpoch: built})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, network, _ := net.ParseCIDR("81.2.69.0/24")
-	if err := w.Insert(network, mmdbtype.Map{
-		"country_code": mmdbtype.String("GB"), "city": mmdbtype.String(city), "latitude": mmdbtype.Float64(lat), "longitude": mmdbtype.Float64(lon),
-	}); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "city.mmdb")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.WriteTo(f); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return file
+	return geotest.File(t, filepath.Join(t.TempDir(), "city.mmdb"), "DBIP-City-Lite", built, geotest.Networks{"81.2.69.0/24": geotest.Flat("GB", city, lat, lon)})
 }
 
 // The verbs of geo show what files hold and owe, what one would change, and replace a file after the checks; what is refused for

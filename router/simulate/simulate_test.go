@@ -10,6 +10,7 @@ import (
 	"meridian/config"
 	"meridian/router/decide"
 	"meridian/router/geo"
+	"meridian/router/geo/geotest"
 )
 
 // world gives the built-in deployment, with capacities, and its population by the address data.
@@ -24,19 +25,11 @@ func world(t *testing.T, capacity int) (*config.Config, Question) {
 
 func question(t *testing.T, cfg *config.Config) Question {
 	t.Helper()
-	w, err := geo.World()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := decide.NewModel(cfg, w)
-	if err != nil {
-		t.Fatal(err)
-	}
 	data, err := geo.Load(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Question{Model: m, Topology: cfg.Topology(), Regions: cfg.Regions, People: FromTable(data, cfg.HomeZones), Sockets: 10_000}
+	return Question{Model: geotest.Model(t, cfg), Topology: cfg.Topology(), Regions: cfg.Regions, People: FromTable(data, cfg.HomeZones), Sockets: 10_000}
 }
 
 func ask(t *testing.T, q Question) *Report {

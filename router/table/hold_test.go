@@ -1,21 +1,16 @@
 package table
 
 import (
-	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/maxmind/mmdbwriter"
-	"github.com/maxmind/mmdbwriter/mmdbtype"
 
 	"meridian/chat"
 	"meridian/config"
 	"meridian/router/decide"
 	"meridian/router/geo"
+	"meridian/router/geo/geotest"
 )
 
 // ends are two regions far from the middle of North America, whose western half is nearer to Tokyo by round trips.
@@ -25,49 +20,11 @@ func ends(router config.Router) *config.Config {
 	}}
 }
 
-func modelFor(t *testing.T, cfg *config.Config) *decide.Model {
-	t.Helper()
-	w, err := geo.World()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := decide.NewModel(cfg, w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
 // town gives data that has 81.2.69.0/24 and 2a00:23c4::/32 in a town at these coordinates.
 func town(t *testing.T, country string, lat, lon float64) *geo.Data {
 	t.Helper()
-	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "GeoLite2-City", RecordSize: 24})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, prefix := range []string{"81.2.69.0/24", "2a00:23c4::/32"} {
-		_, n, err := net.ParseCIDR(prefix)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Insert(n, mmdbtype.Map{
-			"country": mmdbtype.Map{"iso_code": mmdbtype.String(country)}, "city": mmdbtype.Map{"names": mmdbtype.Map{"en": mmdbtype.String("Town")}},
-			"location": mmdbtype.Map{"latitude": mmdbtype.Float64(lat), "longitude": mmdbtype.Float64(lon)},
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	file := filepath.Join(t.TempDir(), "city.mmdb")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.WriteTo(f); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	there := geotest.Nested(country, "Town", lat, lon)
+	file := geotest.File(t, "", "GeoLite2-City", 1780272000, geotest.Networks{"81.2.69.0/24": there, "2a00:23c4::/32": there})
 	d, err := geo.Load([]string{file})
 	if err != nil {
 		t.Fatal(err)
@@ -105,14 +62,14 @@ func firstOf(t *testing.T, l *Live) chat.Region {
 // region when that has been clearly better for three builds, and back in the same way. Data that moves it far, to another country,
 // or rules that an operator changes count at once.
 func TestBuildsDoNotFlap(t *testing.T) {
-	model := modelFor(t, ends(config.Router{}))
+	model := geotest.Model(t, ends(config.Router{}))
 	east, west := town(t, "US", 43.5, -97.5), town(t, "US", 43.5, -98.5) // 81 km apart, nearest to Ashburn and to Boardman
 	far := town(t, "US", 45.8, -119.7)
 	live, err := New(model, east, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := modelFor(t, ends(config.Router{Prefer: map[string][]chat.Region{"FR": {"eu-west"}}}))
+	other := geotest.Model(t, ends(config.Router{Prefer: map[string][]chat.Region{"FR": {"eu-west"}}}))
 	for i, step := range []struct {
 		model *decide.Model
 		data  *geo.Data
@@ -148,11 +105,11 @@ func TestBuildsDoNotFlap(t *testing.T) {
 
 // Data and rules that give more rankings than a table can tell apart are refused with an error that counts them.
 func TestTooManyRankings(t *testing.T) {
-	_, err := compile(modelFor(t, ends(config.Router{})), town(t, "US", 43.5, -98.5), nil, nil, 2)
+	_, err := compile(geotest.Model(t, ends(config.Router{})), town(t, "US", 43.5, -98.5), nil, nil, 2)
 	if chat.CodeOf(err) != chat.CodeInvalid || !strings.Contains(err.Error(), "3 orders of regions, more than the 2") {
 		t.Errorf("got %v", err)
 	}
-	s, err := compile(modelFor(t, ends(config.Router{})), town(t, "US", 43.5, -98.5), nil, nil, 3)
+	s, err := compile(geotest.Model(t, ends(config.Router{})), town(t, "US", 43.5, -98.5), nil, nil, 3)
 	if err != nil || len(s.rankings) != 3 || slices.Equal(s.rankings[0].order, s.rankings[1].order) {
 		t.Errorf("got %v", err)
 	}
