@@ -167,7 +167,10 @@ func TestExplainAndDNSAgree(t *testing.T) {
 		return strings.Join(out, " "), netip.MustParsePrefix(e.Prefix)
 	}
 	states := []decide.States{
-		nil, {"us-east": {Health: decide.HealthDown}}, {"eu-west": {Draining: true}}, {"ap-south": {Shed: 0.5, Load: 0.9}},
+		nil,
+		{"us-east": {Health: decide.HealthDown}},
+		{"eu-west": {Draining: true}},
+		{"ap-south": {Shed: 0.5, Load: 0.9}},
 		{"eu-west": {Draining: true, DrainWeight: 0.5}},
 	}
 	rng := rand.New(rand.NewPCG(7, 8))

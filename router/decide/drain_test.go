@@ -98,7 +98,9 @@ func TestHomeDown(t *testing.T) {
 		states decide.States
 		want   bool
 	}{
-		{nil, false}, {down("eu-west"), true}, {down("us-east"), false},
+		{nil, false},
+		{down("eu-west"), true},
+		{down("us-east"), false},
 		{decide.States{"eu-west": {Draining: true}}, false}, // it goes on serving those of its zone
 	} {
 		d, err := m.Decide(decide.Input{Address: client, Place: at(51.5, -0.1, "GB"), Zone: zone, States: c.states})

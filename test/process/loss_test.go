@@ -204,10 +204,8 @@ func (k *kept) open(deadline time.Time) {
 		if k.o.get(k.o.router(), "/v1/route", k.p.token, k.addr, &r) == nil && len(r.Endpoints) > 0 {
 			k.list = r.regions()
 		}
-		for _, region := range k.list {
-			if k.try(region) {
-				return
-			}
+		if slices.ContainsFunc(k.list, k.try) {
+			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
