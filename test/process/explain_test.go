@@ -24,7 +24,7 @@ import (
 )
 
 // triples is how many (address, person, state of the regions) are asked for; the number is 10,000, which takes twice as long.
-var triples = flag.Int("triples", 5000, "how many (address, person, state of the regions) TestExplainIsWhatHappens asks for")
+var triples = flag.Int("triples", 10000, "how many (address, person, state of the regions) TestExplainIsWhatHappens asks for")
 
 // triplesAtOnce is how many are asked for at a time.
 const triplesAtOnce = 8

@@ -19,15 +19,15 @@ import (
 	meridian "meridian/sdk/go"
 )
 
-// The load of TestLossUnderLoad; the is 5,000 and 1,000.
+// The load of TestLossUnderLoad.
 var (
-	lossQueries = flag.Int("loss-queries", 1000, "DNS queries per second of TestLossUnderLoad")
-	lossSockets = flag.Int("loss-sockets", 200, "open sockets of TestLossUnderLoad")
+	lossQueries = flag.Int("loss-queries", 5000, "DNS queries per second of TestLossUnderLoad")
+	lossSockets = flag.Int("loss-sockets", 1000, "open sockets of TestLossUnderLoad")
 )
 
 const (
-	// lossAskers are the resolvers that ask, each one query at a time.
-	lossAskers = 8
+	// lossAskers are the resolvers that ask, each one query at a time. Who is late asks the next one at once.
+	lossAskers = 32
 	// lossBefore and lossAfter are how long queries are asked before and after the loss. Before it the failures of the start are
 	// forgotten, or fewer than Down would do.
 	lossBefore = 6 * time.Second
@@ -157,14 +157,14 @@ func (o *observer) queries(length time.Duration) (wait func() ([]answered, []err
 	var all []answered
 	var unanswered []error
 	var done sync.WaitGroup
-	end := time.Now().Add(length)
+	begin, pace := time.Now(), time.Second*lossAskers/time.Duration(*lossQueries)
 	for w := range lossAskers {
 		a := askerOf(o.t, o.c)
 		done.Go(func() {
 			var own []answered
-			tick := time.NewTicker(time.Second * lossAskers / time.Duration(*lossQueries))
-			defer tick.Stop()
-			for i := w; time.Now().Before(end); i++ {
+			for due := pace * time.Duration(w) / lossAskers; due < length; due += pace {
+				time.Sleep(time.Until(begin.Add(due)))
+				i := w + int(due/pace)
 				one := answered{asked: time.Now(), addr: places[i%len(places)]}
 				var err error
 				if one.names, err = a.ask(one.addr, queryWithin); err != nil || len(one.names) == 0 {
@@ -173,7 +173,6 @@ func (o *observer) queries(length time.Duration) (wait func() ([]answered, []err
 					mu.Unlock()
 				}
 				own = append(own, one)
-				<-tick.C
 			}
 			mu.Lock()
 			defer mu.Unlock()
