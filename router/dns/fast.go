@@ -2,6 +2,7 @@ package dns
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/miekg/dns"
 
@@ -115,7 +116,7 @@ func (s *Server) addFast(to map[string]*fastName, name string, n *node) error {
 // pack packs records, and replaces their owners by pointers.
 func pack(answer, extra []dns.RR) (packed, error) {
 	p := packed{answers: uint16(len(answer)), extras: uint16(len(extra))}
-	for i, rr := range append(answer[:len(answer):len(answer)], extra...) {
+	for i, rr := range append(slices.Clip(answer), extra...) {
 		rr.Header().Name = "."
 		raw := make([]byte, dns.Len(rr))
 		end, err := dns.PackRR(rr, raw, 0, nil, false)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -492,7 +491,7 @@ func BenchmarkFast(b *testing.B) {
 			for b.Loop() {
 				copy(buf, query)
 				if s.fast.answer(buf, len(query), q) == 0 {
-					b.Fatal(fmt.Sprintf("left to the slow path: %x", query))
+					b.Fatalf("left to the slow path: %x", query)
 				}
 			}
 		})

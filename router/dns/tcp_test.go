@@ -2,6 +2,7 @@ package dns
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -42,7 +43,7 @@ func TestTCPConnections(t *testing.T) {
 	if o, ok := m.IsEdns0().Option[0].(*dns.EDNS0_TCP_KEEPALIVE); !ok || o.Timeout != 3 {
 		t.Errorf("keep-alive: %s", render(m))
 	}
-	if n, err := conn.Read(make([]byte, 1)); err != io.EOF {
+	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("a silent connection: %d bytes, %v", n, err)
 	}
 }

@@ -205,8 +205,11 @@ func (b *bench) compare(at netip.AddrPort) error {
 		if err := q.Unpack(raw); err != nil {
 			return err
 		}
-		if err := m.Unpack(out); err != nil || len(m.Answer) != 1 {
-			return fmt.Errorf("a strange answer to %v: %v, %v", q, m, err)
+		if err := m.Unpack(out); err != nil {
+			return fmt.Errorf("the answer to %v cannot be read: %w", q, err)
+		}
+		if len(m.Answer) != 1 {
+			return fmt.Errorf("a strange answer to %v: %v", q, m)
 		}
 		subnet, _ := netip.AddrFromSlice(q.IsEdns0().Option[0].(*dns.EDNS0_SUBNET).Address)
 		place, _ := b.world.data.Lookup(subnet.Unmap())

@@ -58,6 +58,8 @@ func newAsker(server netip.AddrPort) (*asker, error) {
 	return a, nil
 }
 
+func (a *asker) close() { _ = unix.Close(a.fd) } // nothing is left to lose
+
 // runLoad asks server the queries, over and over, until ctx ends: always as many at once as there is room for. The caller has
 // pinned its thread.
 func runLoad(ctx context.Context, server netip.AddrPort, queries [][]byte, l *load) error {
@@ -67,7 +69,7 @@ func runLoad(ctx context.Context, server netip.AddrPort, queries [][]byte, l *lo
 		if askers[i], err = newAsker(server); err != nil {
 			return err
 		}
-		defer unix.Close(askers[i].fd)
+		defer askers[i].close()
 	}
 	next := 0
 	for now := time.Now(); ctx.Err() == nil; now = time.Now() {
