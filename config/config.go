@@ -110,6 +110,7 @@ type Router struct {
 	Never  map[string][]chat.Region `yaml:"never"`
 	// Overrides are the operator's word on networks, written as address/bits; no two may overlap.
 	Overrides map[string]Override `yaml:"overrides"`
+	Learned   Learned             `yaml:"learned"`
 	Health    Health              `yaml:"health"`
 	// NameServer is how GeoDNS answers.
 	NameServer NameServer `yaml:"name_server"`

@@ -27,6 +27,7 @@ func Default() *Config {
 		Router: Router{
 			HTTP: "127.0.0.1:8080", DNS: "127.0.0.1:8053",
 			Domain: "chat.meridian.test", TTL: 30 * time.Second, TTLDegraded: 10 * time.Second, AnswerRegions: 2, CanaryChangedShare: 0.02,
+			Learned:    defaultLearned(),
 			Health:     Health{Interval: time.Second, Timeout: time.Second, Down: 3, OK: 3, Up: 5},
 			NameServer: defaultNameServer(),
 		},

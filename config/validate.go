@@ -162,6 +162,7 @@ func (v *validator) checkRouter() {
 	within(v, "router.ttl_degraded", r.TTLDegraded, time.Second, time.Hour)
 	within(v, "router.answer_regions", r.AnswerRegions, 1, chat.MaxRegions)
 	v.checkGeo()
+	v.checkLearned()
 	for _, name := range slices.Sorted(maps.Keys(r.BiasMs)) {
 		v.region("router.bias_ms", name)
 		within(v, "router.bias_ms."+string(name), r.BiasMs[name], -1000, 1000)

@@ -3,6 +3,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -60,6 +61,8 @@ type Options struct {
 	// a region in which people are.
 	StateFile string
 	Force     bool
+	// WatchEvery is how often the files are looked at; default: 10 s.
+	WatchEvery time.Duration
 	// Simulate accepts simulated addresses. FreePorts takes a free port where the configured one is taken.
 	Simulate  bool
 	FreePorts bool
@@ -86,6 +89,7 @@ type Router struct {
 // New loads the address data and prepares everything but sockets. The error has CodeInvalid and names the key or file.
 func New(opts Options) (*Router, error) {
 	opts.Metrics = meter.Or(opts.Metrics)
+	opts.WatchEvery = cmp.Or(opts.WatchEvery, watchEvery)
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
@@ -108,7 +112,7 @@ func New(opts Options) (*Router, error) {
 	r.topology.Store(&topology)
 	var names []dns.Host
 	r.hosts, names = hostsOf(opts.Config)
-	if r.live, err = table.New(model, data, r.hosts); err != nil {
+	if r.live, err = table.NewLearned(model, data, learnedAtStart(opts, model), r.hosts); err != nil {
 		return nil, err
 	}
 	r.opts.Data = nil // the table has it, until it is swapped
@@ -248,6 +252,9 @@ func (r *Router) take(states decide.States) {
 		r.opts.Metrics.Set("region_up", up, string(name))
 	}
 	r.opts.Metrics.Set("geo_data_age_seconds", time.Since(r.live.Data().Sources()[0].Built).Seconds())
+	if set := r.live.Learned(); set != nil {
+		r.opts.Metrics.Set("learned_age_seconds", time.Since(set.Collected()).Seconds())
+	}
 	before := r.live.States()
 	if !r.live.SetStates(states) {
 		return
@@ -266,15 +273,9 @@ func (r *Router) take(states decide.States) {
 func (r *Router) Reload(cfg *config.Config) error {
 	r.reload.Lock()
 	defer r.reload.Unlock()
-	if err := r.replace(cfg); err != nil {
-		r.opts.Metrics.Count("router_reloads_total", "refused")
-		if fault := geo.FaultOf(err); fault != "" {
-			r.opts.Metrics.Count("geo_refused_total", string(fault))
-		}
-		return err
-	}
-	r.opts.Metrics.Count("router_reloads_total", "taken")
-	return nil
+	err := r.replace(cfg)
+	r.countReload(err)
+	return err
 }
 
 func (r *Router) replace(cfg *config.Config) error {
@@ -294,7 +295,11 @@ func (r *Router) replace(cfg *config.Config) error {
 	if err := geo.CheckSwap(model, r.live.Data(), data, cfg.Router.CanaryAddresses(), cfg.Router.CanaryChangedShare); err != nil {
 		return err
 	}
-	if err := r.live.Replace(model, data, hosts); err != nil {
+	set, err := r.openLearned(cfg, model, data)
+	if err != nil {
+		return err
+	}
+	if err := r.live.ReplaceLearned(model, data, set, hosts); err != nil {
 		return err
 	}
 	giveBack(cfg)

@@ -10,15 +10,15 @@ import (
 	"meridian/router/geo"
 )
 
-// watchEvery is how often the address files are looked at.
+// watchEvery is how often the files of addresses and of learned round trips are looked at.
 const watchEvery = 10 * time.Second
 
-// watch reloads when an address file has changed and has then kept still for one look, so that one that is being written
-// is not read by half.
+// watch reloads when a file has changed and has then kept still for one look, so that one that is being written is not read by
+// half.
 func (r *Router) watch(ctx context.Context) {
-	tick := time.NewTicker(watchEvery)
+	tick := time.NewTicker(r.opts.WatchEvery)
 	defer tick.Stop()
-	w := watcher{taken: stamps(geo.Files(r.config().Router))}
+	w, l := watcher{taken: stamps(geo.Files(r.config().Router))}, watcher{taken: stamps(learnedFiles(r.config()))}
 	for {
 		select {
 		case <-ctx.Done():
@@ -26,15 +26,23 @@ func (r *Router) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		cfg := r.config()
-		if !w.look(stamps(geo.Files(cfg.Router))) {
-			continue
+		addresses, round := w.look(stamps(geo.Files(cfg.Router))), l.look(stamps(learnedFiles(cfg)))
+		switch {
+		case addresses:
+			r.told(r.Reload(cfg), "address files")
+		case round:
+			r.told(r.relearn(), "learned round trips")
 		}
-		if err := r.Reload(cfg); err != nil {
-			r.opts.Log.Error("an address file changed but cannot be used; the old data stays", "error", err)
-			continue
-		}
-		r.opts.Log.Info("address files reloaded", "data", r.live.Data().Edition())
 	}
+}
+
+// told logs what came of a changed file.
+func (r *Router) told(err error, what string) {
+	if err != nil {
+		r.opts.Log.Error("a file changed but cannot be used; the old data stays", "what", what, "error", err)
+		return
+	}
+	r.opts.Log.Info("files reloaded", "what", what, "data", r.live.Data().Edition(), "learned", r.live.Learned().Edition())
 }
 
 func (r *Router) config() *config.Config {

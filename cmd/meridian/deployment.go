@@ -19,6 +19,7 @@ import (
 	"meridian/router/discovery"
 	"meridian/router/geo"
 	"meridian/router/health"
+	"meridian/router/learned"
 	"meridian/web"
 )
 
@@ -29,6 +30,7 @@ type deployment struct {
 	secrets  *secrets
 	model    *decide.Model
 	data     *geo.Data
+	learned  *learned.Set
 	network  link.Network
 	log      *slog.Logger
 	web      http.Handler
@@ -61,6 +63,9 @@ func newDeployment(cfg *config.Config, logTo io.Writer, simulate bool) (*deploym
 	}
 	if d.data, err = geo.Open(cfg.Router, time.Now()); err != nil {
 		return nil, err
+	}
+	if d.learned, err = learned.Open(cfg.Router.Learned, d.model, time.Now()); err != nil {
+		d.log.Error("learned round trips cannot be used; regions are chosen without them", "error", err)
 	}
 	d.peers = cfg.Backbones()
 	d.web = web.Handler(web.Options{ConnectOrigins: d.connectOrigins, Version: version})
@@ -222,13 +227,20 @@ func (d *deployment) endpoints(node *regionnode.Node, zone chat.Zone, addr netip
 
 // decide decides for a person of zone at addr. Where no region may serve, the ranking stands all the same.
 func (d *deployment) decide(states decide.States, zone chat.Zone, addr netip.Addr) decide.Decision {
-	in := decide.Input{Address: addr, States: states}
-	in.Place, in.Prefix = d.data.Lookup(addr)
+	in := d.input(addr, states)
 	if spec, ok := d.topology.Zone(zone); ok {
 		in.Zone = &spec
 	}
 	decision, _ := d.model.Decide(in) // the error says that the zone's regions seem to be down
 	return decision
+}
+
+// input is what every decision about addr begins with.
+func (d *deployment) input(addr netip.Addr, states decide.States) decide.Input {
+	in := decide.Input{Address: addr, States: states, Now: d.clock.now()}
+	in.Place, in.Prefix = d.data.Lookup(addr)
+	d.learned.Tell(&in)
+	return in
 }
 
 // endpointsOf gives where clients find the regions of a decision. Those that are down stand last: a client keeps the list, and they may

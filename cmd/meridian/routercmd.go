@@ -128,8 +128,8 @@ func askBucket(ctx context.Context, base string, bucket uint16) ([]chat.Zone, er
 func (d *deployment) routeHandler(node *regionnode.Node, hints *health.Hints) http.Handler {
 	return discovery.New(discovery.Options{
 		Decide: func(q table.Query) (decide.Decision, error) {
-			in := decide.Input{Address: q.Address, Zone: q.Zone, Simulated: q.Simulated, States: d.states(node)}
-			in.Place, in.Prefix = d.data.Lookup(q.Address)
+			in := d.input(q.Address, d.states(node))
+			in.Zone, in.Simulated = q.Zone, q.Simulated
 			return d.model.Decide(in)
 		},
 		URLs: func(r chat.Region) []string { return d.urls(node, r) },

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"meridian/chat"
 )
@@ -14,6 +15,9 @@ type Input struct {
 	Address netip.Addr
 	Prefix  netip.Prefix
 	Place   Place
+	// Learned is what sockets have measured of the way to the client, the weightiest first; Now, for the texts, tells its age.
+	Learned []Measured
+	Now     time.Time
 	// ShedHash is the client's place in [0, 1) for shedding load; see the function ShedHash.
 	ShedHash float64
 	// Zone is the home zone of the client's token; nil without one. With transit: deny only its regions serve.
@@ -31,9 +35,10 @@ type Input struct {
 
 // Generations say on what a decision stands.
 type Generations struct {
-	Data   string `json:"data"`   // edition of the address data
-	Config uint64 `json:"config"` // grows with each configuration taken
-	Health uint64 `json:"health"` // grows with each change of a region's state
+	Data    string `json:"data"`              // edition of the address data
+	Learned string `json:"learned,omitempty"` // and of the learned round trips
+	Config  uint64 `json:"config"`            // grows with each configuration taken
+	Health  uint64 `json:"health"`            // grows with each change of a region's state
 }
 
 // Decision is the answer with its reasons.
@@ -59,12 +64,13 @@ type Decision struct {
 	Names   []chat.Region `json:"dns_regions"`
 	Reasons []string      `json:"reasons"`
 	// HomeDown: the region takes the socket, and no region of the home zone, where its person's data is, can be reached from there.
-	HomeDown bool           `json:"home_unreachable,omitempty"`
-	Held     Held           `json:"-"`
-	Gen      Generations    `json:"generations"`
-	Error    chat.Code      `json:"error,omitempty"`
-	usable   int            // Regions[:usable] may serve
-	states   States         // for the texts
+	HomeDown bool        `json:"home_unreachable,omitempty"`
+	Held     Held        `json:"-"`
+	Gen      Generations `json:"generations"`
+	Error    chat.Code   `json:"error,omitempty"`
+	usable   int         // Regions[:usable] may serve
+	states   States      // for the texts, like now
+	now      time.Time
 	tied     bool           // the home zone's region won a tie
 	zone     *chat.ZoneSpec // the one that restricts or is served
 }
@@ -76,12 +82,12 @@ func (d *Decision) Usable() []Candidate { return d.Regions[:d.usable] }
 // error has CodeZoneUnreachable when the client's zone forbids transit and none of its regions may serve; another zone's
 // region is never named instead.
 func (m *Model) Decide(in Input) (Decision, error) {
-	ranking := m.Rank(in.Place)
+	ranking := m.Rank(in.Place, in.Learned...)
 	next := ranking.Hold(in.Held)
 	board := m.Board(in.States)
 	d := Decision{
 		Address: in.Address.String(), Simulated: in.Simulated, Place: in.Place, Point: ranking.NetworkPoint, PointKm: ranking.PointKm,
-		Rule: ranking.Rule, NetworkRule: ranking.NetworkRule, Held: next, Gen: in.Generations, states: in.States,
+		Rule: ranking.Rule, NetworkRule: ranking.NetworkRule, Held: next, Gen: in.Generations, states: in.States, now: in.Now,
 	}
 	if in.Prefix.IsValid() {
 		d.Prefix = in.Prefix.String()
@@ -133,7 +139,7 @@ func (d *Decision) decidedBy(ranking Ranking) string {
 	switch {
 	case first.rank > 0:
 		return string(ByRule)
-	case d.Place.Level == LevelNone:
+	case d.Place.Level == LevelNone && first.Learned == nil:
 		return "no_data"
 	}
 	return "nearest"

@@ -408,6 +408,9 @@ func TestExplainText(t *testing.T) {
 		"unreachable": {Place: london, Zone: &zoneIn, States: down("ap-south")},
 		"network":     {Place: in(london, "81.2.69.0/24")},
 		"held":        {Place: london, Held: decide.Held{Region: "us-east"}},
+		"learned":     {Place: london, Learned: learned("us-east", 9, "eu-west", 61.5), Now: until},
+		"learned-2nd": {Place: london, Learned: learned("us-east", 95.25)},
+		"learned-new": {Place: decide.Place{}, Learned: learned("eu-west", 12), Held: decide.Held{Region: "eu-west"}},
 	} {
 		in.Address, in.Prefix, in.Generations = netip.MustParseAddr("81.2.69.142"), netip.MustParsePrefix("81.2.64.0/18"), gen
 		d, _ := model(t, cfg).Decide(in)

@@ -10,5 +10,6 @@
 //
 // n is the network point nearest to the client by distance and RTT the measured table between network points. Distance
 // alone would send Brazil to Cape Town when São Paulo is down, 338 ms away instead of 115. Only where a served region lies
-// within 2,000 km does distance choose the first place.
+// within 2,000 km does distance choose the first place. What a region's own sockets have measured to the client's network, or
+// to its country and autonomous system, stands before all of this: score = p50 + bias_ms[r].
 package decide

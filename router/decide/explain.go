@@ -41,6 +41,12 @@ func (m *Model) text(d *Decision, i int) string {
 		}
 		return drainText(state)
 	}
+	return d.orderText(i) + stateText(state)
+}
+
+// orderText says why a region that may serve stands where it does.
+func (d *Decision) orderText(i int) string {
+	c := d.Regions[i]
 	var text string
 	switch {
 	case i > 0:
@@ -49,6 +55,8 @@ func (m *Model) text(d *Decision, i int) string {
 		text = fmt.Sprintf("held: %s is %.1f ms better, which is too little or too new", d.better().Region, c.ScoreMs-d.better().ScoreMs)
 	case c.rank > 0:
 		text = "preferred by the " + ruleName(c)
+	case c.Learned != nil:
+		return "shortest round trip, " + c.Learned.text(d.now)
 	case d.Place.Level == LevelNone:
 		text = "shortest mean round trip from everywhere"
 	case c.near:
@@ -58,17 +66,25 @@ func (m *Model) text(d *Decision, i int) string {
 	default:
 		text = "shortest round trip"
 	}
-	switch {
-	case state.class() == classDown:
-		text += "; down: " + orElse(state.Why, "by the probes")
-	case state.Forced == HealthDown:
-		text += "; taken out by the operator"
-	case state.Draining:
-		text += "; " + drainText(state)
-	case state.Shed > 0:
-		text += fmt.Sprintf("; at %.0f %% load, sends %.0f %% of the networks elsewhere", state.Load*100, state.Shed*100)
+	if c.Learned != nil {
+		text += "; " + c.Learned.text(d.now)
 	}
 	return text
+}
+
+// stateText says of a region that may serve why it should rather not.
+func stateText(state State) string {
+	switch {
+	case state.class() == classDown:
+		return "; down: " + orElse(state.Why, "by the probes")
+	case state.Forced == HealthDown:
+		return "; taken out by the operator"
+	case state.Draining:
+		return "; " + drainText(state)
+	case state.Shed > 0:
+		return fmt.Sprintf("; at %.0f %% load, sends %.0f %% of the networks elsewhere", state.Load*100, state.Shed*100)
+	}
+	return ""
 }
 
 func ruleName(c Candidate) string {
@@ -147,9 +163,14 @@ func (d *Decision) nearnessReasons() []string {
 		return out
 	}
 	c := d.Regions[0]
-	if d.Place.Level == LevelNone {
+	switch {
+	case c.Learned != nil && d.Place.Level == LevelNone:
+		out = append(out, fmt.Sprintf("nearest: %s, round trip %.1f ms, %s", c.Region, c.RTTms, c.Text))
+	case c.Learned != nil:
+		out = append(out, fmt.Sprintf("nearest: %s, %.0f km, round trip %.1f ms, %s", c.Region, c.Km, c.RTTms, c.Text))
+	case d.Place.Level == LevelNone:
 		out = append(out, fmt.Sprintf("nearest: %s, mean round trip %.1f ms, %s", c.Region, c.RTTms, c.Text))
-	} else {
+	default:
 		out = append(out, fmt.Sprintf("nearest: %s, %.0f km, round trip %.1f ms from %s, %s", c.Region, c.Km, c.RTTms, c.NetworkPoint, c.Text))
 	}
 	for _, c := range d.Regions[:d.usable] {
@@ -202,6 +223,9 @@ func (d *Decision) Text() string {
 	row("answer", "%s", orElse(string(d.Region), "none: "+string(d.Error)))
 	if len(d.nameReasons()) > 0 {
 		row("names", "%s", join(d.Names))
+	}
+	if d.Gen.Learned != "" {
+		row("learned", "%s", d.Gen.Learned)
 	}
 	row("generations", "data %s, config %d, health %d", d.Gen.Data, d.Gen.Config, d.Gen.Health)
 	fmt.Fprintf(&b, "%s (%s)\n", Attribution, AttributionURL)

@@ -19,6 +19,8 @@ type Candidate struct {
 	RTTms        float64 `json:"rtt_ms"`
 	BiasMs       float64 `json:"bias_ms"`
 	ScoreMs      float64 `json:"score_ms"`
+	// Learned is what the round trip was measured by, where it was by the region's own sockets; then NetworkPoint is "".
+	Learned *Measured `json:"learned,omitempty"`
 	// ExcludedBy is "" for a region that may serve now, otherwise what took it out.
 	ExcludedBy Exclusion `json:"excluded_by,omitempty"`
 	// Text says in words why the region stands where it does.
@@ -53,8 +55,8 @@ type Ranking struct {
 	Order        []Candidate
 }
 
-// Rank orders the regions for a place.
-func (m *Model) Rank(p Place) Ranking {
+// Rank orders the regions for a place. What was learned of the way to its clients, the weightiest first, counts before the model.
+func (m *Model) Rank(p Place, learned ...Measured) Ranking {
 	k := Ranking{Place: p, Order: make([]Candidate, len(m.regions))}
 	prefer, never := m.prefer[p.Country], m.never[p.Country]
 	own, overridden := m.networks[p.Override]
@@ -73,6 +75,7 @@ func (m *Model) Rank(p Place) Ranking {
 	} else {
 		m.scoreByPlace(&k)
 	}
+	m.learn(k.Order, learned)
 	k.Rule = m.ruleText(p.Country, rules{m.prefer[p.Country], m.never[p.Country]})
 	slices.SortStableFunc(k.Order, compare)
 	return k

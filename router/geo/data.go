@@ -126,6 +126,9 @@ func (d *Data) Count() int { return len(d.places.records) }
 // Place gives place n, without its autonomous system.
 func (d *Data) Place(n uint32) decide.Place { return d.places.at(n) }
 
+// Country gives the country of place n, "" for none known.
+func (d *Data) Country(n uint32) string { return d.places.country(n) }
+
 // Places gives all places, written out.
 func (d *Data) Places() []decide.Place {
 	out := make([]decide.Place, d.Count())

@@ -7,7 +7,7 @@ import (
 	"meridian/chat"
 )
 
-// Fault says what is wrong with an address file.
+// Fault says what is wrong with an address file, or another that routers load while they serve.
 type Fault string
 
 // The faults.
@@ -22,7 +22,7 @@ const (
 	FaultCanaries   Fault = "canaries"   // too many well-known addresses would move
 )
 
-// FileError is the cause of the errors about address files; chat.Error stands around it with CodeInvalid.
+// FileError is the cause of the errors about such files; chat.Error stands around it with CodeInvalid.
 type FileError struct {
 	File  string
 	Fault Fault
@@ -50,5 +50,10 @@ func FaultOf(err error) Fault {
 }
 
 func unusable(file string, fault Fault, what string, cause error) error {
-	return &chat.Error{Code: chat.CodeInvalid, Op: "geo.Open", Message: file + " " + what, Cause: &FileError{File: file, Fault: fault, Cause: cause}}
+	return NewFileError("geo.Open", file, fault, what, cause)
+}
+
+// NewFileError says that a file cannot be used: what is wrong in a word, and in words that follow its name.
+func NewFileError(op, file string, fault Fault, what string, cause error) error {
+	return &chat.Error{Code: chat.CodeInvalid, Op: op, Message: file + " " + what, Cause: &FileError{File: file, Fault: fault, Cause: cause}}
 }

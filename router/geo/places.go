@@ -36,9 +36,7 @@ func (p *places) at(n uint32) decide.Place {
 		City: p.words[r.city], Source: p.words[r.source], Detail: p.words[r.detail], Override: p.words[r.override],
 		Latitude: float64(r.latitudeHundredths) / 100, Longitude: float64(r.longitudeHundredths) / 100,
 	}
-	if r.country[0] != 0 {
-		out.Country = countryCode(r.country)
-	}
+	out.Country = p.country(n)
 	switch r.level {
 	case levelCountry:
 		out.Level = decide.LevelCountry
@@ -47,6 +45,13 @@ func (p *places) at(n uint32) decide.Place {
 	case levelNone:
 	}
 	return out
+}
+
+func (p *places) country(n uint32) string {
+	if c := p.records[n].country; c[0] != 0 {
+		return countryCode(c)
+	}
+	return ""
 }
 
 // alphabet holds the two letters of every country code one after the other, so that taking one costs no memory.

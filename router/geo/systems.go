@@ -72,3 +72,15 @@ func systemNumber(record map[string]any) uint32 {
 	}
 	return 0
 }
+
+// Systems gives the ranges of autonomous systems and, by their numbers, the systems'; nil without such data.
+func (d *Data) Systems() (set *ranges.Set, numbers []uint32) {
+	if d.systems == nil {
+		return nil, nil
+	}
+	numbers = make([]uint32, len(d.systems.list))
+	for i, one := range d.systems.list {
+		numbers[i] = one.number
+	}
+	return d.systems.set, numbers
+}

@@ -73,7 +73,7 @@ func (u Update) Run(ctx context.Context, cfg *config.Config) (Result, error) {
 	if err := os.MkdirAll(filepath.Dir(u.To), 0o755); err != nil {
 		return r, unusable(u.To, FaultUnreadable, "cannot be written", err)
 	}
-	tmp, err := writeBeside(u.To, raw)
+	tmp, err := WriteBeside(u.To, raw)
 	if err != nil {
 		return r, unusable(u.To, FaultUnreadable, "cannot be written", err)
 	}
@@ -84,7 +84,7 @@ func (u Update) Run(ctx context.Context, cfg *config.Config) (Result, error) {
 	if u.CheckOnly {
 		return r, nil
 	}
-	if err := replaceFile(tmp, u.To); err != nil {
+	if err := ReplaceFile(tmp, u.To); err != nil {
 		return r, unusable(u.To, FaultUnreadable, "cannot be replaced", err)
 	}
 	r.Replaced = true
@@ -217,8 +217,8 @@ func unpack(name string, raw []byte) ([]byte, error) {
 	return readBounded(name, z)
 }
 
-// writeBeside writes a synced file in the directory of another.
-func writeBeside(file string, content []byte) (name string, err error) {
+// WriteBeside writes a synced file in the directory of another; remove it, or let ReplaceFile take it.
+func WriteBeside(file string, content []byte) (name string, err error) {
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if err != nil {
 		return "", err
@@ -231,8 +231,8 @@ func writeBeside(file string, content []byte) (name string, err error) {
 	return f.Name(), nil
 }
 
-// replaceFile puts tmp in the place of file, durably.
-func replaceFile(tmp, file string) error {
+// ReplaceFile puts tmp in the place of file, durably.
+func ReplaceFile(tmp, file string) error {
 	if err := os.Rename(tmp, file); err != nil {
 		return err
 	}

@@ -8,75 +8,114 @@ import (
 	"meridian/router/decide"
 	"meridian/router/geo"
 	"meridian/router/geo/ranges"
+	"meridian/router/learned"
 )
 
 // compiler maps every place to its ranking. Places that rank alike share one, and neighbouring addresses of one ranking
 // become one range, which is what makes the scope of DNS answers wide.
 type compiler struct {
-	model *decide.Model
-	data  *geo.Data
+	model  *decide.Model
+	data   *geo.Data
+	layers learned.Layers
 	// before is the table that this one replaces, where its decisions are held on to; else nil.
 	before *snapshot
 
 	rankings []ranking
 	known    map[string]uint32 // by order and hold; regions are at most chat.MaxRegions, so 0xff ends an order
 	natural  []uint32          // place → its ranking without a hold, plus one; 0: not yet known
-	moved    map[[3]uint32]uint32
+	measured map[spot]uint32   // the same as natural where something was learned
+	moved    map[move]uint32
+}
+
+// spot is what a ranking depends on: a place, and the number of what was learned.
+type spot struct {
+	place   uint32
+	learned uint64
+}
+
+// move is what a ranking that may be held depends on.
+type move struct {
+	to         spot
+	oldPlace   uint32
+	oldRanking uint32
 }
 
 // compile makes a snapshot of at most that many rankings.
-func compile(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec, old *snapshot, rankingsMax int) (*snapshot, error) {
-	c := &compiler{model: model, data: data, known: map[string]uint32{}, natural: make([]uint32, data.Count()), moved: map[[3]uint32]uint32{}}
+func compile(model *decide.Model, data *geo.Data, set *learned.Set, hosts []chat.ZoneSpec, old *snapshot, rankingsMax int) (*snapshot, error) {
+	c := &compiler{
+		model: model, data: data, layers: set.Over(data), known: map[string]uint32{}, natural: make([]uint32, data.Count()),
+		measured: map[spot]uint32{}, moved: map[move]uint32{},
+	}
 	var all *ranges.Set
 	if old != nil && old.model.SameRules(model) {
 		c.before = old
-		all = ranges.Merge(c.held, data.Set(), old.data.Set(), old.v4.set(), old.v6)
+		all = ranges.Merge(c.held, data.Set(), c.layers.Sets[0], c.layers.Sets[1], old.data.Set(), old.v4.set(), old.v6)
 	} else {
-		all = data.Set().Map(c.plain)
+		all = ranges.Merge(c.plain, data.Set(), c.layers.Sets[0], c.layers.Sets[1])
 	}
 	if len(c.rankings) > rankingsMax {
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "table.Replace", Message: fmt.Sprintf(
 			"the address data and rules give %d orders of regions, more than the %d that a table can tell apart", len(c.rankings), rankingsMax)}
 	}
-	return &snapshot{model: model, data: data, hosts: slices.Clone(hosts), v4: newTree(all), v6: all.IPv6(), rankings: c.rankings}, nil
+	return &snapshot{model: model, data: data, learned: set, hosts: slices.Clone(hosts), v4: newTree(all), v6: all.IPv6(), rankings: c.rankings}, nil
 }
 
-// plain gives the number of a place's ranking.
-func (c *compiler) plain(place uint32) uint32 {
-	if c.natural[place] == 0 {
-		k := c.model.Rank(c.data.Place(place))
-		// The ranges that hold IPv4 addresses must not join with others.
-		c.natural[place] = c.number(ranking{order: k.Indexes()}, place == geo.IPv4InIPv6) + 1
+// plain gives the number of a ranking; values are the place and what was learned, by its two layers.
+func (c *compiler) plain(values []uint32) uint32 { return c.rank(c.spot(values)) }
+
+func (c *compiler) spot(values []uint32) spot {
+	s := spot{place: values[0]}
+	if values[1]|values[2] != 0 && s.place != geo.IPv4InIPv6 {
+		s.learned = c.layers.Number(values[1], values[2], c.data.Country(s.place))
 	}
-	return c.natural[place] - 1
+	return s
 }
 
-// held gives the number of a place's ranking where another table answered before: values are the place, the one before, and
+// rank gives the number of the ranking of a spot.
+func (c *compiler) rank(s spot) uint32 {
+	if s.learned != 0 {
+		n, ok := c.measured[s]
+		if !ok {
+			k := c.model.Rank(c.data.Place(s.place), c.layers.Learned(s.learned)...)
+			n = c.number(ranking{order: k.Indexes()}, false)
+			c.measured[s] = n
+		}
+		return n
+	}
+	if c.natural[s.place] == 0 {
+		k := c.model.Rank(c.data.Place(s.place))
+		// The ranges that hold IPv4 addresses must not join with others.
+		c.natural[s.place] = c.number(ranking{order: k.Indexes()}, s.place == geo.IPv4InIPv6) + 1
+	}
+	return c.natural[s.place] - 1
+}
+
+// held gives the number of a ranking where another table answered before: values are those of plain, the place before, and
 // the ranking before by the tree of IPv4 and by the set of IPv6, each of which knows only its own family.
 func (c *compiler) held(values []uint32) uint32 {
-	place, oldPlace, oldRanking := values[0], values[1], max(values[2], values[3])
-	natural := c.plain(place)
+	to, oldPlace, oldRanking := c.spot(values), values[3], max(values[4], values[5])
+	natural := c.rank(to)
 	was := &c.before.rankings[oldRanking]
-	if place == geo.IPv4InIPv6 || slices.Equal(was.order, c.rankings[natural].order) && was.builds == 0 {
+	if to.place == geo.IPv4InIPv6 || slices.Equal(was.order, c.rankings[natural].order) && was.builds == 0 {
 		return natural
 	}
-	key := [3]uint32{place, oldPlace, oldRanking}
+	key := move{to: to, oldPlace: oldPlace, oldRanking: oldRanking}
 	number, ok := c.moved[key]
 	if !ok {
-		number = c.hold(place, oldPlace, was, natural)
+		number = c.hold(to, oldPlace, was, natural)
 		c.moved[key] = number
 	}
 	return number
 }
 
-// hold ranks a place whose ranking may change.
-func (c *compiler) hold(place, oldPlace uint32, was *ranking, natural uint32) uint32 {
-	now := c.data.Place(place)
+// hold ranks a spot whose ranking may change.
+func (c *compiler) hold(to spot, oldPlace uint32, was *ranking, natural uint32) uint32 {
+	now := c.data.Place(to.place)
 	if !decide.Near(now, c.before.data.Place(oldPlace)) { // the data says that this is somebody else
 		return natural
 	}
 	held := decide.Held{Region: c.model.Regions()[was.order[0]], Builds: was.builds}
-	k := c.model.Rank(now)
+	k := c.model.Rank(now, c.layers.Learned(to.learned)...)
 	next := k.Hold(held)
 	order := k.Indexes()
 	if slices.Equal(order, c.rankings[natural].order) {

@@ -105,11 +105,11 @@ func TestBuildsDoNotFlap(t *testing.T) {
 
 // Data and rules that give more rankings than a table can tell apart are refused with an error that counts them.
 func TestTooManyRankings(t *testing.T) {
-	_, err := compile(geotest.Model(t, ends(config.Router{})), town(t, "US", 43.5, -98.5), nil, nil, 2)
+	_, err := compile(geotest.Model(t, ends(config.Router{})), town(t, "US", 43.5, -98.5), nil, nil, nil, 2)
 	if chat.CodeOf(err) != chat.CodeInvalid || !strings.Contains(err.Error(), "3 orders of regions, more than the 2") {
 		t.Errorf("got %v", err)
 	}
-	s, err := compile(geotest.Model(t, ends(config.Router{})), town(t, "US", 43.5, -98.5), nil, nil, 3)
+	s, err := compile(geotest.Model(t, ends(config.Router{})), town(t, "US", 43.5, -98.5), nil, nil, nil, 3)
 	if err != nil || len(s.rankings) != 3 || slices.Equal(s.rankings[0].order, s.rankings[1].order) {
 		t.Errorf("got %v", err)
 	}

@@ -10,11 +10,13 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"meridian/chat"
 	"meridian/router/decide"
 	"meridian/router/geo"
 	"meridian/router/geo/ranges"
+	"meridian/router/learned"
 )
 
 // Live is the current table. Make it with New; all methods are safe for concurrent use.
@@ -25,9 +27,10 @@ type Live struct {
 
 // snapshot is one state of everything; it never changes.
 type snapshot struct {
-	model *decide.Model
-	data  *geo.Data
-	hosts []chat.ZoneSpec // host number h is hosts[h-1]; 0 is the general name
+	model   *decide.Model
+	data    *geo.Data
+	learned *learned.Set
+	hosts   []chat.ZoneSpec // host number h is hosts[h-1]; 0 is the general name
 
 	v4       *tree       // IPv4 address → number of the ranking
 	v6       *ranges.Set // the same for IPv6
@@ -60,23 +63,33 @@ const General = 0
 // New compiles a table. hosts are the zones that have a host name of their own; host number i+1 means hosts[i]. The error is
 // Replace's.
 func New(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec) (*Live, error) {
-	l := &Live{}
-	return l, l.Replace(model, data, hosts)
+	return NewLearned(model, data, nil, hosts)
 }
 
-// Replace compiles a new table, while the old one serves, and swaps it in. States stay. Where the operator's rules are as they
+// NewLearned is New with what was learned.
+func NewLearned(model *decide.Model, data *geo.Data, set *learned.Set, hosts []chat.ZoneSpec) (*Live, error) {
+	l := &Live{}
+	return l, l.ReplaceLearned(model, data, set, hosts)
+}
+
+// Replace is ReplaceLearned with what is learned already.
+func (l *Live) Replace(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec) error {
+	return l.ReplaceLearned(model, data, l.Learned(), hosts)
+}
+
+// ReplaceLearned compiles a new table, while the old one serves, and swaps it in. States stay. Where the operator's rules are as they
 // were, an address whose place is as it was goes to another region only when that is clearly better, and has been for some
 // builds (decide.Ranking.Hold). The error has CodeInvalid: there are more orders of regions than a table can tell apart; then the
 // old table stays.
-func (l *Live) Replace(model *decide.Model, data *geo.Data, hosts []chat.ZoneSpec) error {
+func (l *Live) ReplaceLearned(model *decide.Model, data *geo.Data, set *learned.Set, hosts []chat.ZoneSpec) error {
 	l.write.Lock()
 	defer l.write.Unlock()
 	old := l.now.Load()
-	s, err := compile(model, data, hosts, old, maxRankings)
+	s, err := compile(model, data, set, hosts, old, maxRankings)
 	if err != nil {
 		return err
 	}
-	s.gen = decide.Generations{Data: data.Edition(), Config: 1, Health: 1}
+	s.gen = decide.Generations{Data: data.Edition(), Learned: set.Edition(), Config: 1, Health: 1}
 	if old != nil {
 		s.states = old.states
 		s.gen.Config, s.gen.Health = old.gen.Config+1, old.gen.Health
@@ -110,6 +123,14 @@ func (l *Live) Model() *decide.Model { return l.now.Load().model }
 
 // Data gives the current address data.
 func (l *Live) Data() *geo.Data { return l.now.Load().data }
+
+// Learned gives what was learned; nil for nothing.
+func (l *Live) Learned() *learned.Set {
+	if s := l.now.Load(); s != nil {
+		return s.learned
+	}
+	return nil
+}
 
 // Rankings gives the number of distinct orders of regions.
 func (l *Live) Rankings() int { return len(l.now.Load().rankings) }
@@ -196,6 +217,10 @@ func (l *Live) Decide(q Query) (decide.Decision, error) {
 	in := decide.Input{
 		Address: q.Address, Prefix: prefix, Place: place, Zone: q.Zone, Simulated: q.Simulated, States: s.states, Generations: s.gen,
 		ShedHash: decide.ShedHash(plain), Held: s.rankings[ranking].held,
+	}
+	if s.learned != nil {
+		in.Now = time.Now()
+		s.learned.Tell(&in)
 	}
 	if q.Host != General {
 		in.Host = &s.hosts[q.Host-1]
