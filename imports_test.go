@@ -23,16 +23,17 @@ var mayImport = map[string]string{
 	"proto":              "",
 	"config":             "chat",
 	"observe":            "chat",
+	"front":              "chat config",
 	"residency":          "chat",
 	"residency/seal":     "chat",
 	"replication":        "chat residency",
 	"replication/drift":  "chat",
 	"replication/link":   "chat residency replication replication/drift proto",
 	"replication/member": "chat residency replication",
-	"router":             "chat residency config router/decide router/geo",
+	"router":             "chat residency config front router/decide router/geo",
 	"router/decide":      "chat residency config",
 	"router/geo":         "chat config router/decide",
-	"region-node":        "chat residency replication replication/claim replication/drift replication/link config proto",
+	"region-node":        "chat residency replication replication/claim replication/drift replication/link config front proto",
 	"store/backup":       "chat",
 	"store/composed":     "chat",
 	"store/embedded":     "chat",
@@ -51,7 +52,7 @@ var mayImport = map[string]string{
 	"deploy":             "config",
 	"test":               "chat config deploy store/embedded sdk",
 	"test/dnsbench":      "chat config router/decide router/geo",
-	"cmd": "chat deploy proto config observe residency residency/seal replication replication/link router router/decide router/geo " +
+	"cmd": "chat deploy proto config front observe residency residency/seal replication replication/link router router/decide router/geo " +
 		"replication/member region-node store/backup store/composed store/embedded store/shared store/cassandra store/postgres store/events store/objects store/memory store/redis sim web sdk",
 	"replication/claim": "chat residency",
 }

@@ -85,7 +85,9 @@ type HomeZones struct {
 // Router configures the geo router.
 type Router struct {
 	HTTP string `yaml:"http"`
-	DNS  string `yaml:"dns"`
+	// URL is where clients and verbs reach the router over HTTP; default: http://<http>.
+	URL string `yaml:"url"`
+	DNS string `yaml:"dns"`
 	// Domain is the name that GeoDNS serves, e.g. "chat.example.org".
 	Domain string        `yaml:"domain"`
 	TTL    time.Duration `yaml:"ttl"`
@@ -148,6 +150,10 @@ type Network struct {
 	DelayScale float64 `yaml:"delay_scale"`
 	// TrustedProxies are CIDRs whose X-Forwarded-For is believed.
 	TrustedProxies []string `yaml:"trusted_proxies"`
+	// ProxyProtocol are CIDRs of proxies that begin each connection to a public listener with a PROXY protocol header (version 2).
+	// From them it is required; from others it is a bad request.
+	ProxyProtocol []string `yaml:"proxy_protocol"`
+	TLS           TLS      `yaml:"tls"`
 	// AllowedOrigins are browser origins that may open sockets, besides the regions' own; "*" allows all.
 	AllowedOrigins []string `yaml:"allowed_origins"`
 }

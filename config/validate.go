@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -155,6 +154,9 @@ func (v *validator) checkRouter() {
 	if r.DNS != "" {
 		v.listenAddress("router.dns", r.DNS)
 	}
+	if r.URL != "" {
+		v.origin("router.url", r.URL)
+	}
 	if !domainPattern.MatchString(r.Domain) || len(r.Domain) > 253 {
 		v.add("router.domain", "%s is not a domain name; allowed: lower-case labels joined by dots, without a dot at the end", quote(r.Domain))
 	}
@@ -193,15 +195,9 @@ func (v *validator) checkRouter() {
 func (v *validator) checkNetwork() {
 	n := v.config.Network
 	within(v, "network.delay_scale", n.DelayScale, 0, 10)
-	for i, cidr := range n.TrustedProxies {
-		path := fmt.Sprintf("network.trusted_proxies[%d]", i)
-		switch prefix, err := netip.ParsePrefix(cidr); {
-		case err != nil:
-			v.add(path, `%s is not a network; write address/bits, as in "10.0.0.0/8"`, quote(cidr))
-		case prefix != prefix.Masked():
-			v.add(path, "%s has bits set behind its prefix; did you mean %s?", quote(cidr), prefix.Masked())
-		}
-	}
+	v.networks("network.trusted_proxies", n.TrustedProxies)
+	v.networks("network.proxy_protocol", n.ProxyProtocol)
+	v.checkTLS()
 	for i, origin := range n.AllowedOrigins {
 		if origin != "*" {
 			v.origin(fmt.Sprintf("network.allowed_origins[%d]", i), origin)

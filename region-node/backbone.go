@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"meridian/chat"
+	"meridian/front"
 	"meridian/region-node/drain"
 	"meridian/region-node/edge"
 	"meridian/region-node/messages"
@@ -98,6 +99,9 @@ func (n *Node) onRequest(ctx context.Context, peer chat.NodeRef, method string, 
 	}
 	if method == methodMoves && peer.Region == n.opt.Region {
 		return n.answerMoves()
+	}
+	if method == front.MethodChallenge {
+		return n.opt.Front.Answer(ctx, string(payload)), nil
 	}
 	if method == edge.MethodHTTP {
 		return n.edge.ServeForwarded(ctx, payload)

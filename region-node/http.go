@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"meridian/chat"
+	"meridian/front"
 	"meridian/region-node/compress"
 	"meridian/region-node/edge"
 	"meridian/region-node/wire"
@@ -50,7 +51,7 @@ func (n *Node) address(r *http.Request) netip.Addr {
 	if addr, ok := edge.ForwardedAddress(r.Context()); ok {
 		return addr
 	}
-	addr := n.opt.Address(r)
+	addr := front.Address(r)
 	if n.opt.Simulate {
 		if as, err := netip.ParseAddr(r.URL.Query().Get("as")); err == nil {
 			return as
@@ -77,7 +78,7 @@ func (n *Node) originAllowed(origin string) bool {
 	if slices.Contains(c.Network.AllowedOrigins, "*") || slices.Contains(c.Network.AllowedOrigins, origin) {
 		return true
 	}
-	if origin == "http://"+c.Router.HTTP || origin == "https://"+c.Router.Domain {
+	if origin == c.Router.BaseURL() || origin == "https://"+c.Router.Domain {
 		return true // the one global name, under which the web client is served
 	}
 	for _, r := range c.Regions {

@@ -13,6 +13,7 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	"meridian/front"
 	"meridian/region-node/auth"
 	"meridian/region-node/cached"
 	"meridian/region-node/compress"
@@ -71,8 +72,8 @@ type Options struct {
 	// Unreachable is told of regions that clients say they cannot reach, and Reported counts the networks that did of late; may be nil.
 	Unreachable func(region chat.Region, client netip.Addr)
 	Reported    func() map[chat.Region]int
-	// Address gives the client's address, seen through trusted proxies.
-	Address func(*http.Request) netip.Addr
+	// Front serves clients; nil: plain HTTP, and no proxy is believed.
+	Front *front.Front
 	// Country gives the ISO 3166-1 alpha-2 code of an address, "" if unknown.
 	Country func(netip.Addr) string
 	// Simulate lets clients claim an address by "as": a local `up` only.
@@ -258,8 +259,9 @@ func (n *Node) Start() error {
 		return err
 	}
 	n.messages.Run()
-	n.serve(n.opt.HTTP, n.publicHandler())
-	n.serve(n.opt.Admin, n.adminHandler())
+	n.opt.Front.AskOthers(n.askChallenge)
+	n.serve(n.opt.HTTP, n.publicHandler(), n.opt.Front.Serve)
+	n.serve(n.opt.Admin, n.adminHandler(), (*http.Server).Serve)
 	for _, run := range []func(context.Context){n.presence.Run, n.gateway.Run, n.edge.Run, n.drain.Run, n.backbone.hints.run, n.watchStore} {
 		n.done.Go(func() {
 			run(n.ctx)
@@ -268,14 +270,14 @@ func (n *Node) Start() error {
 	return nil
 }
 
-func (n *Node) serve(l net.Listener, h http.Handler) {
+func (n *Node) serve(l net.Listener, h http.Handler, how func(*http.Server, net.Listener) error) {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(n.opt.Log.Handler(), slog.LevelDebug),
 	}
 	n.servers = append(n.servers, srv)
 	n.done.Go(func() {
-		if err := srv.Serve(n.conns.wrap(l)); err != nil && err != http.ErrServerClosed {
+		if err := how(srv, n.conns.wrap(l)); err != nil && err != http.ErrServerClosed {
 			n.opt.Log.Debug("listener ended", "err", err)
 		}
 	})

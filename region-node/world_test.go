@@ -199,7 +199,6 @@ func (w *world) startNode(ref chat.NodeRef, key chat.Region, store chat.Store, l
 			return out
 		},
 		Elsewhere: w.elsewhere,
-		Address:   func(*http.Request) netip.Addr { return netip.MustParseAddr("127.0.0.1") },
 		Country:   func(netip.Addr) string { return "" }, Simulate: true, Log: log,
 		Now: func() time.Time { return time.Now().Add(time.Duration(w.wrong[ref.Region].Load())) }, SetClock: func(d time.Duration) { w.wrong[ref.Region].Store(int64(d)) },
 		Limiter: memory.NewLimiter(1000, nil), Metrics: w.metrics[key], Tracer: &observe.Tracer{},

@@ -21,6 +21,7 @@ import (
 
 	"meridian/chat"
 	"meridian/config"
+	"meridian/front"
 	"meridian/router/decide"
 	"meridian/router/discovery"
 	"meridian/router/dns"
@@ -66,6 +67,8 @@ type Options struct {
 	// Simulate accepts simulated addresses. FreePorts takes a free port where the configured one is taken.
 	Simulate  bool
 	FreePorts bool
+	// Front serves HTTP; nil: plain, and no proxy is believed.
+	Front *front.Front
 	// Metrics may be nil; Log defaults to silence.
 	Metrics meter.Metrics
 	Log     *slog.Logger
@@ -117,13 +120,9 @@ func New(opts Options) (*Router, error) {
 	}
 	r.opts.Data = nil // the table has it, until it is swapped
 	giveBack(opts.Config)
-	trusted, err := discovery.ParsePrefixes(opts.Config.Network.TrustedProxies)
-	if err != nil {
-		return nil, err
-	}
 	r.discovery = discovery.New(discovery.Options{
 		Decide: r.live.Decide, URLs: r.urls, Zone: r.zone, TokenZone: opts.TokenZone, BucketZones: opts.BucketZones,
-		TrustedProxies: trusted, Simulate: opts.Simulate, Origins: opts.Config.Network.AllowedOrigins, Key: opts.Key, Metrics: opts.Metrics,
+		Simulate: opts.Simulate, Origins: opts.Config.Network.AllowedOrigins, Key: opts.Key, Metrics: opts.Metrics,
 		Failed: func(region chat.Region, client netip.Addr) { r.monitor.Hint(region, client) },
 	})
 	r.monitor = health.NewMonitor(health.Options{
@@ -223,7 +222,7 @@ func (r *Router) Run(ctx context.Context) error {
 		wg.Go(func() { failed <- r.dns.Run(ctx) })
 	}
 	wg.Go(func() {
-		if err := server.Serve(r.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := r.opts.Front.Serve(server, r.listener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- err
 		}
 	})

@@ -8,15 +8,16 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"meridian/chat"
 	"meridian/config"
+	"meridian/front"
 	"meridian/observe"
 	regionnode "meridian/region-node"
 	"meridian/replication/link"
 	"meridian/router/decide"
-	"meridian/router/discovery"
 	"meridian/router/geo"
 	"meridian/router/health"
 	"meridian/router/learned"
@@ -34,7 +35,7 @@ type deployment struct {
 	network  link.Network
 	log      *slog.Logger
 	web      http.Handler
-	trusted  []netip.Prefix // proxies whose word on the client's address counts
+	front    *front.Front
 	// peers are the backbone addresses; simulate is true under `up` only.
 	peers    map[chat.NodeRef]string
 	simulate bool
@@ -58,7 +59,7 @@ func newDeployment(cfg *config.Config, logTo io.Writer, simulate bool) (*deploym
 	if d.model, err = decide.NewModel(cfg, world); err != nil {
 		return nil, err
 	}
-	if d.trusted, err = discovery.ParsePrefixes(cfg.Network.TrustedProxies); err != nil {
+	if d.front, err = front.New(cfg, d.log); err != nil {
 		return nil, err
 	}
 	if d.data, err = geo.Open(cfg.Router, time.Now()); err != nil {
@@ -111,7 +112,8 @@ func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, ls listeners
 		return nil, err
 	}
 	metrics := observe.NewMetrics(ref.Region)
-	opt.Metrics = metrics
+	opt.Metrics, opt.Front = metrics, d.front.With(metrics)
+	opt.Front.Own(d.namesOf(ref))
 	if opt.Store, opt.Under, err = d.openStore(ctx, ref, metrics); err != nil {
 		return nil, err
 	}
@@ -161,9 +163,22 @@ func (d *deployment) nodeOptions(ref chat.NodeRef, ls listeners) (opt regionnode
 		Route:     func(node *regionnode.Node) http.Handler { return d.routeHandler(node, hints) },
 		Endpoints: d.endpoints, Elsewhere: d.elsewhere, Reported: hints.Count,
 		Unreachable: func(r chat.Region, client netip.Addr) { hints.Tell(r, client) },
-		Address:     func(r *http.Request) netip.Addr { return discovery.ClientAddr(r, d.trusted) }, Country: d.country, Simulate: d.simulate, Now: d.clock.now, SetClock: d.setClock, Log: log,
+		Country:     d.country, Simulate: d.simulate, Now: d.clock.now, SetClock: d.setClock, Log: log,
 		Tracer: tracer,
 	}, nil
+}
+
+// namesOf gives the host names by which clients reach a node: its own, and that of its region where a load balancer stands before it.
+func (d *deployment) namesOf(ref chat.NodeRef) []string {
+	r, _ := d.cfg.Region(ref.Region)
+	n, _ := r.Node(ref.Node)
+	var names []string
+	for _, u := range []string{r.URL, n.URL} {
+		if parsed, err := url.Parse(u); err == nil && parsed.Hostname() != "" {
+			names = append(names, parsed.Hostname())
+		}
+	}
+	return names
 }
 
 func (d *deployment) zonesOf(region chat.Region) []chat.Zone {

@@ -39,7 +39,7 @@ that health counts; without one the answer is by the configuration alone.`,
 			}
 			var explained router.Explanation
 			if up, upErr := findUp(data); upErr == nil && configFile == "" {
-				explained, err = explainRunning(cmd.Context(), up.Router.HTTP, addr, zone)
+				explained, err = explainRunning(cmd.Context(), "http://"+up.Router.HTTP, addr, zone)
 			} else {
 				explained, err = explainConfigured(configFile, addr, zone)
 			}
@@ -65,13 +65,14 @@ that health counts; without one the answer is by the configuration alone.`,
 }
 
 // explainRunning asks the router that listens at host:port.
-func explainRunning(ctx context.Context, at string, addr netip.Addr, zone string) (router.Explanation, error) {
+// explainRunning asks the router at a base URL.
+func explainRunning(ctx context.Context, base string, addr netip.Addr, zone string) (router.Explanation, error) {
 	var e router.Explanation
 	query := url.Values{"ip": {addr.String()}}
 	if zone != "" {
 		query.Set("zone", zone)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/v1/explain?"+query.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/v1/explain?"+query.Encode(), nil)
 	if err != nil {
 		return e, err
 	}

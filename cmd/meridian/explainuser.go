@@ -98,13 +98,13 @@ func routeOf(ctx context.Context, data, file string, addr netip.Addr, zone strin
 		if err != nil {
 			return router.Explanation{}, err
 		}
-		return explainRunning(ctx, up.Router.HTTP, addr, zone)
+		return explainRunning(ctx, "http://"+up.Router.HTTP, addr, zone)
 	}
 	cfg, err := config.Load(file)
 	if err != nil {
 		return router.Explanation{}, err
 	}
-	return explainRunning(ctx, cfg.Router.HTTP, addr, zone)
+	return explainRunning(ctx, cfg.Router.BaseURL(), addr, zone)
 }
 
 func (e userExplanation) print(w io.Writer) {

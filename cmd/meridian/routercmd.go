@@ -45,7 +45,7 @@ func (d *deployment) bindRouter(freePorts, force bool) (*routerProcess, error) {
 	}
 	r, err := router.New(router.Options{
 		StateFile: state, Force: force, Config: d.cfg, Data: d.data, Key: d.secrets.routeKey, CookieSecret: d.secrets.cookieKey, TokenZone: d.tokenZone, BucketZones: d.bucketZones,
-		Handlers: handlers, Simulate: d.simulate, FreePorts: freePorts, Log: d.log.With("part", "router"), Metrics: metrics,
+		Handlers: handlers, Front: d.front.With(metrics), Simulate: d.simulate, FreePorts: freePorts, Log: d.log.With("part", "router"), Metrics: metrics,
 	})
 	if err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func (d *deployment) routeHandler(node *regionnode.Node, hints *health.Hints) ht
 			return d.model.Decide(in)
 		},
 		URLs: func(r chat.Region) []string { return d.urls(node, r) },
-		Zone: d.topology.Zone, TokenZone: d.tokenZone, BucketZones: node.ZonesOfBucket, TrustedProxies: d.trusted,
+		Zone: d.topology.Zone, TokenZone: d.tokenZone, BucketZones: node.ZonesOfBucket,
 		Simulate: d.simulate, Origins: d.origins(), Key: d.secrets.routeKey,
 		Failed: func(region chat.Region, client netip.Addr) { hints.Tell(region, client) },
 	})
@@ -141,7 +141,8 @@ func (d *deployment) routeHandler(node *regionnode.Node, hints *health.Hints) ht
 
 // origins are the browser origins that may ask across origins.
 func (d *deployment) origins() []string {
-	origins := append(pageOrigins(d.cfg.Router.HTTP), d.cfg.Network.AllowedOrigins...)
+	origins := append(pageOrigins(d.cfg.Router.HTTP), d.cfg.Router.BaseURL())
+	origins = append(origins, d.cfg.Network.AllowedOrigins...)
 	for _, r := range d.cfg.Regions {
 		origins = append(origins, r.URLs()...)
 	}

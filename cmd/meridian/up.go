@@ -79,7 +79,7 @@ func runUp(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	if f.config == "" {
 		widen(&cfg.Limits)
 	}
-	if err := onlyOneNode(cfg); err != nil {
+	if err := cmp.Or(onlyOneNode(cfg), onlyPlain(cfg)); err != nil {
 		return err
 	}
 	for i := range cfg.Regions {
@@ -140,6 +140,17 @@ func onlyOneNode(cfg *config.Config) error {
 		}
 	}
 	return nil
+}
+
+// onlyPlain refuses TLS: what `up` runs is for this machine's own clients.
+func onlyPlain(cfg *config.Config) error {
+	if !cfg.Network.TLS.On() {
+		return nil
+	}
+	return &exitError{
+		code: exitUsage, what: "the configuration has network.tls: `up` serves plain HTTP, to this machine",
+		next: "meridian router --config FILE, and meridian node --config FILE --region NAME for each node",
+	}
 }
 
 // widen raises the limits per address and person of the built-in configuration: on a laptop everybody has the same address,

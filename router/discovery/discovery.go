@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"meridian/chat"
+	"meridian/front"
 	"meridian/router/decide"
 	"meridian/router/meter"
 	"meridian/router/table"
@@ -37,8 +38,6 @@ type Options struct {
 	BucketZones func(ctx context.Context, bucket uint16) ([]chat.Zone, error)
 	// Failed is told of a region that a client at an address says it cannot reach (?failed=); nil: nobody is.
 	Failed func(region chat.Region, client netip.Addr)
-	// TrustedProxies are the networks whose X-Forwarded-For is believed.
-	TrustedProxies []netip.Prefix
 	// Simulate accepts ?as=ADDRESS.
 	Simulate bool
 	// Origins are the browser origins that may ask; "*" allows all.
@@ -105,7 +104,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) route(r *http.Request) (Route, error) {
-	q := table.Query{Address: ClientAddr(r, h.TrustedProxies)}
+	q := table.Query{Address: front.Address(r)}
 	params := r.URL.Query()
 	if failed := params["failed"]; h.Failed != nil {
 		for _, region := range failed[:min(len(failed), chat.MaxRegions)] {
