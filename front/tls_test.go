@@ -74,7 +74,7 @@ func TestProtocols(t *testing.T) {
 	asBrowsers.NextProtos = []string{"http/1.1"}
 	echoes(t, s.socket(t, asBrowsers))
 	old := client.Clone()
-	old.MaxVersion = tls.VersionTLS11
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	if c, err := tls.Dial("tcp", s.addr, old); err == nil {
 		c.Close()
 		t.Error("TLS 1.1 came in")
