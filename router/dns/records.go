@@ -44,17 +44,23 @@ func (s *Server) resolve(a *answer, q dns.Question) {
 
 // deny says that there is nothing, with the proof where the asker and the zone speak DNSSEC.
 func (s *Server) deny(a *answer, apex string, proof []dns.RR) {
-	a.msg.Ns = []dns.RR{s.soa(apex, apex)}
-	if a.dnssec && s.signer.Load().signs(apex) {
-		a.msg.Ns = append(a.msg.Ns, proof...)
+	if !a.dnssec || !s.signer.Load().signs(apex) {
+		proof = nil
 	}
-	ttl := seconds(s.opts.TTL)
-	if a.ttl > 0 { // that there is nothing depends on the states, too
-		ttl = a.ttl
+	a.msg.Ns = s.denial(apex, proof, a.ttl)
+}
+
+// denial gives the records that say that there is nothing. Where that depends on the states, ttl says how long it lives; else it
+// is 0.
+func (s *Server) denial(apex string, proof []dns.RR, ttl uint32) []dns.RR {
+	out := append([]dns.RR{s.soa(apex, apex)}, proof...)
+	if ttl == 0 {
+		ttl = seconds(s.opts.TTL)
 	}
-	for _, rr := range a.msg.Ns {
+	for _, rr := range out {
 		rr.Header().Ttl = ttl
 	}
+	return out
 }
 
 // records adds what the name has of the type asked for.

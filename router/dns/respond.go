@@ -199,16 +199,27 @@ func (s *Server) finish(a *answer) []byte {
 		}
 		a.msg.Extra = append(a.msg.Extra, a.opt)
 	}
-	if a.msg.Len() > a.maxSize { // what only helps goes first, and is not worth TC
-		a.msg.Extra = slices.DeleteFunc(a.msg.Extra, func(rr dns.RR) bool { return rr.Header().Rrtype != dns.TypeOPT })
-	}
-	a.msg.Truncate(a.maxSize)
-	if a.tsig != nil { // the last record, of an answer that has no other data
+	if a.tsig != nil { // the last record
 		a.msg.Extra = append(a.msg.Extra, a.tsig)
 	}
-	a.msg.Compress = true // Truncate unsets it where the answer fits without
+	out := s.pack(a)
+	if len(out) > a.maxSize { // what only helps goes first, and is not worth TC
+		a.msg.Extra = slices.DeleteFunc(a.msg.Extra, func(rr dns.RR) bool {
+			return rr.Header().Rrtype != dns.TypeOPT && rr.Header().Rrtype != dns.TypeTSIG
+		})
+		out = s.pack(a)
+	}
+	if len(out) > a.maxSize { // half an answer helps nobody, and would make a large one of a small question
+		a.msg.Truncated, a.msg.Answer, a.msg.Ns = true, nil, nil
+		out = s.pack(a)
+	}
+	return out
+}
+
+// pack gives the response's bytes; nil for a name or address of ours that cannot be packed.
+func (s *Server) pack(a *answer) []byte {
 	out, err := a.msg.Pack()
-	if err != nil { // a name or address of ours that cannot be packed
+	if err != nil {
 		a.fail()
 		return nil
 	}

@@ -2,6 +2,8 @@ package dns
 
 import (
 	"bytes"
+	"hash/fnv"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -24,10 +26,23 @@ type signer struct {
 	young, old map[string]signature
 }
 
-// signature is one RRset's signatures and when they are to be made anew.
+// signature is one RRset's signatures and the time within which they are what everybody is given.
 type signature struct {
-	sigs  []*dns.RRSIG
-	until time.Time
+	sigs []*dns.RRSIG
+	span span
+}
+
+// span is a time from a moment on and until another, in nanoseconds since 1970.
+type span struct{ from, until int64 }
+
+// always is a span without ends.
+var always = span{math.MinInt64, math.MaxInt64}
+
+func (s span) holds(now int64) bool { return s.from <= now && now < s.until }
+
+// and gives the time that is in both.
+func (s span) and(other span) span {
+	return span{max(s.from, other.from), min(s.until, other.until)}
 }
 
 func newSigner(set keys.Set, validity, skew time.Duration) *signer {
@@ -67,6 +82,34 @@ func (s *signer) wanted(apex string, now time.Time) []*keys.Key {
 	return append(out, s.keys.In(apex, keys.Published, now)...)
 }
 
+// steady gives the time around now within which no key of a zone changes its state.
+func (s *signer) steady(apex string, now time.Time) span {
+	out := always
+	for _, k := range s.keys[apex] {
+		for _, t := range []time.Time{k.Activate, k.Inactive, k.Delete} {
+			switch {
+			case t.IsZero():
+			case t.After(now):
+				out.until = min(out.until, t.UnixNano())
+			default:
+				out.from = max(out.from, t.UnixNano())
+			}
+		}
+	}
+	return out
+}
+
+// period gives the time around now within which an RRset keeps its signatures: half of their validity long. Each RRset has another
+// beginning, by the hash of its key, so that not all are made anew at once.
+func (s *signer) period(key string, now time.Time) span {
+	half := int64(s.validity / 2)
+	hash := fnv.New64a()
+	hash.Write([]byte(key))
+	shift := int64(hash.Sum64()%uint64(half)) / int64(time.Second) * int64(time.Second)
+	from := now.UnixNano() - (now.UnixNano()+shift)%half
+	return span{from, from + half}
+}
+
 // keyRecords adds DNSKEY, CDS or CDNSKEY records at the apex of a signed zone.
 func (s *signer) keyRecords(name, apex string, kind uint16, ttl uint32, now time.Time) []dns.RR {
 	list := s.wanted(apex, now)
@@ -101,11 +144,11 @@ func (s *signer) section(rrs []dns.RR, apexOf func(name string) string, now time
 		if !s.signs(apex) {
 			continue
 		}
-		sigs, err := s.set(set, apex, now)
+		made, err := s.set(set, apex, now)
 		if err != nil {
 			return nil, err
 		}
-		for _, sig := range sigs {
+		for _, sig := range made.sigs {
 			own := *sig
 			own.Hdr.Name = set[0].Header().Name // in the case that was asked
 			out = append(out, &own)
@@ -134,29 +177,32 @@ next:
 	return out
 }
 
-// set gives an RRset's signatures, made now or before.
-func (s *signer) set(rrset []dns.RR, apex string, now time.Time) ([]*dns.RRSIG, error) {
+// set gives an RRset's signatures, made now or before. They are the same in every cache and at every router that has the keys: the
+// time that they begin with is the period's, and there is no chance in them.
+func (s *signer) set(rrset []dns.RR, apex string, now time.Time) (signature, error) {
 	by := s.signers(apex, rrset[0].Header().Rrtype, now)
 	key, err := cacheKey(rrset, by)
 	if err != nil {
-		return nil, err
+		return signature{}, err
 	}
-	if sigs := s.cached(key, now); sigs != nil {
-		return sigs, nil
+	made, ok := s.cached(key)
+	if ok && made.span.holds(now.UnixNano()) {
+		return made, nil
 	}
-	made := signature{until: now.Add(s.validity / 2)}
+	made = signature{span: s.period(key, now)}
+	from := time.Unix(0, made.span.from)
 	for _, k := range by {
-		sig, err := k.Sign(rrset, now.Add(-s.skew), now.Add(s.validity))
+		sig, err := k.Sign(rrset, from.Add(-s.skew), from.Add(s.validity))
 		if err != nil {
-			return nil, err
+			return signature{}, err
 		}
 		made.sigs = append(made.sigs, sig)
 	}
 	s.keep(key, made)
-	return made.sigs, nil
+	return made, nil
 }
 
-func (s *signer) cached(key string, now time.Time) []*dns.RRSIG {
+func (s *signer) cached(key string) (signature, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found, ok := s.young[key]
@@ -165,10 +211,7 @@ func (s *signer) cached(key string, now time.Time) []*dns.RRSIG {
 			s.put(key, found)
 		}
 	}
-	if !ok || !now.Before(found.until) {
-		return nil
-	}
-	return found.sigs
+	return found, ok
 }
 
 func (s *signer) keep(key string, made signature) {

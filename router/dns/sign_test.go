@@ -306,11 +306,16 @@ func TestChainIsClosed(t *testing.T) {
 	}
 }
 
-// Signatures are made once for many answers, hold for the whole of the time that caches may keep them, and are made anew in time.
+// Signatures are made once for many answers, hold for the whole of the time that caches may keep them, and are made anew in time:
+// each RRset's at another one, and every router that has the keys makes the same ones.
 func TestSignatureLife(t *testing.T) {
-	s, c := signed(t, func(o *Options) { o.Serving.DNSSEC.Validity = 48 * time.Hour })
-	sig := func() string {
-		for _, rr := range query(t, s, "chat.example.org.", dns.TypeA, london).Answer {
+	const validity = 48 * time.Hour
+	s, c := signed(t, func(o *Options) { o.Serving.DNSSEC.Validity = validity })
+	twin := server(t, func(o *Options) {
+		o.Now, o.Serving = c.Now, s.opts.Serving
+	})
+	sig := func(s *Server, kind uint16) string {
+		for _, rr := range query(t, s, "chat.example.org.", kind, london).Answer {
 			if sig, ok := rr.(*dns.RRSIG); ok {
 				now := uint32(c.now.Unix())
 				if sig.Inception > now-3600 || sig.Expiration < now+24*3600 {
@@ -322,14 +327,26 @@ func TestSignatureLife(t *testing.T) {
 		t.Fatal("no signature")
 		return ""
 	}
-	first := sig()
-	c.now = c.now.Add(23 * time.Hour)
-	if sig() != first {
-		t.Error("a signature was made anew too early")
+	changed := map[uint16][]int{}
+	last := map[uint16]string{}
+	const hours = 10 * 24
+	for hour := range hours {
+		for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSOA} {
+			now := sig(s, kind)
+			if last[kind] != "" && now != last[kind] {
+				changed[kind] = append(changed[kind], hour)
+			}
+			last[kind] = now
+			if hour%7 == 0 && sig(twin, kind) != now {
+				t.Errorf("hour %d, %s: two routers sign differently", hour, dns.TypeToString[kind])
+			}
+		}
+		c.now = c.now.Add(time.Hour)
 	}
-	c.now = c.now.Add(2 * time.Hour)
-	if sig() == first {
-		t.Error("a signature was not made anew")
+	for kind := range last {
+		if at, n := changed[kind], hours/24; len(at) < n-1 || len(at) > n {
+			t.Errorf("%s: signatures changed at %v in %d hours", dns.TypeToString[kind], changed[kind], hours)
+		}
 	}
 }
 

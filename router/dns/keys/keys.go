@@ -4,11 +4,13 @@
 package keys
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/miekg/dns"
@@ -124,7 +126,15 @@ func (k *Key) Record(ttl uint32) *dns.DNSKEY {
 // DS gives what the parent zone must have of the key: a digest by SHA-256.
 func (k *Key) DS(ttl uint32) *dns.DS { return k.Record(ttl).ToDS(dns.SHA256) }
 
-// Sign signs an RRset in the name of the key's zone.
+// deterministic signs as RFC 6979 says: one key gives one text one signature, whoever makes it.
+type deterministic struct{ *ecdsa.PrivateKey }
+
+// Sign takes no chance, whatever random is.
+func (d deterministic) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return d.PrivateKey.Sign(nil, digest, opts)
+}
+
+// Sign signs an RRset in the name of the key's zone. The same RRset and times give the same signature.
 func (k *Key) Sign(rrset []dns.RR, inception, expiration time.Time) (*dns.RRSIG, error) {
 	h := rrset[0].Header()
 	sig := &dns.RRSIG{
@@ -132,7 +142,7 @@ func (k *Key) Sign(rrset []dns.RR, inception, expiration time.Time) (*dns.RRSIG,
 		Algorithm: algorithm, KeyTag: k.Tag(), SignerName: k.Zone,
 		Inception: uint32(inception.Unix()), Expiration: uint32(expiration.Unix()),
 	}
-	return sig, sig.Sign(k.private, rrset)
+	return sig, sig.Sign(deterministic{k.private}, rrset)
 }
 
 // errTimes says that a key's times are not in the order of its life.
