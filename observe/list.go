@@ -163,7 +163,7 @@ func sharedMetrics() []Metric {
 func routerMetrics() []Metric {
 	return []Metric{
 		{Name: "dns_queries_total", Kind: Counter, Help: "DNS queries, by type (a served one, or \"other\") and answer code.", Labels: []string{"type", "rcode"}},
-		{Name: "dns_fast_total", Kind: Counter, Help: "Of these, answered by the fast path (Linux, UDP, plain queries); told once a second."},
+		{Name: "dns_fast_total", Kind: Counter, Help: "Of these, answered by the fast path (Linux, UDP, A, AAAA, HTTPS and SRV); told once a second."},
 		{Name: "dns_malformed_total", Kind: Counter, Help: "DNS packets that could not be read."},
 		{Name: "dns_limited_total", Kind: Counter, Help: "DNS answers over UDP that the rate limit held back, by outcome truncated or dropped.", Labels: []string{"outcome"}},
 		{Name: "dns_tcp_refused_total", Kind: Counter, Help: "TCP connections that DNS had no room for."},

@@ -1,8 +1,10 @@
 package dns
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
+	"sync/atomic"
 
 	"github.com/miekg/dns"
 
@@ -34,23 +36,30 @@ const (
 	wireEntryBytes = 4 // type and class behind a name; code and length before an option's data
 )
 
-// fast answers what nearly everybody asks: over UDP, A, AAAA, HTTPS or SRV of a name that has some, with nothing around it
-// but EDNS, a cookie and a client subnet. It writes the answer over the query and does not allocate. Whatever else a query holds, and
-// an answer that does not fit, it leaves to Respond, which gives the same bytes where both answer (FuzzFast).
+// fast answers what nearly everybody asks: over UDP, A, AAAA, HTTPS or SRV of a name of ours, with nothing around it but EDNS, a
+// cookie and a client subnet. It writes the answer over the query and does not allocate. Whatever else a query holds it leaves to
+// Respond, which gives the same bytes where both answer (FuzzFast).
 type fast struct {
-	server *Server // for what both paths ask: the table, the limit, cookies, whether zones are signed
+	server *Server // for what both paths ask: the table, the limit, cookies
 	names  nameTable
-	// regions are the answer's records for each region, by how long they live (0: TTL, 1: TTLDegraded) and by type.
+	// lives are how long answers live, in seconds: TTL and TTLDegraded.
+	lives [2]uint32
+	// regions are the answer's records for each region, by life and by type.
 	regions [2][fastKinds][]packed
 	count   int // regions in an answer
+	pieces  atomic.Pointer[pieces]
 }
 
 // fastName is a name that the fast path knows.
 type fastName struct {
-	geo   bool
-	host  int  // host number, if geo
-	kinds uint // bit set of the types that it may have
-	fixed [fastKinds]packed
+	text   string // in lower case, with its final dot
+	wire   []byte // the same as in a message
+	labels []int  // where each label begins in wire
+	seed   uint64 // a hash
+	node   *node
+	zone   int  // index into the server's apexes
+	geo    uint // bit set of the types that are answered by region
+	fixed  [fastKinds]packed
 }
 
 // packed are records with owners as pointers: the first ones' to the question, those of extra to the target of the SRV record
@@ -63,8 +72,8 @@ type packed struct {
 
 // newFast packs all answers, made by the functions that Respond uses.
 func (s *Server) newFast() (*fast, error) {
-	f := &fast{server: s, count: min(s.opts.AnswerRegions, chat.MaxRegions)}
-	for life, ttl := range []uint32{seconds(s.opts.TTL), seconds(s.opts.TTLDegraded)} {
+	f := &fast{server: s, count: min(s.opts.AnswerRegions, chat.MaxRegions), lives: [2]uint32{seconds(s.opts.TTL), seconds(s.opts.TTLDegraded)}}
+	for life, ttl := range f.lives {
 		for kind, code := range fastTypes {
 			for _, e := range s.regions {
 				p, err := pack(s.recordsOf(e, 0, ".", code, ttl))
@@ -76,41 +85,44 @@ func (s *Server) newFast() (*fast, error) {
 		}
 	}
 	names := map[string]*fastName{}
-	for name, n := range s.nodes {
-		if err := s.addFast(names, name, n); err != nil {
+	for text, n := range s.nodes {
+		name, err := s.newFastName(text, n)
+		if err != nil {
 			return nil, err
 		}
+		names[string(name.wire)] = name
 	}
 	f.names = newNameTable(names)
+	f.pieces.Store(f.newPieces(s.signer.Load()))
 	return f, nil
 }
 
-// addFast adds a name by its wire form, if it is one for the fast path.
-func (s *Server) addFast(to map[string]*fastName, name string, n *node) error {
-	known := &fastName{host: n.host}
+func (s *Server) newFastName(text string, n *node) (*fastName, error) {
+	name := &fastName{text: text, node: n, zone: slices.Index(s.apexes, n.apex)}
 	switch n.kind {
 	case kindHost:
-		known.geo, known.kinds = true, 1<<fastA|1<<fastAAAA|1<<fastHTTPS|1<<fastSRV
+		name.geo = 1<<fastA | 1<<fastAAAA | 1<<fastHTTPS | 1<<fastSRV
 	case kindSRV:
-		known.geo, known.kinds = true, 1<<fastSRV
+		name.geo = 1 << fastSRV
 	case kindRegion, kindServer:
-		known.kinds = 1<<fastA | 1<<fastAAAA
 		for _, kind := range []int{fastA, fastAAAA} {
 			var err error
-			if known.fixed[kind], err = pack(s.addresses(".", n.addrs, fastTypes[kind]), nil); err != nil {
-				return err
+			if name.fixed[kind], err = pack(s.addresses(".", n.addrs, fastTypes[kind]), nil); err != nil {
+				return nil, err
 			}
 		}
-	default:
-		return nil
+	case kindEmpty, kindExplain:
 	}
-	var wire [nameBytesMax]byte
-	end, err := dns.PackDomainName(name, wire[:], 0, nil, false)
+	wire := make([]byte, nameBytesMax)
+	end, err := dns.PackDomainName(text, wire, 0, nil, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	to[string(wire[:end])] = known
-	return nil
+	name.wire = wire[:end]
+	for at := 0; at < end-1; at += 1 + int(wire[at]) {
+		name.labels = append(name.labels, at)
+	}
+	return name, nil
 }
 
 // pack packs records, and replaces their owners by pointers.
@@ -134,41 +146,27 @@ func pack(answer, extra []dns.RR) (packed, error) {
 	return p, nil
 }
 
-// fastRecords are the records that answer a query: those of some regions, best first, or those that the name has for everybody.
-type fastRecords struct {
-	parts   [chat.MaxRegions]*packed
-	targets [chat.MaxRegions]int // where the target of each SRV record stands
-	used    int
-	scope   int
-	size    int // of all records
+// lowerFrom gives the first label from which on the name is written in lower case: wire is how it was asked. The library
+// compresses names as they are written, so it matters for the names in a denial, which are in lower case.
+func (n *fastName) lowerFrom(wire []byte) int {
+	last := len(wire) - 1
+	for last >= 0 && (wire[last] < 'A' || wire[last] > 'Z') { // the lengths of labels are less than any letter
+		last--
+	}
+	label, _ := slices.BinarySearch(n.labels, last+1)
+	return label
 }
 
-// pick chooses the records; false where there are none, which the slow path must tell.
-func (f *fast) pick(q *fastQuery) bool {
-	n, r := q.name, &q.records
-	r.used, r.scope, r.size = 0, 0, 0
-	if !n.geo {
-		r.take(&n.fixed[q.kind])
-		return r.size > 0
+// written gives the name with the labels before one in capital letters, which lowerFrom gives that label for.
+func (n *fastName) written(label int) (string, error) {
+	wire := slices.Clone(n.wire)
+	end := len(wire)
+	if label < len(n.labels) {
+		end = n.labels[label]
 	}
-	var room [chat.MaxRegions]uint8
-	regions, scope := f.server.opts.Table.Answer(room[:0], n.host, q.client)
-	r.scope = scope
-	life := 0
-	if f.server.opts.Table.Unsettled(n.host) {
-		life = 1
-	}
-	of := f.regions[life][q.kind]
-	for _, i := range regions[:min(len(regions), f.count)] {
-		r.take(&of[i])
-	}
-	return r.size > 0
-}
-
-func (r *fastRecords) take(p *packed) {
-	r.parts[r.used] = p
-	r.used++
-	r.size += len(p.answer) + len(p.extra)
+	copy(wire, bytes.ToUpper(wire[:end]))
+	text, _, err := dns.UnpackDomainName(wire, 0)
+	return text, err
 }
 
 // fastDrop is what answer gives for a query that the rate limit leaves without an answer.
@@ -177,33 +175,38 @@ const fastDrop = -1
 // answer writes the answer to the query buf[:n] over it and gives its length; 0 leaves it to the slow path, and the query as
 // it was. buf has room for udpBytes, and for nameRoom bytes behind the query.
 func (f *fast) answer(buf []byte, n int, q *fastQuery) int {
-	if !f.parse(q, buf, n) || !f.pick(q) {
+	if !f.parse(q, buf, n) || !f.pick(q, buf[headerBytes:q.end-wireEntryBytes]) {
 		return 0
 	}
-	records := &q.records
-	if q.end+records.size+q.optSize() > q.sizeMax {
-		return 0
-	}
-	flags := byte(0x84) // an answer, authoritative
+	flags, records := byte(0x84), &q.records // an answer, authoritative
 	switch q.verdict = f.verdict(q); q.verdict {
 	case drop:
 		return fastDrop
 	case truncate:
-		flags = 0x82 // an answer, cut
-		records.used, records.size, records.scope = 0, 0, 0
+		flags, records.scope = 0x82, 0 // an answer, cut
+		records.clear()
 	case send:
 	}
-	answers, extras := records.write(buf[q.end:], q)
-	size := q.end + records.size + q.optSize()
+	if !records.fit(q.sizeMax - q.end - q.optSize()) {
+		flags |= 0x02
+	}
+	end, extras := records.write(buf, q)
 	if q.edns {
-		q.writeOPT(buf[size-q.optSize():size], records.scope)
+		q.writeOPT(buf[end:end+q.optSize()], records.scope)
+		end += q.optSize()
 		extras++
 	}
 	buf[2] = flags | buf[2]&0x01 // RD as it came
 	buf[3] &= 0x10               // CD as it came
-	binary.BigEndian.PutUint16(buf[6:], answers)
 	binary.BigEndian.PutUint16(buf[10:], extras)
-	return size
+	return end
+}
+
+// make answers as answer does, and makes what is missing for it, which may be a signature.
+func (f *fast) make(buf []byte, n int, q *fastQuery) int {
+	q.making = true
+	defer func() { q.making = false }()
+	return f.answer(buf, n, q)
 }
 
 // verdict makes the answer's cookie, and asks the limiter unless the query's shows that the asker is where it says that it is.
@@ -217,32 +220,4 @@ func (f *fast) verdict(q *fastQuery) verdict {
 		}
 	}
 	return f.server.limit.judge(q.from, int64(q.now.Sub(f.server.began)))
-}
-
-// write writes the records to b, which begins behind the question.
-func (r *fastRecords) write(b []byte, q *fastQuery) (answers, extras uint16) {
-	at := 0
-	for i, p := range r.parts[:r.used] {
-		copy(b[at:], p.answer)
-		if q.kind == fastHTTPS || q.kind == fastSRV { // one record or none
-			if len(p.answer) > 0 {
-				binary.BigEndian.PutUint16(b[at+recordBytes:], uint16(i+1)) // its rank is its priority
-			}
-			r.targets[i] = q.end + at + srvTargetAt
-		}
-		at += len(p.answer)
-		answers += p.answers
-	}
-	for i, p := range r.parts[:r.used] {
-		if p.extras == 0 {
-			continue
-		}
-		end := at + copy(b[at:], p.extra)
-		for at < end {
-			binary.BigEndian.PutUint16(b[at:], pointerMark|uint16(r.targets[i]))
-			at += recordBytes + int(binary.BigEndian.Uint16(b[at+lengthAt:]))
-		}
-		extras += p.extras
-	}
-	return answers, extras
 }

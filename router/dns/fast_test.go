@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"meridian/chat"
 	"meridian/config"
 	"meridian/router/decide"
-	"meridian/router/dns/keys"
 )
 
 // regionStates are all that a region can be in, as far as answers go.
@@ -39,23 +37,30 @@ func statesOf(n int) decide.States {
 // fastNow is the clock's time in these tests: cookies hold it.
 var fastNow = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
-// fastServers gives servers with one, two and three regions in an answer.
+// fastServers gives servers with one, two and three regions in an answer, for each with no zone signed, all, and each alone.
 func fastServers(t testing.TB) []*Server {
 	var out []*Server
 	for n := range 3 {
-		out = append(out, server(t, func(o *Options) {
-			o.AnswerRegions, o.TTLDegraded, o.Now = n+1, 7*time.Second, func() time.Time { return fastNow }
-			o.CookieSecret = bytes.Repeat([]byte{7}, CookieSecretBytes)
-		}))
+		for _, zones := range [][]string{nil, signedZones, signedZones[:1], signedZones[1:]} {
+			s, _ := signedFor(t, zones, func(o *Options) {
+				o.AnswerRegions, o.TTLDegraded, o.Now = n+1, 7*time.Second, func() time.Time { return fastNow }
+				o.CookieSecret = bytes.Repeat([]byte{7}, CookieSecretBytes)
+			})
+			out = append(out, s)
+		}
 	}
 	return out
 }
+
+// used is full of what earlier queries left in it, as that of a socket is.
+var used fastQuery
 
 // fastAnswerOf gives what the fast path answers, nil when it leaves the query to the slow one.
 func fastAnswerOf(s *Server, query []byte, from netip.Addr) []byte {
 	buf := bytes.Repeat([]byte{0xee}, max(len(query)+nameRoom, udpBytes))
 	copy(buf, query)
-	size := s.fast.answer(buf, len(query), &fastQuery{from: from, now: s.opts.Now()})
+	used.from, used.now = from, s.opts.Now()
+	size := s.fast.make(buf, len(query), &used)
 	switch size {
 	case fastDrop:
 		return []byte{}
@@ -110,9 +115,10 @@ func (a *asked) rarely(n int) bool {
 func (a *asked) query() []byte {
 	a.plain = true
 	name := pick(a.rng, "chat.example.org.", "in.chat.example.org.", "eu.example.net.", "_meridian._tcp.chat.example.org.",
-		"_meridian._tcp.eu.example.net.", "us-east.chat.example.org.", "eu-west.chat.example.org.", "ns.chat.example.org.")
+		"_meridian._tcp.eu.example.net.", "us-east.chat.example.org.", "eu-west.chat.example.org.", "ap-south.chat.example.org.", "ns.chat.example.org.",
+		"explain.chat.example.org.", "_tcp.chat.example.org.")
 	if a.rarely(20) {
-		name = pick(a.rng, "explain.chat.example.org.", "nobody.chat.example.org.", "example.org.", ".", "_tcp.chat.example.org.", "chat\\.example.org.", "chat.example.org.x.")
+		name = pick(a.rng, "nobody.chat.example.org.", "example.org.", ".", "chat\\.example.org.", "chat.example.org.x.")
 	}
 	kind := pick(a.rng, fastTypes[:]...)
 	if a.rarely(20) {
@@ -130,8 +136,9 @@ func (a *asked) query() []byte {
 	if err != nil {
 		panic(err)
 	}
-	for _, c := range wire[:end] {
-		if c >= 'a' && c <= 'z' && a.rng.IntN(2) == 0 {
+	capitals := pick(a.rng, 0, end, a.rng.IntN(end)) // in none of it, in all of it, or in its beginning
+	for i, c := range wire[:end] {
+		if c >= 'a' && c <= 'z' && i < capitals && a.rng.IntN(2) == 0 {
 			c -= 0x20
 		}
 		b = append(b, c)
@@ -259,9 +266,7 @@ func TestFastAgreesWithSlow(t *testing.T) {
 			if agree(t, s, query, from) {
 				taken++
 			} else if a.plain {
-				if got := rendered(s.Respond(query, from, false)); !mayBeSlow(got) {
-					t.Fatalf("seed %d: the fast path leaves %s\n%sto the slow one", seed, got, hex.Dump(query))
-				}
+				t.Fatalf("seed %d: the fast path leaves %s\n%sto the slow one", seed, rendered(s.Respond(query, from, false)), hex.Dump(query))
 			}
 			if a.plain {
 				plain++
@@ -274,21 +279,10 @@ func TestFastAgreesWithSlow(t *testing.T) {
 	}
 }
 
-// mayBeSlow says that an answer is none that the fast path gives: there is nothing, or not all of it fits.
-func mayBeSlow(rendered string) bool {
-	for _, record := range []string{" IN A ", " IN AAAA ", " IN HTTPS ", " IN SRV "} {
-		if strings.Contains(rendered, record) {
-			cut := !strings.Contains(rendered, " | + ") && record == " IN SRV " // without the addresses
-			return cut || strings.Contains(rendered, " tc")
-		}
-	}
-	return true
-}
-
-// At every size that an answer or an asker can have, both paths agree on what fits.
+// At every size that an answer or an asker can have, both paths agree on what fits, signed or not.
 func TestFastSizes(t *testing.T) {
-	taken := 0
-	for n := 1; n <= 80; n++ {
+	outcomes := map[string]int{}
+	for n := 1; n <= 80; n += 1 + n/20 {
 		many := make([]netip.Addr, n)
 		for i := range many {
 			many[i] = netip.AddrFrom4([4]byte{127, 1, 0, byte(i)})
@@ -296,30 +290,43 @@ func TestFastSizes(t *testing.T) {
 				many[i] = netip.AddrFrom16([16]byte{0x20, 1, 13, 0xb8, 15: byte(i)})
 			}
 		}
-		s := server(t, func(o *Options) { o.Regions[1].Addresses, o.AnswerRegions = many, 2 })
+		s, _ := signed(t, func(o *Options) { o.Regions[1].Addresses, o.AnswerRegions = many, 2 })
 		for _, kind := range fastTypes {
-			for _, size := range []uint16{0, 512, 600, 1000, 1231, 1232, 4096} {
-				q := new(dns.Msg)
-				q.SetQuestion("chat.example.org.", kind)
-				if size > 0 {
-					q.SetEdns0(size, false)
-				}
-				query, err := q.Pack()
-				if err != nil {
-					t.Fatal(err)
-				}
-				from := netip.MustParseAddr(london)
-				switch slow := rendered(s.Respond(query, from, false)); {
-				case agree(t, s, query, from):
-					taken++
-				case !mayBeSlow(slow):
-					t.Errorf("%d addresses, %s, size %d: left to the slow path, which says %.60s", n, dns.TypeToString[kind], size, slow)
+			for _, size := range []uint16{0, 512, 513, 600, 777, 1000, 1001, 1231, 1232, 4096} {
+				for _, do := range []bool{false, true} {
+					q := new(dns.Msg)
+					q.SetQuestion("chat.example.org.", kind)
+					if size > 0 {
+						q.SetEdns0(size, do)
+					}
+					query, err := q.Pack()
+					if err != nil {
+						t.Fatal(err)
+					}
+					from := netip.MustParseAddr(london)
+					if !agree(t, s, query, from) {
+						t.Errorf("%d addresses, %s, size %d: left to the slow path", n, dns.TypeToString[kind], size)
+					}
+					m := new(dns.Msg)
+					if err := m.Unpack(fastAnswerOf(s, query, from)); err != nil {
+						t.Fatal(err)
+					}
+					switch {
+					case m.Truncated:
+						outcomes["cut"]++
+					case kind == dns.TypeSRV && len(m.Extra) <= 1:
+						outcomes["bare"]++
+					case kind == dns.TypeSRV:
+						outcomes["full"]++
+					}
 				}
 			}
 		}
 	}
-	if taken == 0 {
-		t.Error("the fast path answered nothing")
+	for _, what := range []string{"cut", "bare", "full"} {
+		if outcomes[what] < 10 {
+			t.Errorf("outcomes %v", outcomes)
+		}
 	}
 }
 
@@ -341,36 +348,69 @@ func TestLower(t *testing.T) {
 	}
 }
 
-// An answer of the fast path allocates nothing, whatever is asked with or without a client subnet.
+// An answer of the fast path allocates nothing, whatever is asked: with or without a client subnet, a cookie and signatures, also
+// that there is nothing.
 func TestFastAllocatesNothing(t *testing.T) {
-	s := server(t, func(o *Options) {
+	s, c := signed(t, func(o *Options) {
 		o.AnswerRegions = 2
 		o.Regions[2].Addresses, o.Regions[2].URL = addrs("127.0.0.13", "2001:db8::13"), "https://ap.example.org"
 		o.Serving.RateLimit = config.RateLimit{ResponsesPerSecond: 1_000_000, Slip: 2, Exempt: []string{"127.0.0.0/8"}}
 	})
 	defer live().SetStates(nil)
-	buf, q := make([]byte, queryBytes), &fastQuery{from: netip.MustParseAddr(london), now: time.Now()}
+	buf, q := make([]byte, queryBytes), &fastQuery{from: netip.MustParseAddr(london), now: c.now}
 	_, ours := s.cookies.answer([cookieClientBytes]byte{1, 2, 3, 4, 5, 6, 7, 8}, nil, q.from, q.now)
+	none := func(what string, query []byte) {
+		t.Helper()
+		copy(buf, query)
+		s.fast.make(buf, len(query), q)
+		if got := testing.AllocsPerRun(100, func() {
+			copy(buf, query)
+			if s.fast.answer(buf, len(query), q) == 0 {
+				t.Fatalf("%s: left to the slow path", what)
+			}
+		}); got != 0 {
+			t.Errorf("%s: %v allocations", what, got)
+		}
+	}
+	options := map[string][]string{
+		"no EDNS": nil, "EDNS": {""}, "IPv4 subnet": {"0008 0007 0001 18 00 51 02 45"}, "IPv6 subnet": {"0008 000b 0002 38 00 24 05 02 01 00 00 00"},
+		"cookie": {"000a 0008 0102030405060708"}, "cookie of ours": {"000a 0018 0102030405060708" + hex.EncodeToString(ours[:])},
+	}
 	for _, states := range []int{0, 7, 4} { // all up, some not, one that sheds load
 		live().SetStates(statesOf(states))
 		for _, kind := range fastTypes {
-			for name, options := range map[string][]string{
-				"no EDNS": nil, "EDNS": {""}, "IPv4 subnet": {"0008 0007 0001 18 00 51 02 45"}, "IPv6 subnet": {"0008 000b 0002 38 00 24 05 02 01 00 00 00"},
-				"cookie": {"000a 0008 0102030405060708"}, "cookie of ours": {"000a 0018 0102030405060708" + hex.EncodeToString(ours[:])},
-			} {
-				query := raw(options...)
+			for name, option := range options {
+				query := raw(option...)
 				query[headerBytes+len("\x04chat\x07example\x03org\x00")+1] = byte(kind)
-				if got := testing.AllocsPerRun(200, func() {
-					copy(buf, query)
-					if s.fast.answer(buf, len(query), q) == 0 {
-						t.Fatalf("%s, %s: left to the slow path", dns.TypeToString[kind], name)
-					}
-				}); got != 0 {
-					t.Errorf("%s, %s: %v allocations", dns.TypeToString[kind], name, got)
+				what := dns.TypeToString[kind] + ", " + name
+				none(what, query)
+				if option != nil {
+					none(what+", signed", withDO(query))
 				}
 			}
 		}
 	}
+	for _, name := range []string{"explain.chat.example.org.", "eXplain.chat.Example.org."} {
+		none("nothing at "+name, questionOf(t, name, dns.TypeAAAA, false))
+		none("nothing, signed, at "+name, questionOf(t, name, dns.TypeAAAA, true))
+	}
+}
+
+// withDO gives a query of raw's with the DO bit.
+func withDO(query []byte) []byte {
+	query = bytes.Clone(query)
+	query[bytes.Index(query, []byte{0, 0, byte(dns.TypeOPT), 0x04, 0xd0})+7] = 0x80
+	return query
+}
+
+// questionOf gives a query with EDNS.
+func questionOf(t testing.TB, name string, kind uint16, do bool) []byte {
+	t.Helper()
+	query, err := new(dns.Msg).SetQuestion(name, kind).SetEdns0(udpBytes, do).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return query
 }
 
 // The fast path keeps to the rate limit as the slow one does: the same queries of one network are answered, cut and dropped, and
@@ -380,13 +420,14 @@ func TestFastKeepsTheLimit(t *testing.T) {
 		o.Now, o.CookieSecret = func() time.Time { return fastNow }, bytes.Repeat([]byte{7}, CookieSecretBytes)
 		o.Serving.RateLimit = config.RateLimit{ResponsesPerSecond: 5, Slip: 3}
 	}
-	a, b := server(t, limited), server(t, limited)
+	a, _ := signed(t, limited)
+	b := server(t, func(o *Options) { limited(o); o.Serving.DNSSEC = a.opts.Serving.DNSSEC })
 	from := netip.MustParseAddr(london)
 	_, ours := a.cookies.answer([cookieClientBytes]byte{1, 2, 3, 4, 5, 6, 7, 8}, nil, from, fastNow)
 	good := raw("000a 0018 0102030405060708" + hex.EncodeToString(ours[:]) + "0008 0007 0001 18 00 51 02 45")
 	outcomes := map[string]int{}
 	for i := range 60 {
-		query := [][]byte{raw(), raw("0008 0007 0001 18 00 51 02 45"), good}[i%3]
+		query := [][]byte{raw(), withDO(raw("0008 0007 0001 18 00 51 02 45")), good}[i%3]
 		got, want := fastAnswerOf(a, query, from), b.Respond(query, from, false)
 		if got == nil || !bytes.Equal(got, want) {
 			t.Fatalf("query %d: fast path %s, slow path %s", i, rendered(got), rendered(want))
@@ -402,24 +443,6 @@ func TestFastKeepsTheLimit(t *testing.T) {
 	}
 	if outcomes["dropped"] != 24 || outcomes["cut"] != 11 || outcomes["answered"] != 20+5 {
 		t.Errorf("got %v", outcomes)
-	}
-}
-
-// A query that wants signatures is the slow path's as soon as any zone is signed.
-func TestFastLeavesSignedZones(t *testing.T) {
-	s := server(t, nil)
-	query := raw("")
-	query[len(query)-4] = 0x80 // DO
-	from := netip.MustParseAddr(london)
-	if !agree(t, s, query, from) {
-		t.Error("a zone without keys: left to the slow path")
-	}
-	s.signer.Store(newSigner(keys.Set{"eu.example.net.": {nil}}, time.Hour, 0))
-	if out := fastAnswerOf(s, query, from); out != nil {
-		t.Errorf("a signed zone: answered %s", rendered(out))
-	}
-	if out := fastAnswerOf(s, raw(""), from); out == nil {
-		t.Error("without DO: left to the slow path")
 	}
 }
 
@@ -483,10 +506,13 @@ func FuzzFast(f *testing.F) {
 }
 
 func BenchmarkFast(b *testing.B) {
-	s := server(b, nil)
-	for name, query := range map[string][]byte{"plain": raw(), "ecs": raw("0008 0007 0001 18 00 51 02 45")} {
+	s, c := signed(b, nil)
+	ecs := raw("0008 0007 0001 18 00 51 02 45")
+	for name, query := range map[string][]byte{
+		"plain": raw(), "ecs": ecs, "signed": withDO(raw("")), "signed-ecs": withDO(ecs), "signed-nothing": questionOf(b, "ap-south.Chat.example.org.", dns.TypeAAAA, true),
+	} {
 		b.Run(name, func(b *testing.B) {
-			buf, q := make([]byte, queryBytes), &fastQuery{from: netip.MustParseAddr("8.8.8.8")}
+			buf, q := make([]byte, queryBytes), &fastQuery{from: netip.MustParseAddr("8.8.8.8"), now: c.now, making: true}
 			b.ReportAllocs()
 			for b.Loop() {
 				copy(buf, query)

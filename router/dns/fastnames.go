@@ -34,6 +34,7 @@ func newNameTable(names map[string]*fastName) nameTable {
 		var words nameWords
 		b := append([]byte(wire), make([]byte, nameRoom)...)
 		_, count, hash := readName(&words, b)
+		name.seed = hash
 		at := hash & uint64(len(t.slots)-1)
 		for t.slots[at].name != nil {
 			at = (at + 1) & uint64(len(t.slots)-1)

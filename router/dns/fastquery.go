@@ -28,10 +28,13 @@ type fastQuery struct {
 	cookieSize int
 	give       [cookieServerBytes]byte
 	verdict    verdict
+	pieces     *pieces
+	making     bool // may make what is missing
 
 	// What answering needs of memory; nothing in it is left from query to query.
 	words   nameWords
 	records fastRecords
+	piece   pieceID
 }
 
 // What stands behind the id, up to the counts of answers and authorities: the bits that a fast query may have set, and what
@@ -67,15 +70,13 @@ func (f *fast) parse(q *fastQuery, buf []byte, n int) bool {
 	default:
 		return false
 	}
-	if q.name.kinds&(1<<q.kind) == 0 {
-		return false
-	}
-	q.client, q.edns, q.subnetSize, q.cookieSize, q.sizeMax = q.from, false, 0, 0, dns.MinMsgSize
+	q.pieces = f.pieces.Load()
+	q.client, q.edns, q.dnssec, q.subnetSize, q.cookieSize, q.sizeMax = q.from, false, false, 0, 0, dns.MinMsgSize
 	switch binary.BigEndian.Uint16(msg[10:]) {
 	case 0:
 		return len(msg) == q.end
 	case 1:
-		return q.parseOPT(msg[q.end:]) && !(q.dnssec && f.server.signer.Load().signsAny())
+		return q.parseOPT(msg[q.end:])
 	}
 	return false
 }

@@ -22,7 +22,7 @@ const keyWatchEvery = 2 * time.Second
 func (s *Server) loadKeys() error {
 	dir := s.opts.Serving.DNSSEC.KeyDir
 	if dir == "" {
-		s.signer.Store(newSigner(nil, 0, 0))
+		s.use(newSigner(nil, 0, 0))
 		return nil
 	}
 	set, err := keys.Load(dir)
@@ -45,8 +45,19 @@ func (s *Server) loadKeys() error {
 		}
 	}
 	d := s.opts.Serving.DNSSEC
-	s.signer.Store(newSigner(set, d.Validity, d.InceptionSkew))
+	s.use(newSigner(set, d.Validity, d.InceptionSkew))
 	return nil
+}
+
+// use signs by a signer from now on, on both paths. What the fast one needs is made before.
+func (s *Server) use(next *signer) {
+	if s.fast == nil { // newFast will ask for it
+		s.signer.Store(next)
+		return
+	}
+	pieces := s.fast.newPieces(next)
+	s.signer.Store(next)
+	s.fast.pieces.Store(pieces)
 }
 
 // watchKeys reads the keys again when their files have changed and have then kept still for one look, so that a copy of them

@@ -112,7 +112,7 @@ func (s *Server) chainRecord(a *answer, n *node, q dns.Question) {
 	if q.Qtype == dns.TypeNSEC {
 		return
 	}
-	sigs, err := s.signer.Load().section(a.msg.Answer, func(string) string { return n.apex }, a.now)
+	sigs, _, err := s.signer.Load().section(a.msg.Answer, s.apexOf, a.now)
 	if err != nil {
 		s.opts.Log.Error("an answer cannot be signed", "error", err)
 		a.fail()

@@ -230,9 +230,8 @@ func (s *Server) pack(a *answer) []byte {
 // forgery.
 func (s *Server) sign(a *answer) {
 	signer := s.signer.Load()
-	apexOf := func(name string) string { _, apex := s.find(name); return apex }
 	for _, section := range []*[]dns.RR{&a.msg.Answer, &a.msg.Ns, &a.msg.Extra} {
-		signed, err := signer.section(*section, apexOf, a.now)
+		signed, _, err := signer.section(*section, s.apexOf, a.now)
 		if err != nil {
 			s.opts.Log.Error("an answer cannot be signed", "error", err)
 			a.fail()

@@ -145,6 +145,7 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Go(func() { s.serveTCP(ctx) })
 	wg.Go(func() { s.counts.run(ctx, s.opts.Metrics) })
 	wg.Go(func() { s.watchKeys(ctx) })
+	wg.Go(func() { s.watchPieces(ctx) })
 	<-ctx.Done()
 	err := s.tcp.Close()
 	for _, socket := range s.udp {

@@ -52,9 +52,6 @@ func newSigner(set keys.Set, validity, skew time.Duration) *signer {
 // signs says whether a zone is signed.
 func (s *signer) signs(apex string) bool { return s != nil && len(s.keys[apex]) > 0 }
 
-// signsAny says whether any zone is signed.
-func (s *signer) signsAny() bool { return s != nil && len(s.keys) > 0 }
-
 // shown gives the keys of a zone that stand in DNSKEY.
 func (s *signer) shown(apex string, now time.Time) []*keys.Key {
 	var out []*keys.Key
@@ -136,9 +133,9 @@ func (s *signer) keyRecords(name, apex string, kind uint16, ttl uint32, now time
 }
 
 // section gives a section with the signatures of each of its RRsets that lie in signed zones, behind it. apexOf gives the zone of
-// an owner.
-func (s *signer) section(rrs []dns.RR, apexOf func(name string) string, now time.Time) ([]dns.RR, error) {
-	out := rrs
+// an owner. span is the time within which the same would come out.
+func (s *signer) section(rrs []dns.RR, apexOf func(name string) string, now time.Time) (out []dns.RR, span span, err error) {
+	out, span = rrs, always
 	for _, set := range groups(rrs) {
 		apex := apexOf(set[0].Header().Name)
 		if !s.signs(apex) {
@@ -146,15 +143,16 @@ func (s *signer) section(rrs []dns.RR, apexOf func(name string) string, now time
 		}
 		made, err := s.set(set, apex, now)
 		if err != nil {
-			return nil, err
+			return nil, span, err
 		}
+		span = span.and(made.span).and(s.steady(apex, now))
 		for _, sig := range made.sigs {
 			own := *sig
 			own.Hdr.Name = set[0].Header().Name // in the case that was asked
 			out = append(out, &own)
 		}
 	}
-	return out, nil
+	return out, span, nil
 }
 
 // groups gives the RRsets of a section. Signatures and what belongs to the message are none.

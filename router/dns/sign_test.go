@@ -29,10 +29,16 @@ func (c *clock) Now() time.Time { return c.now }
 // signed gives a server with a key for each of its zones.
 func signed(t testing.TB, change func(*Options)) (*Server, *clock) {
 	t.Helper()
+	return signedFor(t, signedZones, change)
+}
+
+// signedFor gives a server with keys for some zones.
+func signedFor(t testing.TB, zones []string, change func(*Options)) (*Server, *clock) {
+	t.Helper()
 	dir := t.TempDir()
 	c := &clock{now: time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)}
 	set := keys.Set{}
-	for _, zone := range signedZones {
+	for _, zone := range zones {
 		k, err := set.Add(zone, c.now)
 		if err != nil {
 			t.Fatal(err)

@@ -173,13 +173,21 @@ func (s *Server) serveBatches(socket *udpSocket) {
 			}
 		}
 		b.send()
-		s.counts.add(&counted)
 		for _, i := range slow {
+			q.from = b.from(i)
+			if size := s.fast.make(b.buffers[i][:], b.size(i), q); size != 0 {
+				counted.note(q)
+				if size != fastDrop {
+					b.queue(i, b.buffers[i][:size])
+				}
+				continue
+			}
 			if out := s.Respond(b.buffers[i][:b.size(i)], b.from(i), false); out != nil {
 				b.queue(i, out)
 			}
 		}
 		b.send()
+		s.counts.add(&counted)
 	}
 }
 

@@ -277,6 +277,12 @@ func (s *Server) find(name string) (n *node, apex string) {
 	return nil, apex
 }
 
+// apexOf gives the zone that a name is in; "" for none of ours.
+func (s *Server) apexOf(name string) string {
+	_, apex := s.find(name)
+	return apex
+}
+
 // closest gives the longest end of a name that exists: its closest encloser (RFC 4035).
 func (s *Server) closest(name string) string {
 	name = strings.ToLower(name)
