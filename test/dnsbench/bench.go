@@ -36,7 +36,16 @@ type bench struct {
 
 type kindOfQueries struct {
 	name    string
+	signed  bool // asked of servers whose zone is signed
 	packets [][]byte
+}
+
+// answers is how many records a right answer has.
+func (k *kindOfQueries) answers() uint16 {
+	if k.signed {
+		return 2 // and its signature
+	}
+	return 1
 }
 
 // figure is one measurement.
@@ -79,29 +88,32 @@ func (b *bench) run(ctx context.Context) error {
 }
 
 func (b *bench) measureAll(ctx context.Context, s *server, p *process, first bool) error {
-	if first {
-		if err := b.compare(p.at); err != nil {
-			return err
-		}
-	}
 	for _, kind := range b.asked {
-		f, err := b.measureOne(ctx, s, p, kind.packets)
+		if kind.signed != s.signed {
+			continue
+		}
+		if first && strings.HasPrefix(kind.name, "ECS") {
+			if err := b.compare(p.at, &kind); err != nil {
+				return err
+			}
+		}
+		f, err := b.measureOne(ctx, s, p, &kind)
 		if err != nil {
 			return err
 		}
 		b.figures[key(s.name, kind.name)] = append(b.figures[key(s.name, kind.name)], f)
-		b.say("%-9s %-6s %7.0f queries/s, %5.2f µs of CPU each, server %3.0f %% busy, %d lost, %d wrong\n",
+		b.say("%-9s %-13s %7.0f queries/s, %5.2f µs of CPU each, server %3.0f %% busy, %d lost, %d wrong\n",
 			s.name, kind.name, f.perSecond(), f.cpuMicros(), f.busy()*100, f.lost, f.wrong)
 	}
 	return ctx.Err()
 }
 
 // measureOne loads a server, first to warm it up and then to measure it.
-func (b *bench) measureOne(ctx context.Context, s *server, p *process, queries [][]byte) (figure, error) {
-	if err := b.load(ctx, p.at, queries, b.warmUp, new(load)); err != nil {
+func (b *bench) measureOne(ctx context.Context, s *server, p *process, kind *kindOfQueries) (figure, error) {
+	if err := b.load(ctx, p.at, kind.packets, b.warmUp, &load{want: kind.answers()}); err != nil {
 		return figure{}, err
 	}
-	f := figure{allocs: -1}
+	f := figure{allocs: -1, load: load{want: kind.answers()}}
 	allocsBefore, err := s.allocs()
 	if err != nil {
 		return f, err
@@ -111,7 +123,7 @@ func (b *bench) measureOne(ctx context.Context, s *server, p *process, queries [
 		return f, err
 	}
 	began := time.Now()
-	if err := b.load(ctx, p.at, queries, b.measure, &f.load); err != nil {
+	if err := b.load(ctx, p.at, kind.packets, b.measure, &f.load); err != nil {
 		return f, err
 	}
 	f.seconds = time.Since(began).Seconds()
@@ -194,9 +206,16 @@ func (s *server) allocs() (float64, error) {
 }
 
 // compare asks some of the queries, and fails where an answer does not name the region which the decision gives to the subnet's
-// country: servers that answer something else are not compared.
-func (b *bench) compare(at netip.AddrPort) error {
-	for _, raw := range b.asked[0].packets[:min(samples, len(b.asked[0].packets))] {
+// country, or its signature is not good: servers that answer something else are not compared.
+func (b *bench) compare(at netip.AddrPort, kind *kindOfQueries) error {
+	var zoneKeys []*dns.DNSKEY
+	if kind.signed {
+		var err error
+		if zoneKeys, err = askKeys(at); err != nil {
+			return err
+		}
+	}
+	for _, raw := range kind.packets[:min(samples, len(kind.packets))] {
 		out, err := askOnce(at, raw)
 		if err != nil {
 			return err
@@ -208,7 +227,7 @@ func (b *bench) compare(at netip.AddrPort) error {
 		if err := m.Unpack(out); err != nil {
 			return fmt.Errorf("the answer to %v cannot be read: %w", q, err)
 		}
-		if len(m.Answer) != 1 {
+		if len(m.Answer) != int(kind.answers()) {
 			return fmt.Errorf("a strange answer to %v: %v", q, m)
 		}
 		subnet, _ := netip.AddrFromSlice(q.IsEdns0().Option[0].(*dns.EDNS0_SUBNET).Address)
@@ -223,8 +242,39 @@ func (b *bench) compare(at netip.AddrPort) error {
 		if want := b.world.countries[place.Country][0]; !slices.Contains(b.world.addresses(want), got) {
 			return fmt.Errorf("%s of %s is answered %s, which is not in %s", subnet, place.Country, got, want)
 		}
+		if kind.signed && !verified(m.Answer, zoneKeys) {
+			return fmt.Errorf("the signature of %v is not good", m)
+		}
 	}
 	return nil
+}
+
+// askKeys gives the keys of a server's zone.
+func askKeys(at netip.AddrPort) (out []*dns.DNSKEY, err error) {
+	query, err := new(dns.Msg).SetQuestion(domain+".", dns.TypeDNSKEY).SetEdns0(udpBytes, true).Pack()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := askOnce(at, query)
+	if err != nil {
+		return nil, err
+	}
+	m := new(dns.Msg)
+	if err := m.Unpack(raw); err != nil {
+		return nil, err
+	}
+	for _, rr := range m.Answer {
+		if k, ok := rr.(*dns.DNSKEY); ok {
+			out = append(out, k)
+		}
+	}
+	return out, nil
+}
+
+// verified says whether the second record is a good signature of the first.
+func verified(answer []dns.RR, by []*dns.DNSKEY) bool {
+	sig, ok := answer[1].(*dns.RRSIG)
+	return ok && sig.ValidityPeriod(time.Now()) && slices.ContainsFunc(by, func(k *dns.DNSKEY) bool { return sig.Verify(k, answer[:1]) == nil })
 }
 
 func (w *world) addresses(name chat.Region) []string {
@@ -248,6 +298,9 @@ func best(regions []chat.Region) string {
 // print shows medians and their ratios to Meridian's.
 func (b *bench) print(w io.Writer) {
 	for _, s := range b.servers {
+		if s.signed { // the same program as without
+			continue
+		}
 		said, _ := exec.Command(s.version[0], s.version[1:]...).CombinedOutput() // a server without a version is measured all the same
 		line, _, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
 		fmt.Fprintf(w, "\n%s: %s; %d sampled answers are the decision's", s.name, line, samples)
@@ -259,6 +312,9 @@ func (b *bench) print(w io.Writer) {
 		own := median(b.figures[key("meridian", kind.name)], figure.perSecond)
 		for _, s := range b.servers {
 			all := b.figures[key(s.name, kind.name)]
+			if s.signed != kind.signed {
+				continue
+			}
 			allocs := "–"
 			if s.metrics != "" {
 				allocs = fmt.Sprintf("%.4f", median(all, figure.allocsEach))

@@ -22,8 +22,9 @@ const (
 
 // load is one run of the generator.
 type load struct {
+	want     uint16 // records in a right answer
 	answered uint64
-	wrong    uint64 // no answer with one address: another code, none, or cut
+	wrong    uint64 // another answer: another code, too few records, or cut
 	lost     uint64
 }
 
@@ -108,7 +109,7 @@ func (a *asker) receive(l *load) (int, error) {
 	}
 	for i := range n {
 		b := a.buffers[i][:a.in[i].Len]
-		if len(b) < 12 || b[2]&0x82 != 0x80 || b[3]&0x0f != 0 || binary.BigEndian.Uint16(b[6:]) != 1 {
+		if len(b) < 12 || b[2]&0x82 != 0x80 || b[3]&0x0f != 0 || binary.BigEndian.Uint16(b[6:]) != l.want {
 			l.wrong++
 			continue
 		}

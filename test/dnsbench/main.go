@@ -97,15 +97,20 @@ func run(ctx context.Context, c choices) error {
 		networks, len(w.countries), time.Since(began).Seconds(), len(w.regions))
 	b := &bench{choices: c, dir: dir, file: file, world: w}
 	b.asked = []kindOfQueries{
-		{name: "ECS", packets: makeQueries(w, c.queries, true)},
-		{name: "plain", packets: makeQueries(w, c.queries, false)},
+		{name: "ECS", packets: makeQueries(w, c.queries, true, false)},
+		{name: "plain", packets: makeQueries(w, c.queries, false, false)},
+		{name: "ECS, signed", signed: true, packets: makeQueries(w, c.queries, true, true)},
+		{name: "plain, signed", signed: true, packets: makeQueries(w, c.queries, false, true)},
 	}
 	for _, name := range strings.Split(c.servers, ",") {
 		s, ok := knownServers[name]
 		if !ok {
 			return fmt.Errorf("%q is no server that can be measured", name)
 		}
-		b.servers = append(b.servers, s(b))
+		b.servers = append(b.servers, s(b, false))
+		if name != "gdnsd" { // which has no DNSSEC
+			b.servers = append(b.servers, s(b, true))
+		}
 	}
 	if err := b.run(ctx); err != nil {
 		return err

@@ -16,8 +16,8 @@ const (
 )
 
 // makeQueries gives queries for the zone's name, two of three for A and one for AAAA, all with EDNS and with mixed case; with
-// ECS each names another random /24 or /56 of a country.
-func makeQueries(w *world, n int, ecs bool) [][]byte {
+// ECS each names another random /24 or /56 of a country. Those for a signed zone have DO.
+func makeQueries(w *world, n int, ecs, signed bool) [][]byte {
 	rng := rand.New(rand.NewPCG(querySeed, 0))
 	out := make([][]byte, 0, n)
 	for i := range n {
@@ -46,7 +46,11 @@ func makeQueries(w *world, n int, ecs bool) [][]byte {
 			option = subnetOption(w.randomSubnet(rng, i%8 == 0))
 		}
 		b = binary.BigEndian.AppendUint16(append(b, 0, 0, byte(dns.TypeOPT)), udpBytes)
-		b = binary.BigEndian.AppendUint16(append(b, 0, 0, 0, 0), uint16(len(option)))
+		var do byte
+		if signed {
+			do = 0x80
+		}
+		b = binary.BigEndian.AppendUint16(append(b, 0, 0, do, 0), uint16(len(option)))
 		out = append(out, append(b, option...))
 	}
 	return out

@@ -26,16 +26,17 @@ import (
 // at an address.
 type server struct {
 	name    string
+	signed  bool     // its zone
 	version []string // the command that tells its version
 	prepare func(dir string, at netip.AddrPort) ([]string, error)
 	// metrics is where it tells the number of its allocations; "" for none.
 	metrics string
 }
 
-var knownServers = map[string]func(*bench) *server{"meridian": meridianServer, "knot": knotServer, "gdnsd": gdnsdServer}
+var knownServers = map[string]func(b *bench, signed bool) *server{"meridian": meridianServer, "knot": knotServer, "gdnsd": gdnsdServer}
 
-func meridianServer(b *bench) *server {
-	s := &server{name: "meridian", version: []string{b.meridian, "--version"}}
+func meridianServer(b *bench, signed bool) *server {
+	s := &server{name: "meridian", signed: signed, version: []string{b.meridian, "--version"}}
 	s.prepare = func(dir string, at netip.AddrPort) ([]string, error) {
 		http, err := freePort()
 		if err != nil {
@@ -56,13 +57,21 @@ func meridianServer(b *bench) *server {
 		}
 		file := filepath.Join(dir, "meridian.yaml")
 		s.metrics = "http://" + cfg.Router.HTTP + "/metrics"
-		return []string{b.meridian, "router", "--config", file}, os.WriteFile(file, text, 0o600)
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			return nil, err
+		}
+		if signed {
+			if out, err := exec.Command(b.meridian, "dns", "key", "new", "--config", file).CombinedOutput(); err != nil {
+				return nil, fmt.Errorf("meridian dns key new: %w: %s", err, out)
+			}
+		}
+		return []string{b.meridian, "router", "--config", file}, nil
 	}
 	return s
 }
 
-func knotServer(b *bench) *server {
-	s := &server{name: "knot", version: []string{"knotd", "--version"}}
+func knotServer(b *bench, signed bool) *server {
+	s := &server{name: "knot", signed: signed, version: []string{"knotd", "--version"}}
 	s.prepare = func(dir string, at netip.AddrPort) ([]string, error) {
 		var geo strings.Builder
 		fmt.Fprintf(&geo, "%s.:\n", domain)
@@ -72,6 +81,11 @@ func knotServer(b *bench) *server {
 		}
 		r := b.world.addresses(b.world.elsewhere[0])
 		fmt.Fprintf(&geo, "  - geo: \"*\"\n    A: %s\n    AAAA: %s\n", r[0], r[1])
+		policy, signing := "", ""
+		if signed { // the module signs all its answers when the zone is loaded
+			policy = "policy:\n  - id: one\n    algorithm: ecdsap256sha256\n    single-type-signing: on\n"
+			signing = "    dnssec-signing: on\n    dnssec-policy: one\n    zonefile-sync: -1\n"
+		}
 		conf := fmt.Sprintf(`server:
     rundir: %[1]s
     listen: %[2]s@%[3]d
@@ -91,19 +105,27 @@ mod-geoip:
     mode: geodb
     geodb-file: %[4]s
     geodb-key: [ country/iso_code ]
-zone:
+%[6]szone:
   - domain: %[5]s
     file: %[1]s/zone
     module: mod-geoip/geo
-`, dir, at.Addr(), at.Port(), b.file, domain)
+%[7]s`, dir, at.Addr(), at.Port(), b.file, domain, policy, signing)
 		zone := fmt.Sprintf("$ORIGIN %s.\n$TTL 30\n@ SOA ns.example.net. hostmaster 1 3600 600 86400 30\n@ NS ns.example.net.\n@ A 192.0.2.1\n@ AAAA 2001:db8::1\n", domain)
-		return []string{"knotd", "-c", filepath.Join(dir, "knot.conf")},
-			writeFiles(dir, map[string]string{"knot.conf": conf, "geo.conf": geo.String(), "zone": zone})
+		file := filepath.Join(dir, "knot.conf")
+		if err := writeFiles(dir, map[string]string{"knot.conf": conf, "geo.conf": geo.String(), "zone": zone}); err != nil {
+			return nil, err
+		}
+		if signed { // the module does not load without a key
+			if out, err := exec.Command("keymgr", "-c", file, domain, "generate", "algorithm=13", "ksk=yes", "zsk=yes").CombinedOutput(); err != nil {
+				return nil, fmt.Errorf("keymgr: %w: %s", err, out)
+			}
+		}
+		return []string{"knotd", "-c", file}, nil
 	}
 	return s
 }
 
-func gdnsdServer(b *bench) *server {
+func gdnsdServer(b *bench, _ bool) *server {
 	s := &server{name: "gdnsd", version: []string{"gdnsd", "version"}}
 	s.prepare = func(dir string, at netip.AddrPort) ([]string, error) {
 		byContinent := map[string][]string{}
