@@ -50,7 +50,7 @@ nemesis: build ## real processes under every fault, about 20 min; the report lie
 bench: build ## messages/s, latencies and bytes per idle connection of one region; STORES=real: on Cassandra and Redis
 	bin/meridian bench $(if $(STORES),--stores $(STORES))
 
-bench-dns: build ## DNS queries/s and CPU per query, beside Knot and gdnsd, about 2 min
+bench-dns: build ## DNS queries/s and CPU per query, beside Knot and gdnsd, unsigned and signed, about 4 min
 	scripts/bench-dns.sh
 
 nightly: build ## what takes hours: many seeds, races, fuzzing, the benchmark
