@@ -175,6 +175,8 @@ func routerMetrics() []Metric {
 		{Name: "client_hints_total", Kind: Counter, Help: "Words of clients that they cannot reach a region, taken, or ignored: the network has just told it, or the region is not known.", Labels: []string{"outcome"}},
 		{Name: "router_reloads_total", Kind: Counter, Help: "Reloads of the router's rules and address files, by outcome taken or refused.", Labels: []string{"outcome"}},
 		{Name: "geo_refused_total", Kind: Counter, Help: "Reloads of address files that were refused, by what is wrong: unreadable, empty, corrupt, wrong_type, stale, too_large, or canaries: too many well-known addresses would move. The old data stays.", Labels: []string{"fault"}},
+		{Name: "rtt_samples_total", Kind: Counter, Help: "Clients' sockets whose round trip was asked for (router.learned.sample): taken; other: the socket ends at a proxy or in another node, or the system does not tell; full: no room for another network.", Labels: []string{"result"}},
+		{Name: "rtt_networks", Kind: Gauge, Help: "Networks of which this node has measured round trips in this half of the week."},
 		{Name: "learned_refused_total", Kind: Counter, Help: "Files of learned round trips that were refused, by what is wrong: unreadable, empty, corrupt, wrong_type, stale, too_large, or canaries: too many well-known addresses would move. What was learned before stays.", Labels: []string{"fault"}},
 		{Name: "learned_age_seconds", Kind: Gauge, Help: "Time since the learned round trips in use were collected; none where none are."},
 		{Name: "geo_data_age_seconds", Kind: Gauge, Help: "Age of the address data in use."},

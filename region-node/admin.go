@@ -167,6 +167,7 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("POST /v1/admin/heal", n.guard(n.serveCut))
 	mux.HandleFunc("/v1/admin/drain", n.guard(n.serveDrain))
 	mux.HandleFunc("GET /v1/admin/population", n.guard(n.servePopulation))
+	mux.HandleFunc("GET /v1/admin/rtt", n.guard(n.serveRoundTrips))
 	mux.HandleFunc("GET /v1/admin/user", n.guard(n.serveUser))
 	mux.HandleFunc("POST /v1/admin/clock", n.guard(n.serveClock))
 	mux.HandleFunc("POST /v1/admin/verify", n.guard(n.serveVerify))

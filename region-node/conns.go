@@ -58,3 +58,6 @@ func (c *trackedConn) Close() error {
 	c.set.mu.Unlock()
 	return c.Conn.Close()
 }
+
+// NetConn gives the connection itself.
+func (c *trackedConn) NetConn() net.Conn { return c.Conn }

@@ -26,6 +26,7 @@ import (
 	"meridian/region-node/people"
 	"meridian/region-node/presence"
 	"meridian/region-node/rest"
+	"meridian/region-node/roundtrip"
 	"meridian/region-node/verify"
 	"meridian/replication"
 	"meridian/replication/link"
@@ -76,6 +77,8 @@ type Options struct {
 	Front *front.Front
 	// Country gives the ISO 3166-1 alpha-2 code of an address, "" if unknown.
 	Country func(netip.Addr) string
+	// NetworkOf gives the country and the autonomous system of an address, "" and 0 where they are not known; may be nil.
+	NetworkOf func(netip.Addr) (country string, asn uint32)
 	// Simulate lets clients claim an address by "as": a local `up` only.
 	Simulate bool
 	Now      func() time.Time
@@ -112,6 +115,8 @@ type Node struct {
 	drain    *drain.Service
 	rest     http.Handler
 	limits   *limits.Limits
+	// roundTrips is what the clients' sockets have told of the way to them.
+	roundTrips *roundtrip.Book
 
 	servers []*http.Server
 	conns   *connSet
@@ -131,7 +136,7 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 	opt.Store = layer.Writes(opt.Store)
 	n := &Node{
 		opt: opt, cached: layer, topology: opt.Config.Topology(), store: opt.Store, conns: newConnSet(), started: opt.Now(), over: make(chan struct{}),
-		identity: identity, backbone: &backbone{built: make(chan struct{})},
+		roundTrips: roundtrip.NewBook(opt.Config.Router.Learned.NetworksMax), identity: identity, backbone: &backbone{built: make(chan struct{})},
 	}
 	n.clock = newClock(opt, chat.NodeRef{Region: opt.Region, Node: identity.Node}, identity.HighWater)
 	n.ctx, n.stop = context.WithCancel(context.Background())
@@ -262,7 +267,7 @@ func (n *Node) Start() error {
 	n.opt.Front.AskOthers(n.askChallenge)
 	n.serve(n.opt.HTTP, n.publicHandler(), n.opt.Front.Serve)
 	n.serve(n.opt.Admin, n.adminHandler(), (*http.Server).Serve)
-	for _, run := range []func(context.Context){n.presence.Run, n.gateway.Run, n.edge.Run, n.drain.Run, n.backbone.hints.run, n.watchStore} {
+	for _, run := range []func(context.Context){n.presence.Run, n.gateway.Run, n.edge.Run, n.drain.Run, n.backbone.hints.run, n.watchStore, n.sample} {
 		n.done.Go(func() {
 			run(n.ctx)
 		})

@@ -163,7 +163,7 @@ func (d *deployment) nodeOptions(ref chat.NodeRef, ls listeners) (opt regionnode
 		Route:     func(node *regionnode.Node) http.Handler { return d.routeHandler(node, hints) },
 		Endpoints: d.endpoints, Elsewhere: d.elsewhere, Reported: hints.Count,
 		Unreachable: func(r chat.Region, client netip.Addr) { hints.Tell(r, client) },
-		Country:     d.country, Simulate: d.simulate, Now: d.clock.now, SetClock: d.setClock, Log: log,
+		Country:     d.country, NetworkOf: d.networkOf, Simulate: d.simulate, Now: d.clock.now, SetClock: d.setClock, Log: log,
 		Tracer: tracer,
 	}, nil
 }
@@ -201,6 +201,12 @@ func (d *deployment) peersOf(ref chat.NodeRef) map[chat.NodeRef]string {
 func (d *deployment) country(addr netip.Addr) string {
 	place, _ := d.data.Lookup(addr)
 	return place.Country
+}
+
+// networkOf gives the country and the autonomous system of an address.
+func (d *deployment) networkOf(addr netip.Addr) (string, uint32) {
+	place, _ := d.data.Lookup(addr)
+	return place.Country, place.ASN
 }
 
 // states gives the regions as node sees them: the links are its probes, and it has heard of every operator's drain.

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"net"
 	"net/netip"
 	"sync"
 
@@ -21,6 +22,14 @@ type tunnelled struct {
 func (t *tunnelled) Person() (chat.Zone, netip.Addr) { return t.zone, t.addr }
 
 func (t *tunnelled) Edge() chat.Region { return t.edge }
+
+// NetConn gives the client's connection; nil where it does not end in this node.
+func (t *tunnelled) NetConn() net.Conn {
+	if own, ok := t.conn.(gateway.Socket); ok {
+		return own.NetConn()
+	}
+	return nil
+}
 
 func (t *tunnelled) GoAway(f wire.GoAway) {
 	go func() { _ = t.conn.Write([][]byte{wire.Encode(f)}) }() // one that cannot be told is closed when the time is over

@@ -65,10 +65,15 @@ type Socket interface {
 	Conn
 	// SetIdle changes how long the client may be silent. Call it from the reading goroutine.
 	SetIdle(d time.Duration)
+	// NetConn gives the connection under it.
+	NetConn() net.Conn
 }
 
 // SetIdle changes how long the client may be silent.
 func (s *socket) SetIdle(d time.Duration) { s.idle = d }
+
+// NetConn gives the connection under the WebSocket.
+func (s *socket) NetConn() net.Conn { return s.net.Conn }
 
 // Upgrade turns a request into a Socket. On failure the request has been answered.
 func Upgrade(w http.ResponseWriter, r *http.Request, frameBytes int, t Timeouts, checkOrigin func(*http.Request) bool) (Socket, error) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net"
 	"net/netip"
 
 	"meridian/chat"
@@ -28,6 +29,14 @@ func (s *session) Person() (chat.Zone, netip.Addr) { return s.self.Zone, s.addr 
 
 // Edge gives the region where the socket ends.
 func (s *session) Edge() chat.Region { return s.edge }
+
+// NetConn gives the connection of a socket that ends here; nil for another.
+func (s *session) NetConn() net.Conn {
+	if own, ok := s.conn.(Socket); ok {
+		return own.NetConn()
+	}
+	return nil
+}
 
 // GoAway asks the client to move.
 func (s *session) GoAway(f wire.GoAway) { s.push(wire.Encode(f)) }
