@@ -7,7 +7,8 @@ import (
 
 // Learned is about round trips that the regions measure by their clients' own sockets. All of it is off by default.
 type Learned struct {
-	// Sample lets region nodes measure, each socket once every SampleEvery; they keep at most NetworksMax networks.
+	// Sample lets region nodes measure, each socket once every SampleEvery, but none of Network.TrustedProxies; they keep at most
+	// NetworksMax networks.
 	Sample      bool          `yaml:"sample"`
 	SampleEvery time.Duration `yaml:"sample_every"`
 	NetworksMax int           `yaml:"networks_max"`

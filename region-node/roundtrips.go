@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"meridian/chat"
@@ -65,7 +66,7 @@ func (n *Node) measure(one drain.Socket) string {
 	}
 	_, client := one.Person()
 	d, peer, ok := roundtrip.Smoothed(socket.NetConn())
-	if client = client.Unmap().WithZone(""); !ok || peer != client {
+	if client = client.Unmap().WithZone(""); !ok || peer != client || n.listedProxy(peer) {
 		return sampleOther
 	}
 	country, asn := n.network(client)
@@ -80,4 +81,12 @@ func (n *Node) network(client netip.Addr) (country string, asn uint32) {
 		return "", 0
 	}
 	return n.opt.NetworkOf(client)
+}
+
+// listedProxy says that an address is a proxy's, whose round trip is not its clients'.
+func (n *Node) listedProxy(a netip.Addr) bool {
+	return slices.ContainsFunc(n.opt.Config.Network.TrustedProxies, func(s string) bool {
+		p, err := netip.ParsePrefix(s)
+		return err == nil && p.Contains(a)
+	})
 }

@@ -19,7 +19,10 @@ func TestRoundTripsOfSockets(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Log("this system does not tell round trips: nodes then know nothing")
 	}
-	w := newWorldOf(t, func(c *config.Config) { c.Router.Learned.Sample, c.Router.Learned.SampleEvery = true, 50*time.Millisecond })
+	w := newWorldOf(t, func(c *config.Config) {
+		c.Router.Learned.Sample, c.Router.Learned.SampleEvery = true, 50*time.Millisecond
+		c.Network.TrustedProxies = nil
+	})
 	eu := w.signUp("eu-west", "lisbon_user", "eu") // the home of zone eu is eu-west
 	w.connect("us-east", eu, "")
 	other := w.dial("ap-south")

@@ -88,11 +88,11 @@ var columns = []string{"network", "country", "asn", "region", "p50_ms", "samples
 
 // Write writes the file, its rows sorted, so that two can be compared as texts.
 func (f File) Write(w io.Writer) error {
-	rows := slices.Clone(f.Rows)
-	slices.SortFunc(rows, func(a, b Row) int { return cmp.Or(a.compare(b.Group), cmp.Compare(a.Region, b.Region)) })
+	f.Rows = slices.Clone(f.Rows)
+	f.sort()
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "%s\n%s%s\n%s\n", title, collected, f.Collected.UTC().Format(time.RFC3339), strings.Join(columns, ","))
-	for _, r := range rows {
+	for _, r := range f.Rows {
 		network, asn := "", ""
 		if r.Network.IsValid() {
 			network = r.Network.String()
@@ -209,9 +209,13 @@ func isCountry(s string) bool {
 	return len(s) == 2 && 'A' <= s[0] && s[0] <= 'Z' && 'A' <= s[1] && s[1] <= 'Z'
 }
 
+func (f *File) sort() {
+	slices.SortFunc(f.Rows, func(a, b Row) int { return cmp.Or(a.compare(b.Group), cmp.Compare(a.Region, b.Region)) })
+}
+
 // twice sorts the rows and finds two that say the same.
 func (f *File) twice(name string) error {
-	slices.SortFunc(f.Rows, func(a, b Row) int { return cmp.Or(a.compare(b.Group), cmp.Compare(a.Region, b.Region)) })
+	f.sort()
 	for i := 1; i < len(f.Rows); i++ {
 		if a, b := f.Rows[i-1], f.Rows[i]; a.Group == b.Group && a.Region == b.Region {
 			return unusable(name, geo.FaultCorrupt, fmt.Sprintf("says twice what %s has measured of %s", a.Region, a.Group), nil)

@@ -224,3 +224,93 @@ func rows(rng *rand.Rand, g learned.Group, at time.Time) []learned.Row {
 	}
 	return out
 }
+
+// What several nodes of a region told is one row with the median of all, where that has enough samples; what no node should tell is refused.
+func TestCollect(t *testing.T) {
+	at := time.Date(2026, 11, 29, 15, 0, 0, 0, time.UTC)
+	day := func(d int) time.Time { return time.Date(2026, 11, d, 0, 0, 0, 0, time.UTC) }
+	told := []learned.Histogram{
+		{Region: "eu-west", Network: "81.2.64.0/20", Last: day(27), Cells: []learned.Cell{{Ms: 20, Count: 20}, {Ms: 90, Count: 5}}},
+		{Region: "eu-west", Network: "81.2.64.0/20", Last: day(28), Cells: []learned.Cell{{Ms: 10, Count: 10}, {Ms: 21.123, Count: 24}}},
+		{Region: "us-east", Network: "81.2.64.0/20", Last: day(28), Cells: []learned.Cell{{Ms: 10, Count: 49}}},
+		{Region: "us-east", Country: "GB", ASN: 5089, Last: day(30), Cells: []learned.Cell{{Ms: 0.0001, Count: 50}}},
+	}
+	c, err := learned.Collect(told, at)
+	if err != nil || c.TooFew != 1 {
+		t.Fatalf("%d had too few, %v", c.TooFew, err)
+	}
+	var out bytes.Buffer
+	if err := c.File.Write(&out); err != nil {
+		t.Fatal(err)
+	}
+	want := "# meridian learned round trips, version 1\n# collected 2026-11-29T15:00:00Z\nnetwork,country,asn,region,p50_ms,samples,last\n" +
+		"81.2.64.0/20,,,eu-west,20.00,59,2026-11-28\n,GB,5089,us-east,0.01,50,2026-11-29\n"
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+	if _, err := learned.Parse("collected", out.Bytes()); err != nil {
+		t.Error(err)
+	}
+	for name, bad := range map[string]learned.Histogram{
+		"an address":    {Region: "eu-west", Network: "81.2.69.142/32", Cells: []learned.Cell{{Ms: 1, Count: 1}}},
+		"nothing":       {Region: "eu-west", Cells: []learned.Cell{{Ms: 1, Count: 1}}},
+		"no round trip": {Region: "eu-west", Network: "81.2.64.0/20", Cells: []learned.Cell{{Ms: 0, Count: 1}}},
+		"no samples":    {Region: "eu-west", Network: "81.2.64.0/20", Cells: []learned.Cell{{Ms: 1, Count: -1}}},
+	} {
+		if _, err := learned.Collect([]learned.Histogram{bad}, at); chat.CodeOf(err) != chat.CodeInvalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A review counts whom a new file would move, says from where to where and whether that was measured, and agrees address by address with
+// what decisions would say.
+func TestDiffAgreesWithDecisions(t *testing.T) {
+	model, data := geotest.Model(t, three), mustLoad(t)
+	rng := rand.New(rand.NewPCG(9, 9))
+	old, next := learned.New(random(rng), model), learned.New(random(rng), model)
+	d := learned.Diff(model, data, old, next)
+	covered, moved, changed := 0.0, 0.0, 0.0
+	for i := range 16 * 3 * 4096 {
+		a := netip.AddrFrom4([4]byte{81, byte(i >> 16), byte(i >> 8), byte(i)})
+		place, _ := data.Lookup(a)
+		was, _ := old.Lookup(a, place)
+		is, _ := next.Lookup(a, place)
+		if was == nil && is == nil {
+			continue
+		}
+		covered++
+		if _, _, other := model.Moved(place, was, is); other {
+			moved++
+		}
+	}
+	for _, c := range d.Changes {
+		if changed += c.IPv4; c.From == c.To || c.ToMs > c.FromMs {
+			t.Errorf("%+v", c)
+		}
+	}
+	if d.IPv4.Addresses != covered || d.IPv4.Moved != moved || changed != moved || moved == 0 || d.IPv6.Addresses != 0 {
+		t.Errorf("diff says %+v and %v in its changes, decisions %v of %v", d.IPv4, changed, moved, covered)
+	}
+	if same := learned.Diff(model, data, next, next); same.IPv4.Moved != 0 || len(same.Changes) != 0 || same.IPv4.Addresses == 0 {
+		t.Errorf("the same file moves %+v", same)
+	}
+	f, err := learned.Parse("learned.csv", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := learned.Summarize(f, model, data)
+	if s.Rows != 5 || s.Networks != 2 || s.Systems != 1 || len(s.Regions) != 3 || s.Regions[0].Region != "eu-west" || s.Regions[0].Samples != 190 || s.Regions[0].P50Ms != 31 ||
+		!s.Regions[1].Unknown || s.Regions[2].OverMs == 0 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func mustLoad(t *testing.T) *geo.Data {
+	t.Helper()
+	data, err := geo.Load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}

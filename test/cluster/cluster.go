@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -204,6 +205,26 @@ func (c *Cluster) Restart(region chat.Region) {
 	c.t.Helper()
 	c.launch(string(region))
 	c.WaitReady(region)
+}
+
+// RestartRouter ends the router's process cleanly, starts it again and waits until it serves.
+func (c *Cluster) RestartRouter() {
+	c.t.Helper()
+	c.process(router).end()
+	c.launch(router)
+	c.waitFor("http://" + c.Config.Router.HTTP + "/readyz")
+}
+
+// Verb runs a verb of the program with the deployment's configuration, and gives its exit code and what it prints.
+func (c *Cluster) Verb(args ...string) (code int, output string) {
+	c.t.Helper()
+	cmd := exec.Command(c.binary, append(args, "--config", c.file)...)
+	text, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		c.t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(text)
 }
 
 // Cut breaks the backbone between two regions, at both ends.
