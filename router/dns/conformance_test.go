@@ -115,23 +115,56 @@ func TestConformanceDig(t *testing.T) {
 	})
 }
 
+// A server that a resolver can talk to passes the tests of RFC 8906, section 8: it answers whatever it does not know, and sends back
+// no bit or option that it does not know.
+func TestConformanceRFC8906(t *testing.T) {
+	_, addr := conformanceServer(t)
+	dig := tool(t, "dig", addr)
+	const plain, edns = " +noedns +noad +norec", " +nocookie +noad +norec"
+	soa := "IN SOA ns.chat.example.org."
+	conforms(t, dig, map[string][]string{
+		"chat.example.org SOA" + plain:                                      {"status: NOERROR", "flags: qr aa;", soa, "!OPT PSEUDOSECTION"},
+		"chat.example.org TYPE1000" + plain:                                 {"status: NOERROR", "flags: qr aa;", "ANSWER: 0", soa},
+		"chat.example.org SOA +noedns +noad +norec +cd":                     {"status: NOERROR", "flags: qr aa cd;", soa},
+		"chat.example.org SOA +noedns +norec +ad":                           {"status: NOERROR", "flags: qr aa;", soa},
+		"chat.example.org SOA +zflag" + plain:                               {"status: NOERROR", "flags: qr aa;", "!MBZ", soa},
+		"chat.example.org SOA +noedns +noad +rec":                           {"status: NOERROR", "flags: qr aa rd;", soa},
+		"chat.example.org +opcode=15 +header-only" + plain:                  {"status: NOTIMP", "!" + soa},
+		"chat.example.org SOA +tcp" + plain:                                 {"status: NOERROR", "flags: qr aa;", soa},
+		"chat.example.org SOA +edns=0" + edns:                               {"status: NOERROR", "EDNS: version: 0", soa},
+		"chat.example.org SOA +edns=1 +noednsneg" + edns:                    {"status: BADVERS", "EDNS: version: 0", "!" + soa},
+		"chat.example.org SOA +edns=0 +ednsopt=100" + edns:                  {"status: NOERROR", "EDNS: version: 0", "!OPT=100", soa},
+		"chat.example.org SOA +edns=0 +ednsflags=0x40" + edns:               {"status: NOERROR", "EDNS: version: 0", "!MBZ", soa},
+		"chat.example.org SOA +edns=1 +noednsneg +ednsflags=0x40" + edns:    {"status: BADVERS", "EDNS: version: 0", "!MBZ", "!" + soa},
+		"chat.example.org SOA +edns=1 +noednsneg +ednsopt=100" + edns:       {"status: BADVERS", "EDNS: version: 0", "!OPT=100", "!" + soa},
+		"chat.example.org DNSKEY +dnssec +bufsize=512 +ignore" + edns:       {"status: NOERROR", "EDNS: version: 0, flags: do;"},
+		"chat.example.org SOA +edns=0 +dnssec" + edns:                       {"status: NOERROR", "EDNS: version: 0, flags: do;", soa, "IN RRSIG SOA"},
+		"chat.example.org SOA +edns=1 +noednsneg +dnssec" + edns:            {"status: BADVERS", "EDNS: version: 0, flags: do;", "!" + soa},
+		"chat.example.org SOA +noad +norec +nsid +expire +subnet=0.0.0.0/0": {"status: NOERROR", "COOKIE: ", "NSID: ", "CLIENT-SUBNET: 0.0.0.0/0/0", soa},
+	})
+}
+
 // kdig +dnssec gets signatures with all that is signed; over one TCP connection too.
 func TestConformanceKdig(t *testing.T) {
 	_, addr := conformanceServer(t)
 	kdig := tool(t, "kdig", addr)
 	conforms(t, kdig, map[string][]string{
-		"+dnssec chat.example.org A":          {"status: NOERROR", "Flags: qr aa rd;", "IN RRSIG A 13 3 20", "!WARNING"},
-		"+dnssec chat.example.org DNSKEY":     {"3600 IN DNSKEY 257 3 13", "IN RRSIG DNSKEY 13 3 3600"},
-		"+dnssec chat.example.org CDS":        {"IN CDS", " 13 2 ", "IN RRSIG CDS"},
-		"+dnssec chat.example.org CDNSKEY":    {"IN CDNSKEY 257 3 13", "IN RRSIG CDNSKEY"},
-		"+dnssec chat.example.org MX":         {"status: NOERROR", "ANSWER: 0; AUTHORITY: 4", "IN NSEC", "IN RRSIG NSEC", "IN RRSIG SOA"},
-		"+dnssec nobody.chat.example.org A":   {"status: NXDOMAIN", "IN RRSIG NSEC"},
-		"+dnssec chat.example.org ANY +notcp": {"IN HINFO", "IN RRSIG HINFO"},
-		"+dnssec eu.example.net A":            {"IN RRSIG A 13 3 20"},
-		"+nodnssec chat.example.org A":        {"!RRSIG"},
-		"+cookie chat.example.org A":          {"COOKIE", "status: NOERROR"},
+		"+dnssec chat.example.org A":                                                        {"status: NOERROR", "Flags: qr aa rd;", "IN RRSIG A 13 3 20", "!WARNING"},
+		"+dnssec chat.example.org DNSKEY":                                                   {"3600 IN DNSKEY 257 3 13", "IN RRSIG DNSKEY 13 3 3600"},
+		"+dnssec chat.example.org CDS":                                                      {"IN CDS", " 13 2 ", "IN RRSIG CDS"},
+		"+dnssec chat.example.org CDNSKEY":                                                  {"IN CDNSKEY 257 3 13", "IN RRSIG CDNSKEY"},
+		"+dnssec chat.example.org MX":                                                       {"status: NOERROR", "ANSWER: 0; AUTHORITY: 4", "IN NSEC", "IN RRSIG NSEC", "IN RRSIG SOA"},
+		"+dnssec nobody.chat.example.org A":                                                 {"status: NXDOMAIN", "IN RRSIG NSEC"},
+		"+dnssec chat.example.org ANY +notcp":                                               {"IN HINFO", "IN RRSIG HINFO"},
+		"+dnssec eu.example.net A":                                                          {"IN RRSIG A 13 3 20"},
+		"+dnssec +notcp _meridian._tcp.chat.example.org SRV":                                {"IN SRV 1 1 8443 eu-west.chat.example.org.", "IN RRSIG SRV 13 5 20", "IN RRSIG A 13 4 20", "IN RRSIG AAAA 13 4 20", "!WARNING"},
+		"+dnssec +notcp chat.example.org HTTPS":                                             {"chat.example.org. 20 IN HTTPS 1 eu-west.chat.example.org.", "IN RRSIG HTTPS 13 3 20"},
+		"+dnssec +notcp explain.chat.example.org AAAA":                                      {"status: NOERROR", "ANSWER: 0; AUTHORITY: 4", "IN RRSIG SOA", "IN RRSIG NSEC"},
+		"+dnssec chat.example.org DS":                                                       {"status: NOERROR", "ANSWER: 0; AUTHORITY: 4", "chat.example.org. 20 IN NSEC"},
+		"+nodnssec chat.example.org A":                                                      {"!RRSIG"},
+		"+cookie chat.example.org A":                                                        {"COOKIE", "status: NOERROR"},
 		"+tcp +keepopen chat.example.org A chat.example.org AAAA nobody.chat.example.org A": {"IN A 127.0.0.12", "status: NXDOMAIN"},
-		"+nsid chat.example.org A": {"router-7"},
+		"+nsid chat.example.org A":                                                          {"router-7"},
 	})
 }
 
@@ -175,6 +208,13 @@ func TestConformanceDelv(t *testing.T) {
 		"nobody.chat.example.org A":           {"; negative response, fully validated", "ncache nxdomain"},
 		"a.b.c.chat.example.org TXT":          {"; negative response, fully validated", "ncache nxdomain"},
 		"zzzz.chat.example.org A":             {"; negative response, fully validated", "ncache nxdomain"},
+		"eXplain.chat.example.org HTTPS":      {"; negative response, fully validated", "ncache nxrrset"},
+		"eu-west.chat.example.org A":          {"; fully validated", "IN A 127.0.0.12"},
+		"in.chat.example.org A":               {"; fully validated", "IN A 127.0.0.13"},
+		"chat.example.org A +vtrace":          {"chat.example.org/A: verify rdataset", "success", "marking as secure", "; fully validated"},
+		"ap-south.chat.example.org SRV +vtrace": {
+			"ap-south.chat.example.org/NSEC: verify rdataset", "nonexistence proof(s) found", "; negative response, fully validated",
+		},
 	} {
 		cases[good+question] = want
 	}

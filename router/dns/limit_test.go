@@ -144,6 +144,37 @@ func TestRateLimitedAnswers(t *testing.T) {
 	}
 }
 
+// Who asks for signatures in another's name makes that one get no more answers than the limit has, none of them larger than what
+// a datagram of ours may have, and for the rest no more bytes than were asked with, an OPT record more or less.
+func TestLimitBoundsSignedAnswers(t *testing.T) {
+	const rate = 20
+	s, _ := signed(t, func(o *Options) { o.Serving.RateLimit = config.RateLimit{ResponsesPerSecond: rate, Slip: 2} })
+	from := netip.MustParseAddr(london)
+	full, other, bytesAsked, bytesOther := 0, 0, 0, 0
+	for range 50 {
+		for _, kind := range []uint16{dns.TypeA, dns.TypeSRV, dns.TypeDNSKEY, dns.TypeANY, dns.TypeMX, dns.TypeRRSIG} {
+			query := questionOf(t, "chat.example.org.", kind, true)
+			out := fastAnswerOf(s, query, from)
+			if out == nil {
+				out = s.Respond(query, from, false)
+			}
+			if len(out) > udpBytes {
+				t.Fatalf("%s: %d bytes", dns.TypeToString[kind], len(out))
+			}
+			if len(out) > 0 && out[2]&0x02 == 0 {
+				full++
+				continue
+			}
+			other++
+			bytesAsked += len(query)
+			bytesOther += len(out)
+		}
+	}
+	if full != rate || bytesOther > bytesAsked {
+		t.Errorf("%d whole answers, want %d; to the other %d queries of %d bytes %d bytes", full, rate, other, bytesAsked, bytesOther)
+	}
+}
+
 func BenchmarkLimit(b *testing.B) {
 	l := newTestLimiter(b, config.RateLimit{ResponsesPerSecond: 500, Slip: 2, Exempt: []string{"127.0.0.0/8", "::1/128"}})
 	a := netip.MustParseAddr("192.0.2.1")

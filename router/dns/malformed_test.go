@@ -81,6 +81,31 @@ func TestShapes(t *testing.T) {
 	}
 }
 
+// What answers a query is never answered itself, whatever it says: two servers that are told to be each other's askers stay silent.
+func TestAnswersAreNotAnswered(t *testing.T) {
+	s, _ := signed(t, nil)
+	from := netip.MustParseAddr(london)
+	answers := 0
+	for _, c := range shapeCases(t) {
+		for _, tcp := range []bool{false, true} {
+			out := s.Respond(c.query, from, tcp)
+			if out == nil {
+				continue
+			}
+			answers++
+			if again := s.Respond(out, from, tcp); again != nil {
+				t.Errorf("%s: the answer is answered: %x", c.name, again)
+			}
+			if again := fastAnswerOf(s, out, from); again != nil {
+				t.Errorf("%s: the fast path answers the answer: %x", c.name, again)
+			}
+		}
+	}
+	if answers < 200 {
+		t.Errorf("only %d answers", answers)
+	}
+}
+
 // Over real sockets the same shapes get the same RCODEs, over TCP also those that no datagram holds; and the server serves after
 // all of them.
 func TestShapesOverSockets(t *testing.T) {
@@ -90,11 +115,11 @@ func TestShapesOverSockets(t *testing.T) {
 	tcp := connect(t, "tcp", addr)
 	buf := make([]byte, dns.MaxMsgSize)
 	for _, c := range shapeCases(t) {
-		if c.rcode == "silence" {
-			continue // what follows shows that it did no harm
-		}
-		if _, err := udp.Write(c.query); err != nil {
+		if _, err := udp.Write(c.query); err != nil { // of no bytes, too
 			t.Fatal(err)
+		}
+		if c.rcode == "silence" {
+			continue // an answer would be taken for the next one's, and that this one comes shows that no harm was done
 		}
 		n, err := udp.Read(buf)
 		if err != nil {

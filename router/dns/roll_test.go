@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -106,5 +107,47 @@ func TestRollValidates(t *testing.T) {
 	r.step("removed", []*keys.Key{second}, second)
 	if n := len(trusted(t, s, zone, c.now, second)); n != 1 {
 		t.Errorf("%d keys in the end", n)
+	}
+}
+
+// While a zone has more keys than a roll brings, what does not fit over UDP is cut, and TCP gives all of it.
+func TestKeysOverUDP(t *testing.T) {
+	s, c := signed(t, nil)
+	zone, dir := signedZones[0], s.opts.Serving.DNSSEC.KeyDir
+	set, err := keys.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcomes := map[bool]int{}
+	for range 6 {
+		for _, size := range []uint16{512, udpBytes, 4096} {
+			q := new(dns.Msg).SetQuestion(zone, dns.TypeDNSKEY).SetEdns0(size, true)
+			raw, err := q.Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := new(dns.Msg)
+			out := s.Respond(raw, netip.MustParseAddr(london), false)
+			if err := m.Unpack(out); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(set[zone]); len(out) > min(int(size), udpBytes) || m.Truncated == (len(m.Answer) == 2*n) {
+				t.Errorf("%d keys, size %d: %d bytes, %s", n, size, len(out), render(m))
+			}
+			outcomes[m.Truncated]++
+		}
+		trusted(t, s, zone, c.now, set[zone]...)
+		next, err := keys.New(zone, set[zone], c.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := next.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		set[zone] = append(set[zone], next)
+		s.reloadKeys()
+	}
+	if outcomes[true] == 0 || outcomes[false] == 0 {
+		t.Errorf("cut: %v", outcomes)
 	}
 }

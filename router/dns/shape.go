@@ -94,13 +94,16 @@ func (s *shape) readOption(code uint16, data []byte) (ok bool) {
 	return true
 }
 
-// skipName gives the offset behind a name; beyond the message for a name that does not end.
+// skipName gives the offset behind a name; beyond the message for a name that does not end, or points to what is not before it.
 func skipName(b []byte, off int) int {
-	for off < len(b) {
+	for start := off; off < len(b); {
 		switch n := int(b[off]); {
 		case n == 0:
 			return off + 1
 		case n >= 0xc0:
+			if off+1 < len(b) && (n&0x3f)<<8|int(b[off+1]) >= start {
+				return len(b) + 1
+			}
 			return off + 2
 		default:
 			off += n + 1
