@@ -149,22 +149,30 @@ func TestConformanceKdig(t *testing.T) {
 	_, addr := conformanceServer(t)
 	kdig := tool(t, "kdig", addr)
 	conforms(t, kdig, map[string][]string{
-		"+dnssec chat.example.org A":                                                        {"status: NOERROR", "Flags: qr aa rd;", "IN RRSIG A 13 3 20", "!WARNING"},
-		"+dnssec chat.example.org DNSKEY":                                                   {"3600 IN DNSKEY 257 3 13", "IN RRSIG DNSKEY 13 3 3600"},
-		"+dnssec chat.example.org CDS":                                                      {"IN CDS", " 13 2 ", "IN RRSIG CDS"},
-		"+dnssec chat.example.org CDNSKEY":                                                  {"IN CDNSKEY 257 3 13", "IN RRSIG CDNSKEY"},
-		"+dnssec chat.example.org MX":                                                       {"status: NOERROR", "ANSWER: 0; AUTHORITY: 4", "IN NSEC", "IN RRSIG NSEC", "IN RRSIG SOA"},
-		"+dnssec nobody.chat.example.org A":                                                 {"status: NXDOMAIN", "IN RRSIG NSEC"},
-		"+dnssec chat.example.org ANY +notcp":                                               {"IN HINFO", "IN RRSIG HINFO"},
-		"+dnssec eu.example.net A":                                                          {"IN RRSIG A 13 3 20"},
-		"+dnssec +notcp _meridian._tcp.chat.example.org SRV":                                {"IN SRV 1 1 8443 eu-west.chat.example.org.", "IN RRSIG SRV 13 5 20", "IN RRSIG A 13 4 20", "IN RRSIG AAAA 13 4 20", "!WARNING"},
-		"+dnssec +notcp chat.example.org HTTPS":                                             {"chat.example.org. 20 IN HTTPS 1 eu-west.chat.example.org.", "IN RRSIG HTTPS 13 3 20"},
-		"+dnssec +notcp explain.chat.example.org AAAA":                                      {"status: NOERROR", "ANSWER: 0; AUTHORITY: 4", "IN RRSIG SOA", "IN RRSIG NSEC"},
-		"+dnssec chat.example.org DS":                                                       {"status: NOERROR", "ANSWER: 0; AUTHORITY: 4", "chat.example.org. 20 IN NSEC"},
-		"+nodnssec chat.example.org A":                                                      {"!RRSIG"},
-		"+cookie chat.example.org A":                                                        {"COOKIE", "status: NOERROR"},
+		"+dnssec chat.example.org A":          {"status: NOERROR", "Flags: qr aa rd;", "IN RRSIG A 13 3 20", "!WARNING"},
+		"+dnssec chat.example.org DNSKEY":     {"3600 IN DNSKEY 257 3 13", "IN RRSIG DNSKEY 13 3 3600"},
+		"+dnssec chat.example.org CDS":        {"IN CDS", " 13 2 ", "IN RRSIG CDS"},
+		"+dnssec chat.example.org CDNSKEY":    {"IN CDNSKEY 257 3 13", "IN RRSIG CDNSKEY"},
+		"+dnssec chat.example.org MX":         {"status: NOERROR", "ANSWER: 0; AUTHORITY: 4", "IN NSEC", "IN RRSIG NSEC", "IN RRSIG SOA"},
+		"+dnssec nobody.chat.example.org A":   {"status: NXDOMAIN", "IN RRSIG NSEC"},
+		"+dnssec chat.example.org ANY +notcp": {"IN HINFO", "IN RRSIG HINFO"},
+		"+dnssec eu.example.net A":            {"IN RRSIG A 13 3 20"},
+		"+dnssec +notcp _meridian._tcp.chat.example.org SRV": {
+			"IN SRV 1 1 8443 eu-west.chat.example.org.", "IN RRSIG SRV 13 5 20", "IN RRSIG A 13 4 20", "IN RRSIG AAAA 13 4 20", "!WARNING",
+		},
+		"+dnssec +notcp chat.example.org HTTPS": {
+			"chat.example.org. 20 IN HTTPS 1 eu-west.chat.example.org.", "IN RRSIG HTTPS 13 3 20",
+		},
+		"+dnssec +notcp explain.chat.example.org AAAA": {
+			"status: NOERROR", "ANSWER: 0; AUTHORITY: 4", "IN RRSIG SOA", "IN RRSIG NSEC",
+		},
+		"+dnssec chat.example.org DS": {
+			"status: NOERROR", "ANSWER: 0; AUTHORITY: 4", "chat.example.org. 20 IN NSEC",
+		},
+		"+nodnssec chat.example.org A": {"!RRSIG"},
+		"+cookie chat.example.org A":   {"COOKIE", "status: NOERROR"},
 		"+tcp +keepopen chat.example.org A chat.example.org AAAA nobody.chat.example.org A": {"IN A 127.0.0.12", "status: NXDOMAIN"},
-		"+nsid chat.example.org A":                                                          {"router-7"},
+		"+nsid chat.example.org A": {"router-7"},
 	})
 }
 
