@@ -24,9 +24,9 @@ import (
 const (
 	// acmeCallTimeout bounds one request to the ACME server.
 	acmeCallTimeout = 30 * time.Second
-	// After a failure a name is tried again after acmeRetryMin, twice as long after each further one, at most acmeRetryMax: an ACME
-	// server counts failures and then refuses for an hour.
-	acmeRetryMin = 2 * time.Minute
+	// After a failure a name is tried again after acmeRetryMin (autocert itself waits for a minute), twice as long after each further
+	// one, at most acmeRetryMax: an ACME server counts failures and then refuses for an hour.
+	acmeRetryMin = 65 * time.Second
 	acmeRetryMax = 15 * time.Minute
 	// askTimeout bounds asking other nodes for a challenge's answer; asksMax is how many are asked for at once: anybody may start
 	// a handshake that asks for one.

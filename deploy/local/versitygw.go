@@ -2,10 +2,8 @@ package local
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 )
@@ -31,22 +29,7 @@ type VersityGW struct {
 
 // InstallVersityGW builds the server into the cache (.cache/bin), which takes some minutes the first time, and gives its path.
 func InstallVersityGW(ctx context.Context, progress Progress) (string, error) {
-	cache, err := CacheDir()
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(cache, "bin", "versitygw-"+versityGWVersion)
-	path := filepath.Join(bin, "versitygw")
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	progress.say("versitygw: building %s", versityGWVersion)
-	cmd := exec.CommandContext(ctx, "go", "install", versityGW+"@"+versityGWVersion)
-	cmd.Env, cmd.Dir = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=-trimpath"), os.TempDir() // outside of this module
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building %s: %w\n%s", versityGW, err, out[max(0, len(out)-logTailBytes):])
-	}
-	return path, nil
+	return installGo(ctx, versityGW, versityGWVersion, progress)
 }
 
 // NewVersityGW gives the server that lives in dir; Start starts it.
