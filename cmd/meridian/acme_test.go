@@ -37,6 +37,7 @@ const (
 
 // acmeScene is a region of two nodes that get their certificates from a real ACME server. The nodes share no directory.
 type acmeScene struct {
+	dir    string
 	hosts  [2]string // of the nodes
 	nodes  [2]*regionnode.Node
 	pebble *local.Pebble
@@ -62,7 +63,8 @@ func (l *leads) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 // startACME starts everything. All names lead to the first node.
 func startACME(t *testing.T, validity time.Duration) *acmeScene {
 	t.Helper()
-	s, dir := &acmeScene{}, t.TempDir()
+	dir := t.TempDir()
+	s := &acmeScene{dir: dir}
 	for i := range s.hosts {
 		var err error
 		s.hosts[i], err = local.Address(acmePort, 8201, 8301)
@@ -170,8 +172,10 @@ func TestCertificatesByACME(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a server")
 	}
-	s := startACME(t, 18*time.Second)
-	eventually(t, "the own name's certificate", func() bool { _, err := s.serial(0, ownName); return err == nil })
+	s := startACME(t, 15*time.Second)
+	eventually(t, "the own name's certificate", func() bool { _, err := os.Stat(filepath.Join(s.dir, "acme-n1", ownName)); return err == nil })
+	_, err := s.serial(0, ownName)
+	must(t, err)
 	first, err := s.serial(1, sharedName)
 	must(t, err)
 	if _, err := s.serial(1, "other.acme.test"); err == nil {
