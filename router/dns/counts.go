@@ -13,11 +13,12 @@ import (
 // reportEvery is how late the metrics of the fast path are at most.
 const reportEvery = time.Second
 
-// What the fast path counts: answers by kind, and what the rate limit held back.
+// What the fast path counts: answers by kind, those that say that there is no such name by kind, and what the rate limit held back.
 const (
-	countTruncated = fastKinds + iota
-	countDropped
-	countKinds
+	countMissing   = fastKinds
+	countTruncated = 2 * fastKinds
+	countDropped   = countTruncated + 1
+	countKinds     = countDropped + 1
 )
 
 // fastCounts are the counts of all sockets. Metrics cost more than an answer, so they are told now and then.
@@ -35,6 +36,10 @@ func (b *batchCounts) note(q *fastQuery) {
 	case truncate:
 		b[countTruncated]++
 	case send:
+		if q.missing {
+			b[countMissing+q.kind]++
+			return
+		}
 	}
 	b[q.kind]++
 }
@@ -60,7 +65,11 @@ func (c *fastCounts) report(metrics meter.Metrics) {
 		case i == countDropped:
 			metrics.Add(metricLimited, n, "dropped")
 		default:
-			metrics.Add("dns_queries_total", n, dns.TypeToString[fastTypes[i]], dns.RcodeToString[dns.RcodeSuccess])
+			rcode := dns.RcodeSuccess
+			if i >= countMissing {
+				rcode = dns.RcodeNameError
+			}
+			metrics.Add("dns_queries_total", n, dns.TypeToString[fastTypes[i%fastKinds]], dns.RcodeToString[rcode])
 			metrics.Add("dns_fast_total", n)
 		}
 	}

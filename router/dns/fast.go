@@ -36,7 +36,7 @@ const (
 	wireEntryBytes = 4 // type and class behind a name; code and length before an option's data
 )
 
-// fast answers what nearly everybody asks: over UDP, A, AAAA, HTTPS or SRV of a name of ours, with nothing around it but EDNS, a
+// fast answers what nearly everybody asks: over UDP, A, AAAA, HTTPS or SRV in a zone of ours, with nothing around it but EDNS, a
 // cookie and a client subnet. It writes the answer over the query and does not allocate. Whatever else a query holds it leaves to
 // Respond, which gives the same bytes where both answer (FuzzFast).
 type fast struct {
@@ -60,6 +60,10 @@ type fastName struct {
 	zone   int  // index into the server's apexes
 	geo    uint // bit set of the types that are answered by region
 	fixed  [fastKinds]packed
+	// below are the first labels of the names below this one, in order: what is missing lies in a gap between two of them.
+	below [][]byte
+	// apart are labels that make a missing name which stands in denials all the same, so that it would be compressed.
+	apart [][]byte
 }
 
 // packed are records with owners as pointers: the first ones' to the question, those of extra to the target of the SRV record
@@ -92,6 +96,7 @@ func (s *Server) newFast() (*fast, error) {
 		}
 		names[string(name.wire)] = name
 	}
+	s.tellBelow(names)
 	f.names = newNameTable(names)
 	f.pieces.Store(f.newPieces(s.signer.Load()))
 	return f, nil
@@ -123,6 +128,56 @@ func (s *Server) newFastName(text string, n *node) (*fastName, error) {
 		name.labels = append(name.labels, at)
 	}
 	return name, nil
+}
+
+// tellBelow tells each name what is below it.
+func (s *Server) tellBelow(names map[string]*fastName) {
+	for wire := range names {
+		label := 1 + int(wire[0])
+		if parent := names[wire[label:]]; parent != nil {
+			parent.below = append(parent.below, []byte(wire[1:label]))
+		}
+	}
+	for _, name := range names {
+		slices.SortFunc(name.below, bytes.Compare)
+	}
+	written := slices.Clone(s.servers)
+	for _, apex := range s.apexes {
+		written = append(written, mailbox(apex))
+	}
+	for _, text := range written {
+		labels := labelsOf(text)
+		wire := "\x00"
+		for _, label := range labels { // from the root on
+			parent := names[wire]
+			wire = string(append([]byte{byte(len(label))}, label...)) + wire
+			if parent != nil && names[wire] == nil {
+				parent.apart = append(parent.apart, label)
+			}
+		}
+	}
+}
+
+// gap gives the gap that a label is in; false where it is the slow path's.
+func (n *fastName) gap(label []byte) (int, bool) {
+	gap, _ := slices.BinarySearchFunc(n.below, label, bytes.Compare)
+	for _, other := range n.apart {
+		if bytes.Equal(other, label) {
+			return 0, false
+		}
+	}
+	return gap, n.hasBetween(gap)
+}
+
+// hasBetween says whether there is a label for between to give.
+func (n *fastName) hasBetween(gap int) bool { return gap == 0 || len(n.below[gap-1]) < labelBytesMax }
+
+// between gives a label that lies in a gap: one byte longer than the one before it.
+func (n *fastName) between(gap int) []byte {
+	if gap == 0 {
+		return []byte{0}
+	}
+	return append(slices.Clip(n.below[gap-1]), 0)
 }
 
 // pack packs records, and replaces their owners by pointers.
@@ -175,15 +230,18 @@ const fastDrop = -1
 // answer writes the answer to the query buf[:n] over it and gives its length; 0 leaves it to the slow path, and the query as
 // it was. buf has room for udpBytes, and for nameRoom bytes behind the query.
 func (f *fast) answer(buf []byte, n int, q *fastQuery) int {
-	if !f.parse(q, buf, n) || !f.pick(q, buf[headerBytes:q.end-wireEntryBytes]) {
+	if !f.parse(q, buf, n) || !f.pick(q, buf[headerBytes+q.prefix:q.end-wireEntryBytes]) {
 		return 0
 	}
-	flags, records := byte(0x84), &q.records // an answer, authoritative
+	flags, rcode, records := byte(0x84), byte(dns.RcodeSuccess), &q.records // an answer, authoritative
+	if q.missing {
+		rcode = dns.RcodeNameError
+	}
 	switch q.verdict = f.verdict(q); q.verdict {
 	case drop:
 		return fastDrop
 	case truncate:
-		flags, records.scope = 0x82, 0 // an answer, cut
+		flags, rcode, records.scope = 0x82, dns.RcodeSuccess, 0 // an answer, cut
 		records.clear()
 	case send:
 	}
@@ -197,7 +255,7 @@ func (f *fast) answer(buf []byte, n int, q *fastQuery) int {
 		extras++
 	}
 	buf[2] = flags | buf[2]&0x01 // RD as it came
-	buf[3] &= 0x10               // CD as it came
+	buf[3] = buf[3]&0x10 | rcode // CD as it came
 	binary.BigEndian.PutUint16(buf[10:], extras)
 	return end
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -45,6 +46,9 @@ func fastServers(t testing.TB) []*Server {
 			s, _ := signedFor(t, zones, func(o *Options) {
 				o.AnswerRegions, o.TTLDegraded, o.Now = n+1, 7*time.Second, func() time.Time { return fastNow }
 				o.CookieSecret = bytes.Repeat([]byte{7}, CookieSecretBytes)
+				if n == 2 { // a name in our zone that only stands in records
+					o.NameServers = []NameServer{{Name: "ns.deep.eu.example.net"}}
+				}
 			})
 			out = append(out, s)
 		}
@@ -117,8 +121,11 @@ func (a *asked) query() []byte {
 	name := pick(a.rng, "chat.example.org.", "in.chat.example.org.", "eu.example.net.", "_meridian._tcp.chat.example.org.",
 		"_meridian._tcp.eu.example.net.", "us-east.chat.example.org.", "eu-west.chat.example.org.", "ap-south.chat.example.org.", "ns.chat.example.org.",
 		"explain.chat.example.org.", "_tcp.chat.example.org.")
+	if a.rng.IntN(4) == 0 { // what does not exist
+		name = pick(a.rng, "nobody.", "*.", "a.b.c.", "eu-wesu.", "eu-wes.", "\\000.", "\\255z.", "eu-west\\000.", fmt.Sprintf("\\%03d\\%03d.", a.rng.IntN(256), a.rng.IntN(256))) + name
+	}
 	if a.rarely(20) {
-		name = pick(a.rng, "nobody.chat.example.org.", "example.org.", ".", "chat\\.example.org.", "chat.example.org.x.")
+		name = pick(a.rng, "ns.deep.eu.example.net.", "x.deep.eu.example.net.", "hostmaster.chat.example.org.", "x.hostmaster.eu.example.net.", "a.b.c.d.e.chat.example.org.", "example.org.", ".", "chat\\.example.org.", "chat.example.org.x.")
 	}
 	kind := pick(a.rng, fastTypes[:]...)
 	if a.rarely(20) {
@@ -390,7 +397,7 @@ func TestFastAllocatesNothing(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"explain.chat.example.org.", "eXplain.chat.Example.org."} {
+	for _, name := range []string{"explain.chat.example.org.", "eXplain.chat.Example.org.", "nobody.chat.example.org.", "a.B.eu-west.Chat.example.org."} {
 		none("nothing at "+name, questionOf(t, name, dns.TypeAAAA, false))
 		none("nothing, signed, at "+name, questionOf(t, name, dns.TypeAAAA, true))
 	}
@@ -427,7 +434,7 @@ func TestFastKeepsTheLimit(t *testing.T) {
 	good := raw("000a 0018 0102030405060708" + hex.EncodeToString(ours[:]) + "0008 0007 0001 18 00 51 02 45")
 	outcomes := map[string]int{}
 	for i := range 60 {
-		query := [][]byte{raw(), withDO(raw("0008 0007 0001 18 00 51 02 45")), good}[i%3]
+		query := [][]byte{questionOf(t, "nobody.chat.example.org.", dns.TypeA, i%2 == 0), withDO(raw("0008 0007 0001 18 00 51 02 45")), good}[i%3]
 		got, want := fastAnswerOf(a, query, from), b.Respond(query, from, false)
 		if got == nil || !bytes.Equal(got, want) {
 			t.Fatalf("query %d: fast path %s, slow path %s", i, rendered(got), rendered(want))
@@ -510,6 +517,7 @@ func BenchmarkFast(b *testing.B) {
 	ecs := raw("0008 0007 0001 18 00 51 02 45")
 	for name, query := range map[string][]byte{
 		"plain": raw(), "ecs": ecs, "signed": withDO(raw("")), "signed-ecs": withDO(ecs), "signed-nothing": questionOf(b, "ap-south.Chat.example.org.", dns.TypeAAAA, true),
+		"missing": questionOf(b, "x1234.chat.example.org.", dns.TypeA, false), "signed-missing": questionOf(b, "x1234.chat.example.org.", dns.TypeA, true),
 	} {
 		b.Run(name, func(b *testing.B) {
 			buf, q := make([]byte, queryBytes), &fastQuery{from: netip.MustParseAddr("8.8.8.8"), now: c.now, making: true}

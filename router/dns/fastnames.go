@@ -12,6 +12,8 @@ const (
 	wordBytes     = 8
 	// nameRoom is what must follow a name in memory, of whatever content, for it to be read by words.
 	nameRoom = wordBytes
+	// encloserLabels is how deep below a name of ours a name may lie that does not exist, for the fast path to say so.
+	encloserLabels = 4
 )
 
 // nameWords is a name in wire form and lower case, as words that end in zeros.
@@ -44,8 +46,8 @@ func newNameTable(names map[string]*fastName) nameTable {
 	return t
 }
 
-// find gives the name at the beginning of b and its length there; nil for one that is not in the table. b goes on for nameRoom
-// bytes behind the name.
+// find gives the name at the beginning of b and its length there; nil for one that is not in the table, 0 for what is no name. b goes
+// on for nameRoom bytes behind the name.
 func (t *nameTable) find(words *nameWords, b []byte) (*fastName, int) {
 	size, count, hash := readName(words, b)
 	if size == 0 {
@@ -56,7 +58,23 @@ func (t *nameTable) find(words *nameWords, b []byte) (*fastName, int) {
 			return t.slots[at].name, size
 		}
 	}
-	return nil, 0
+	return nil, size
+}
+
+// encloser gives the longest end of the name at the beginning of b that is in the table, where it begins, and the label before
+// it. It looks at no more than encloserLabels labels; nil when there is none.
+func (t *nameTable) encloser(words *nameWords, b []byte) (name *fastName, at int, label []byte) {
+	for range encloserLabels {
+		if b[at] == 0 {
+			break
+		}
+		label = b[at+1 : at+1+int(b[at])]
+		at += 1 + len(label)
+		if name, _ = t.find(words, b[at:]); name != nil {
+			return name, at, label
+		}
+	}
+	return nil, 0, nil
 }
 
 // readName reads the name at the beginning of b into words and gives its length and hash; 0 for one that is compressed, too

@@ -12,7 +12,10 @@ import (
 type fastQuery struct {
 	from    netip.Addr
 	now     time.Time
-	name    *fastName
+	name    *fastName // where missing: the closest name that exists
+	missing bool
+	prefix  int // bytes of the question before name
+	gap     int // where the label before name would stand among those that are there
 	kind    int // index into fastTypes
 	end     int // of the question
 	edns    bool
@@ -33,6 +36,7 @@ type fastQuery struct {
 
 	// What answering needs of memory; nothing in it is left from query to query.
 	words   nameWords
+	label   [labelBytesMax]byte // in lower case
 	records fastRecords
 	piece   pieceID
 }
@@ -54,7 +58,10 @@ func (f *fast) parse(q *fastQuery, buf []byte, n int) bool {
 	var size int
 	q.name, size = f.names.find(&q.words, buf[headerBytes:])
 	q.end = headerBytes + size + wireEntryBytes
-	if q.name == nil || len(msg) < q.end {
+	if size == 0 || len(msg) < q.end {
+		return false
+	}
+	if q.missing, q.prefix = q.name == nil, 0; q.missing && !q.enclose(f, buf) {
 		return false
 	}
 	code := binary.BigEndian.Uint32(msg[q.end-wireEntryBytes:])
@@ -79,6 +86,25 @@ func (f *fast) parse(q *fastQuery, buf []byte, n int) bool {
 		return q.parseOPT(msg[q.end:])
 	}
 	return false
+}
+
+// enclose finds the name of ours that is closest to the question's, which is none; false where there is none that the fast path may
+// say it of.
+func (q *fastQuery) enclose(f *fast, buf []byte) bool {
+	var label []byte
+	q.name, q.prefix, label = f.names.encloser(&q.words, buf[headerBytes:])
+	if q.name == nil {
+		return false
+	}
+	for i, c := range label {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		q.label[i] = c
+	}
+	var ok bool
+	q.gap, ok = q.name.gap(q.label[:len(label)])
+	return ok
 }
 
 // parseOPT reads the one record behind the question, which must be a plain OPT record with well-formed options that the fast

@@ -21,7 +21,7 @@ type fastRecords struct {
 }
 
 // pick chooses the records; false where one is not at hand, or the answer is an error, which are the slow path's. wire is the name
-// as it was asked.
+// of ours as it was asked.
 func (f *fast) pick(q *fastQuery, wire []byte) bool {
 	r, id := &q.records, &q.piece
 	r.clear()
@@ -29,6 +29,8 @@ func (f *fast) pick(q *fastQuery, wire []byte) bool {
 	*id = pieceID{name: q.name, kind: uint8(q.kind)}
 	geo := q.name.geo&(1<<q.kind) != 0
 	switch {
+	case q.missing:
+		id.part, id.kind = partMissing, 0
 	case !geo:
 		r.take(&q.name.fixed[q.kind])
 	case !f.pickRegions(q):
@@ -37,7 +39,13 @@ func (f *fast) pick(q *fastQuery, wire []byte) bool {
 	if r.size > 0 {
 		return !q.dnssec || q.sign()
 	}
-	id.part, id.signed = partDenial, q.dnssec && q.pieces.signed[q.name.zone]
+	id.signed = q.dnssec && q.pieces.signed[q.name.zone]
+	switch {
+	case !q.missing:
+		id.part = partDenial
+	case id.signed:
+		id.gap = uint16(q.gap)
+	}
 	id.variant, id.count, id.regions = uint8(q.name.lowerFrom(wire)), 0, [chat.MaxRegions]uint8{}
 	if r.denial = q.pieces.get(id, q); r.denial == nil {
 		return false
@@ -133,7 +141,11 @@ func (r *fastRecords) write(buf []byte, q *fastQuery) (end int, extras uint16) {
 		answers += r.signed.records
 	}
 	if r.denial != nil {
-		at += copy(buf[at:], r.denial.wire)
+		for _, pointer := range r.denial.copyTo(buf[at:]) {
+			shifted := binary.BigEndian.Uint16(buf[at+int(pointer):]) + uint16(q.prefix-r.denial.prefix)
+			binary.BigEndian.PutUint16(buf[at+int(pointer):], shifted)
+		}
+		at += r.denial.size
 		denials = r.denial.records
 	}
 	binary.BigEndian.PutUint16(buf[6:], answers)

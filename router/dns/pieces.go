@@ -23,7 +23,8 @@ type piecePart uint8
 const (
 	partSignatures piecePart = iota // of the answer's records
 	partTarget                      // the signatures of one region's addresses, beside an SRV record
-	partDenial                      // all of the authority section
+	partDenial                      // all of the authority section, where the name has nothing of the type
+	partMissing                     // the same, where the name does not exist
 )
 
 // targetZone is the zone of the names of regions: the domain is the first.
@@ -33,9 +34,10 @@ const targetZone = 0
 type pieceID struct {
 	name    *fastName // nil for partTarget
 	part    piecePart
-	kind    uint8 // index into fastTypes
-	life    uint8 // index into the lives of answers
-	variant uint8 // of a denial: what lowerFrom gives
+	kind    uint8  // index into fastTypes
+	life    uint8  // index into the lives of answers
+	variant uint8  // of a denial: what lowerFrom gives
+	gap     uint16 // of a signed partMissing
 	signed  bool
 	count   uint8                  // of regions
 	regions [chat.MaxRegions]uint8 // in the answer, best first; zeros behind them
@@ -43,7 +45,7 @@ type pieceID struct {
 
 func (id *pieceID) hash() uint64 {
 	const odd = 0x9e3779b97f4a7c15
-	h := uint64(id.part)<<8 | uint64(id.kind)<<16 | uint64(id.life)<<24 | uint64(id.variant)<<32 | uint64(id.count)<<40
+	h := uint64(id.part)<<8 | uint64(id.kind)<<16 | uint64(id.life)<<24 | uint64(id.variant)<<32 | uint64(id.count)<<40 | uint64(id.gap)<<48
 	if id.signed {
 		h |= 1
 	}
@@ -65,7 +67,10 @@ type piece struct {
 	wire    []byte // nil when it is larger than any answer
 	size    int
 	records uint16
-	next    atomic.Pointer[piece] // the same for the time after span, once it is made
+	// Of a partMissing: where its compression pointers are, for a question with so many bytes before the name.
+	pointers []uint16
+	prefix   int
+	next     atomic.Pointer[piece] // the same for the time after span, once it is made
 }
 
 // pieces are the pieces that one signer makes. Who reads them never waits. When keys change there are new ones.
@@ -98,6 +103,12 @@ func (b *pieces) find(id *pieceID, now int64) *piece {
 		return p.at(now)
 	}
 	return nil
+}
+
+// copyTo copies the piece to b and gives where in it there are pointers that depend on the question.
+func (p *piece) copyTo(b []byte) []uint16 {
+	copy(b, p.wire)
+	return p.pointers
 }
 
 // at gives the piece, or one that is made for later, that holds at a time; nil for none.

@@ -2,7 +2,9 @@ package dns
 
 import (
 	"context"
+	"encoding/binary"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -27,6 +29,11 @@ func (f *fast) newPieces(signer *signer) *pieces {
 	}
 	for _, slot := range f.names.slots {
 		if name := slot.name; name != nil {
+			for gap := range len(name.below) + 1 {
+				if name.hasBetween(gap) {
+					b.ahead(pieceID{name: name, part: partMissing, gap: uint16(gap)}, name.zone, -1, now)
+				}
+			}
 			for kind := range uint8(fastKinds) {
 				b.aheadOf(name, kind, now)
 			}
@@ -94,7 +101,7 @@ func (b *pieces) make(id pieceID, now time.Time) (*piece, error) {
 	p := &piece{id: id}
 	var err error
 	switch id.part {
-	case partDenial:
+	case partDenial, partMissing:
 		err = b.makeDenial(p, now)
 	case partSignatures:
 		var sigs []dns.RR
@@ -142,32 +149,78 @@ func (b *pieces) signatures(rrs []dns.RR, now time.Time) ([]dns.RR, span, error)
 // makeDenial makes an authority section behind a question that is written as the piece says.
 func (b *pieces) makeDenial(p *piece, now time.Time) error {
 	s, name, code := b.fast.server, p.id.name, fastTypes[p.id.kind]
-	var proof []dns.RR
-	if p.id.signed {
-		proof = s.chains[name.node.apex].noData(name.text, code)
+	text, err := name.written(int(p.id.variant))
+	if err != nil {
+		return err
 	}
+	var proof []dns.RR
 	var ttl uint32
-	if name.geo&(1<<p.id.kind) != 0 {
+	chain := s.chains[name.node.apex]
+	if p.id.part == partMissing {
+		label := name.between(int(p.id.gap))
+		p.prefix = 1 + len(label)
+		text = presented(label) + "." + text
+		proof = chain.noName(text, name.text)
+	} else {
+		proof = chain.noData(name.text, code)
+	}
+	if !p.id.signed {
+		proof = nil
+	}
+	if p.id.part == partDenial && name.geo&(1<<p.id.kind) != 0 {
 		ttl = b.fast.lives[p.id.life]
 	}
 	section, span := s.denial(name.node.apex, proof, ttl), always
-	var err error
 	if p.id.signed {
 		if section, span, err = b.signer.section(section, s.apexOf, now); err != nil {
 			return err
 		}
-	}
-	text, err := name.written(int(p.id.variant))
-	if err != nil {
-		return err
 	}
 	msg := &dns.Msg{Compress: true, Question: []dns.Question{{Name: text, Qtype: code, Qclass: dns.ClassINET}}, Ns: section}
 	raw, err := msg.Pack()
 	if err != nil {
 		return err
 	}
-	p.wire, p.records, p.span = slices.Clone(raw[headerBytes+len(name.wire)+wireEntryBytes:]), uint16(len(section)), span
+	p.wire, p.records, p.span = slices.Clone(raw[headerBytes+p.prefix+len(name.wire)+wireEntryBytes:]), uint16(len(section)), span
+	if p.id.part == partMissing {
+		p.pointers = pointersOf(p.wire, len(section))
+	}
 	return nil
+}
+
+// presented gives a label as the library writes it.
+func presented(label []byte) string {
+	wire := append(append([]byte{byte(len(label))}, label...), 0)
+	text, _, err := dns.UnpackDomainName(wire, 0)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(text, ".")
+}
+
+// pointersOf gives where the compression pointers of packed records are: in their owners, and in SOA records.
+func pointersOf(wire []byte, records int) (out []uint16) {
+	skip := func(at int) int {
+		for wire[at] != 0 {
+			if wire[at] >= pointerMark>>8 {
+				out = append(out, uint16(at))
+				return at + pointerBytes
+			}
+			at += 1 + int(wire[at])
+		}
+		return at + 1
+	}
+	at := 0
+	for range records {
+		at = skip(at)
+		kind := binary.BigEndian.Uint16(wire[at:])
+		data := at + recordBytes - pointerBytes
+		at = data + int(binary.BigEndian.Uint16(wire[data-2:]))
+		if kind == dns.TypeSOA {
+			skip(skip(data))
+		}
+	}
+	return out
 }
 
 // watchPieces makes signatures anew before they end, until ctx ends.

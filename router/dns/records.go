@@ -279,10 +279,13 @@ func (s *Server) https(name string, rank int, e endpoint) dns.RR {
 	return rr
 }
 
+// mailbox is whom a zone names as its responsible person.
+func mailbox(apex string) string { return "hostmaster." + apex }
+
 // soa gives the start of authority. Its serial does not steer any secondary; negative answers live as long as others.
 func (s *Server) soa(name, apex string) dns.RR {
 	return &dns.SOA{
-		Hdr: s.header(name, dns.TypeSOA), Ns: s.servers[0], Mbox: "hostmaster." + apex, Serial: 1,
+		Hdr: s.header(name, dns.TypeSOA), Ns: s.servers[0], Mbox: mailbox(apex), Serial: 1,
 		Refresh: 3600, Retry: 600, Expire: 86400, Minttl: seconds(s.opts.TTL),
 	}
 }
