@@ -36,16 +36,23 @@ type bench struct {
 
 type kindOfQueries struct {
 	name    string
-	signed  bool // asked of servers whose zone is signed
+	ecs     bool // each for a client's subnet
+	missing bool // for names that do not exist
+	signed  bool // with DO, asked of servers whose zone is signed
 	packets [][]byte
 }
 
-// answers is how many records a right answer has.
-func (k *kindOfQueries) answers() uint16 {
-	if k.signed {
-		return 2 // and its signature
+// wanted is what a right answer has.
+func (k *kindOfQueries) wanted() wanted {
+	switch {
+	case k.missing && k.signed:
+		return wanted{rcode: dns.RcodeNameError, authority: 4} // SOA and NSEC with their signatures, at least
+	case k.missing:
+		return wanted{rcode: dns.RcodeNameError, authority: 1}
+	case k.signed:
+		return wanted{answer: 2} // and its signature
 	}
-	return 1
+	return wanted{answer: 1}
 }
 
 // figure is one measurement.
@@ -92,7 +99,7 @@ func (b *bench) measureAll(ctx context.Context, s *server, p *process, first boo
 		if kind.signed != s.signed {
 			continue
 		}
-		if first && strings.HasPrefix(kind.name, "ECS") {
+		if first && kind.ecs {
 			if err := b.compare(p.at, &kind); err != nil {
 				return err
 			}
@@ -102,7 +109,7 @@ func (b *bench) measureAll(ctx context.Context, s *server, p *process, first boo
 			return err
 		}
 		b.figures[key(s.name, kind.name)] = append(b.figures[key(s.name, kind.name)], f)
-		b.say("%-9s %-13s %7.0f queries/s, %5.2f µs of CPU each, server %3.0f %% busy, %d lost, %d wrong\n",
+		b.say("%-9s %-15s %7.0f queries/s, %5.2f µs of CPU each, server %3.0f %% busy, %d lost, %d wrong\n",
 			s.name, kind.name, f.perSecond(), f.cpuMicros(), f.busy()*100, f.lost, f.wrong)
 	}
 	return ctx.Err()
@@ -110,10 +117,10 @@ func (b *bench) measureAll(ctx context.Context, s *server, p *process, first boo
 
 // measureOne loads a server, first to warm it up and then to measure it.
 func (b *bench) measureOne(ctx context.Context, s *server, p *process, kind *kindOfQueries) (figure, error) {
-	if err := b.load(ctx, p.at, kind.packets, b.warmUp, &load{want: kind.answers()}); err != nil {
+	if err := b.load(ctx, p.at, kind.packets, b.warmUp, &load{want: kind.wanted()}); err != nil {
 		return figure{}, err
 	}
-	f := figure{allocs: -1, load: load{want: kind.answers()}}
+	f := figure{allocs: -1, load: load{want: kind.wanted()}}
 	allocsBefore, err := s.allocs()
 	if err != nil {
 		return f, err
@@ -227,7 +234,7 @@ func (b *bench) compare(at netip.AddrPort, kind *kindOfQueries) error {
 		if err := m.Unpack(out); err != nil {
 			return fmt.Errorf("the answer to %v cannot be read: %w", q, err)
 		}
-		if len(m.Answer) != int(kind.answers()) {
+		if len(m.Answer) != int(kind.wanted().answer) {
 			return fmt.Errorf("a strange answer to %v: %v", q, m)
 		}
 		subnet, _ := netip.AddrFromSlice(q.IsEdns0().Option[0].(*dns.EDNS0_SUBNET).Address)

@@ -20,11 +20,24 @@ const (
 	lostAfter = 200 * time.Millisecond
 )
 
+// wanted is what a right answer has.
+type wanted struct {
+	rcode     byte
+	answer    uint16 // records
+	authority uint16 // records, at least
+}
+
+// has says whether a packet is a whole answer of that kind.
+func (w wanted) has(b []byte) bool {
+	return len(b) >= 12 && b[2]&0x82 == 0x80 && b[3]&0x0f == w.rcode &&
+		binary.BigEndian.Uint16(b[6:]) == w.answer && binary.BigEndian.Uint16(b[8:]) >= w.authority
+}
+
 // load is one run of the generator.
 type load struct {
-	want     uint16 // records in a right answer
+	want     wanted
 	answered uint64
-	wrong    uint64 // another answer: another code, too few records, or cut
+	wrong    uint64 // another answer, or one that is cut
 	lost     uint64
 }
 
@@ -108,8 +121,7 @@ func (a *asker) receive(l *load) (int, error) {
 		return 0, errno
 	}
 	for i := range n {
-		b := a.buffers[i][:a.in[i].Len]
-		if len(b) < 12 || b[2]&0x82 != 0x80 || b[3]&0x0f != 0 || binary.BigEndian.Uint16(b[6:]) != l.want {
+		if !l.want.has(a.buffers[i][:a.in[i].Len]) {
 			l.wrong++
 			continue
 		}

@@ -97,10 +97,15 @@ func run(ctx context.Context, c choices) error {
 		networks, len(w.countries), time.Since(began).Seconds(), len(w.regions))
 	b := &bench{choices: c, dir: dir, file: file, world: w}
 	b.asked = []kindOfQueries{
-		{name: "ECS", packets: makeQueries(w, c.queries, true, false)},
-		{name: "plain", packets: makeQueries(w, c.queries, false, false)},
-		{name: "ECS, signed", signed: true, packets: makeQueries(w, c.queries, true, true)},
-		{name: "plain, signed", signed: true, packets: makeQueries(w, c.queries, false, true)},
+		{name: "ECS", ecs: true},
+		{name: "plain"},
+		{name: "missing", missing: true},
+		{name: "ECS, signed", ecs: true, signed: true},
+		{name: "plain, signed", signed: true},
+		{name: "missing, signed", missing: true, signed: true},
+	}
+	for i := range b.asked {
+		b.asked[i].packets = makeQueries(w, c.queries, &b.asked[i])
 	}
 	for _, name := range strings.Split(c.servers, ",") {
 		s, ok := knownServers[name]

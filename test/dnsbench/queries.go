@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 
@@ -16,8 +17,9 @@ const (
 )
 
 // makeQueries gives queries for the zone's name, two of three for A and one for AAAA, all with EDNS and with mixed case; with
-// ECS each names another random /24 or /56 of a country. Those for a signed zone have DO.
-func makeQueries(w *world, n int, ecs, signed bool) [][]byte {
+// ECS each names another random /24 or /56 of a country, and missing names are random ones below the zone's. Those for a signed
+// zone have DO.
+func makeQueries(w *world, n int, asked *kindOfQueries) [][]byte {
 	rng := rand.New(rand.NewPCG(querySeed, 0))
 	out := make([][]byte, 0, n)
 	for i := range n {
@@ -29,7 +31,11 @@ func makeQueries(w *world, n int, ecs, signed bool) [][]byte {
 		b = binary.BigEndian.AppendUint16(b, uint16(rng.Uint32()))
 		b = append(b, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1)
 		wire := make([]byte, 255)
-		end, err := dns.PackDomainName(domain+".", wire, 0, nil, false)
+		name := domain + "."
+		if asked.missing {
+			name = fmt.Sprintf("%x.%s", rng.Uint64()>>(4*rng.IntN(12)), name)
+		}
+		end, err := dns.PackDomainName(name, wire, 0, nil, false)
 		if err != nil {
 			panic(err)
 		}
@@ -42,12 +48,12 @@ func makeQueries(w *world, n int, ecs, signed bool) [][]byte {
 		b = binary.BigEndian.AppendUint16(b, kind)
 		b = binary.BigEndian.AppendUint16(b, dns.ClassINET)
 		var option []byte
-		if ecs {
+		if asked.ecs {
 			option = subnetOption(w.randomSubnet(rng, i%8 == 0))
 		}
 		b = binary.BigEndian.AppendUint16(append(b, 0, 0, byte(dns.TypeOPT)), udpBytes)
 		var do byte
-		if signed {
+		if asked.signed {
 			do = 0x80
 		}
 		b = binary.BigEndian.AppendUint16(append(b, 0, 0, do, 0), uint16(len(option)))
