@@ -9,7 +9,7 @@ GOLANGCI := .cache/bin/golangci-lint
 GOLANGCI_VERSION := v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: help up build web test check lint race sim mutants nemesis bench bench-dns nightly geo bench-geo proto clean
+.PHONY: help up build web test check lint race sim mutants nemesis bench bench-dns bench-edge nightly geo bench-geo proto clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: build ## messages/s, latencies and bytes per idle connection of one regio
 
 bench-dns: build ## DNS queries/s and CPU per query, beside Knot and gdnsd, unsigned and signed, about 4 min
 	scripts/bench-dns.sh
+
+bench-edge: build ## sockets that end in another region than their person's home: memory, files, added time, beside HAProxy, about 2 min
+	scripts/bench-edge.sh
 
 nightly: build ## what takes hours: many seeds, races, fuzzing, the benchmark
 	bin/meridian sim --minutes $(NIGHTLY_MINUTES) --first-seed $(NIGHTLY_FIRST_SEED) --json

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that what the tests need is installed; `deps.sh servers`: only what the real servers of deploy/local need;
-# `deps.sh bench-dns`: only the DNS servers that Meridian's is measured beside. What is missing and comes from Debian is installed by apt-get when this runs as root; else it says what to install, and fails.
+# `deps.sh bench-dns`, `deps.sh bench-edge`: only the servers that Meridian's are measured beside. What is missing and comes from Debian is installed by apt-get when this runs as root; else it says what to install, and fails.
 set -euo pipefail
 what=${1:-tests}
 
@@ -28,6 +28,9 @@ if [ "$what" = bench-dns ]; then
   ls /usr/lib/*/knot/modules-*/geoip.so >/dev/null 2>&1 || packages+=(knot-module-geoip)
   command -v gdnsd >/dev/null || packages+=(gdnsd)
   command -v taskset >/dev/null || packages+=(util-linux)
+elif [ "$what" = bench-edge ]; then
+  export PATH="$PATH:/usr/sbin"
+  command -v haproxy >/dev/null || packages+=(haproxy)
 else
   # deploy/local starts the servers itself: Debian's own service of Redis stays off.
   command -v redis-server >/dev/null || packages+=(redis-server)
@@ -64,6 +67,10 @@ if [ "${#packages[@]}" -gt 0 ]; then
 fi
 if [ "$what" = bench-dns ]; then
   echo "deps: ${go_version}, $(knotd --version), gdnsd, taskset"
+  exit
+fi
+if [ "$what" = bench-edge ]; then
+  echo "deps: ${go_version}, $(haproxy -v | head -n 1)"
   exit
 fi
 # Cassandra 5.0 runs with Java 17 here: another one beside it must not come first.
