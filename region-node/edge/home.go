@@ -22,7 +22,7 @@ func (e *Edge) ServeStream(ctx context.Context, peer chat.Region, stream Stream,
 	}
 	hello.Edge = peer
 	if why := e.refusal(chat.ServiceChat); why != nil {
-		e.tunnel(ctx, conn, hello, place{targets: e.nodesRunning(chat.ServiceChat), why: why})
+		e.tunnel(ctx, conn, hello, place{targets: e.nodesRunning(chat.ServiceChat), why: why})()
 		return
 	}
 	e.opt.Gateway.Serve(ctx, conn, hello)

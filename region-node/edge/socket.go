@@ -31,22 +31,30 @@ func (e *Edge) ServeWS(w http.ResponseWriter, r *http.Request) {
 		return // the upgrader has answered
 	}
 	go func() { // the request's goroutine and buffers go
-		defer e.sockets.remove(addr)
-		e.serve(context.Background(), conn, addr)
+		pass := e.serve(context.Background(), conn, addr)
+		if pass == nil {
+			e.sockets.remove(addr)
+			return
+		}
+		go func() { // so does this one's stack: it grew with the token, and would not shrink while the socket waits
+			defer e.sockets.remove(addr)
+			pass()
+		}()
 	}()
 }
 
-func (e *Edge) serve(ctx context.Context, conn gateway.Socket, addr netip.Addr) {
+// serve serves a socket to its end, or gives what passes it on to where it is served.
+func (e *Edge) serve(ctx context.Context, conn gateway.Socket, addr netip.Addr) (pass func()) {
 	hello, unjudged, err := e.readHello(conn, addr)
 	if err != nil {
 		e.refuse(conn, err)
-		return
+		return nil
 	}
 	conn.SetIdle(2*e.opt.Timing.Heartbeat + e.opt.Timing.WriteTimeout)
 	e.hear(hello)
 	if err := e.leave(hello); err != nil {
 		e.refuse(conn, err)
-		return
+		return nil
 	}
 	at, err := e.place(hello.Claims.Zone, hello.Addr, chat.ServiceChat)
 	switch {
@@ -59,9 +67,13 @@ func (e *Edge) serve(ctx context.Context, conn gateway.Socket, addr netip.Addr) 
 	default:
 		one := &tunnelled{conn: conn, zone: hello.Claims.Zone, addr: hello.Addr, edge: e.opt.Self}
 		e.passing.add(one)
-		defer e.passing.remove(one)
-		e.tunnel(ctx, conn, hello, at)
+		through := e.tunnel(ctx, conn, hello, at)
+		return func() {
+			defer e.passing.remove(one)
+			through()
+		}
 	}
+	return nil
 }
 
 // hear takes what the client says of regions that it could not reach.
@@ -123,15 +135,19 @@ type tunnelHeader struct {
 	Edge chat.Region `json:"edge,omitempty"`
 }
 
-// tunnel passes a socket's frames to the first target that takes it, and back.
-func (e *Edge) tunnel(ctx context.Context, conn gateway.Conn, hello gateway.Hello, at place) {
+// tunnel opens the way of a socket's frames to the first target that takes it, and back; through passes them until the socket
+// ends. Where there is no way the client has been told, and through does nothing.
+func (e *Edge) tunnel(ctx context.Context, conn gateway.Conn, hello gateway.Hello, at place) (through func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(e.tunnels, cancel)()
+	stop := context.AfterFunc(e.tunnels, cancel)
+	end := func() {
+		stop()
+		cancel()
+	}
 	header, err := json.Marshal(tunnelHeader{Hello: hello.Frame, Addr: hello.Addr, Edge: hello.Edge})
 	if err != nil {
 		e.refuse(conn, err)
-		return
+		return end
 	}
 	for _, t := range at.targets {
 		stream, first, err := e.openSocket(ctx, t, header)
@@ -140,10 +156,16 @@ func (e *Edge) tunnel(ctx context.Context, conn gateway.Conn, hello gateway.Hell
 			e.siblings.refused(t.node)
 			continue
 		}
-		e.splice(ctx, conn, stream, first)
-		return
+		if !show(conn, stream, first) {
+			return end
+		}
+		return func() {
+			defer end()
+			e.splice(ctx, conn, stream)
+		}
 	}
 	e.refuse(conn, at.why)
+	return end
 }
 
 // openSocket opens a client's stream to a target and waits for its first frame: before that, nothing was shown, and the next target
@@ -164,19 +186,28 @@ func (e *Edge) openSocket(ctx context.Context, t target, header []byte) (stream 
 	return stream, first, err
 }
 
-func (e *Edge) splice(ctx context.Context, conn gateway.Conn, stream Stream, first []byte) {
+// show writes a frame of the stream to the client. One that does not take it in time ends both.
+func show(conn gateway.Conn, stream Stream, frame []byte) bool {
+	if conn.Write([][]byte{frame}) == nil {
+		return true
+	}
+	conn.Close(gateway.CloseCode(chat.CodeSlowConsumer), string(chat.CodeSlowConsumer))
+	stream.CloseWithCode(1001, "client gone")
+	return false
+}
+
+// splice passes frames both ways until one of the two ends.
+func (e *Edge) splice(ctx context.Context, conn gateway.Conn, stream Stream) {
 	var done sync.WaitGroup
 	done.Go(func() {
-		for frame := first; ; {
-			if err := conn.Write([][]byte{frame}); err != nil {
-				conn.Close(gateway.CloseCode(chat.CodeSlowConsumer), string(chat.CodeSlowConsumer))
-				stream.CloseWithCode(1001, "client gone")
-				return
-			}
-			var err error
-			if frame, err = stream.Read(ctx); err != nil {
+		for {
+			frame, err := stream.Read(ctx)
+			if err != nil {
 				code, reason := closeOf(err)
 				conn.Close(code, reason)
+				return
+			}
+			if !show(conn, stream, frame) {
 				return
 			}
 		}
