@@ -116,6 +116,8 @@ type Router struct {
 	Health    Health              `yaml:"health"`
 	// NameServer is how GeoDNS answers.
 	NameServer NameServer `yaml:"name_server"`
+	// Route53 is where the same decision goes as records instead.
+	Route53 Route53 `yaml:"route53"`
 }
 
 // Override is the operator's word on one network. Prefer stands before the country's, Never adds to it. Place is where its

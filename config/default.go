@@ -30,6 +30,7 @@ func Default() *Config {
 			Learned:    defaultLearned(),
 			Health:     Health{Interval: time.Second, Timeout: time.Second, Down: 3, OK: 3, Up: 5},
 			NameServer: defaultNameServer(),
+			Route53:    defaultRoute53(),
 		},
 		Network:   Network{DelayScale: 1, TrustedProxies: []string{"127.0.0.0/8", "::1/128"}},
 		Security:  defaultSecurity(),

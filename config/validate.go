@@ -181,6 +181,7 @@ func (v *validator) checkRouter() {
 		}
 	}
 	v.checkOverrides()
+	v.checkRoute53()
 	h := r.Health
 	within(v, "router.health.interval", h.Interval, 100*time.Millisecond, time.Minute)
 	within(v, "router.health.timeout", h.Timeout, 50*time.Millisecond, time.Minute)

@@ -139,6 +139,8 @@ type peersAnswer struct {
 	DrainFrom  time.Time            `json:"drain_from,omitzero"`
 	DrainUntil time.Time            `json:"drain_until,omitzero"`
 	Sockets    int                  `json:"sockets"`
+	// Drains are the orders about all regions, as this node has heard them from those.
+	Drains map[chat.Region]drain.Order `json:"drains,omitempty"`
 	// Reported counts the networks whose clients say that they cannot reach a region.
 	Reported map[chat.Region]int `json:"reported,omitempty"`
 }
@@ -147,6 +149,7 @@ func (n *Node) servePeers(w http.ResponseWriter, _ *http.Request) {
 	order := n.drain.Order(n.opt.Region)
 	answer := peersAnswer{
 		Region: n.opt.Region, Peers: n.Peers(), Draining: order.On, DrainFrom: order.From, DrainUntil: order.Until, Sockets: n.Load(),
+		Drains: n.drain.Orders(),
 	}
 	if n.opt.Reported != nil {
 		answer.Reported = n.opt.Reported()

@@ -81,7 +81,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(upCommand(), nodeCommand(), storeCommand(), schemaCommand(), routerCommand(), dnsCommand(), statusCommand(), explainCommand(), geoCommand(), rttCommand(), regionCommand(), drainCommand(), undrainCommand(), simulateCommand(), configCommand(), verifyCommand(), backupCommand(), restoreCommand(), objectsCommand(), simCommand(), benchCommand())
+	root.AddCommand(upCommand(), nodeCommand(), storeCommand(), schemaCommand(), routerCommand(), dnsCommand(), route53Command(), statusCommand(), explainCommand(), geoCommand(), rttCommand(), regionCommand(), drainCommand(), undrainCommand(), simulateCommand(), configCommand(), verifyCommand(), backupCommand(), restoreCommand(), objectsCommand(), simCommand(), benchCommand())
 	return root
 }
 

@@ -154,18 +154,9 @@ func (s *Server) addRegions(domain string) error {
 		if !ok {
 			return invalid("region %s has no addresses", name)
 		}
-		e := endpoint{Region: r, target: strings.ToLower(string(name)) + "." + domain}
-		u, err := url.Parse(r.URL)
+		e, err := endpointOf(r, domain)
 		if err != nil {
-			return invalid("region %s: %q is no URL", name, r.URL)
-		}
-		e.https = u.Scheme == "https"
-		e.port = 80
-		if e.https {
-			e.port = 443
-		}
-		if p, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
-			e.port = uint16(p)
+			return err
 		}
 		s.regions = append(s.regions, e)
 		if !s.free(e.target) {
@@ -174,6 +165,38 @@ func (s *Server) addRegions(domain string) error {
 		s.add(e.target, node{kind: kindRegion, apex: domain, region: i, addrs: r.Addresses})
 	}
 	return nil
+}
+
+// endpointOf prepares a region for the answers of a domain. The error has CodeInvalid.
+func endpointOf(r Region, domain string) (endpoint, error) {
+	e := endpoint{Region: r, target: strings.ToLower(string(r.Name)) + "." + domain, port: 80}
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return e, invalid("region %s: %q is no URL", r.Name, r.URL)
+	}
+	if e.https = u.Scheme == "https"; e.https {
+		e.port = 443
+	}
+	if p, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+		e.port = uint16(p)
+	}
+	return e, nil
+}
+
+// RegionRecords gives what the answer for a host name holds of one region that stands first in it, for DNS that is served elsewhere. The
+// error has CodeInvalid: the domain is no name, or the region's URL is none.
+func RegionRecords(r Region, domain, name string, kind uint16, ttl time.Duration) ([]dns.RR, error) {
+	domain, ok := canonical(domain)
+	if !ok {
+		return nil, invalid("router.domain: %q is not a domain name", domain)
+	}
+	e, err := endpointOf(r, domain)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opts: Options{TTL: ttl}}
+	answer, _ := s.recordsOf(e, 0, dns.Fqdn(name), kind, seconds(ttl))
+	return answer, nil
 }
 
 func (s *Server) addHost(name, apex string, number int) error {

@@ -171,6 +171,15 @@ func Normalise(a netip.Addr) (plain netip.Addr, shift int) {
 	return a, 0
 }
 
+// Last gives the last address of an IPv4 prefix.
+func Last(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().As4()
+	for bit := p.Bits(); bit < 32; bit++ {
+		b[bit/8] |= 1 << (7 - bit%8)
+	}
+	return netip.AddrFrom4(b)
+}
+
 // compiler collects places while the layers are made.
 type compiler struct {
 	countries map[string]country

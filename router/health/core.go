@@ -29,8 +29,18 @@ type Report struct {
 	DrainUntil time.Time     `json:"drain_until,omitzero"`
 	Forced     decide.Health `json:"forced,omitempty"`
 	Sockets    int           `json:"sockets,omitempty"`
+	// Drains are the orders about all regions, as this region has heard them. They decide nothing here, where each region speaks for itself.
+	Drains map[chat.Region]Drain `json:"drains,omitempty"`
 	// Reported counts the networks whose clients told this region of late that they cannot reach another one.
 	Reported map[chat.Region]int `json:"reported,omitempty"`
+}
+
+// Drain is an operator's order: whether a region drains, when that was said, and from and until when people move.
+type Drain struct {
+	On    bool      `json:"on"`
+	Given time.Time `json:"given"`
+	From  time.Time `json:"from,omitzero"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Peer is one region's view of another.

@@ -49,7 +49,7 @@ func FromTable(data *geo.Data, rule config.HomeZones) *Population {
 		if place.Level != decide.LevelNone {
 			weights[place] += float64(uint64(1) << (32 - prefix.Bits()))
 		}
-		a = last(prefix).Next()
+		a = geo.Last(prefix).Next()
 	}
 	p := &Population{Source: data.Edition() + ": " + TableRule, rule: rule, data: data, byCountry: make(map[string][]Group)}
 	for place, weight := range weights {
@@ -67,15 +67,6 @@ func FromTable(data *geo.Data, rule config.HomeZones) *Population {
 func byPlace(a, b Group) int {
 	return cmp.Or(cmp.Compare(a.Place.Country, b.Place.Country), cmp.Compare(a.Place.City, b.Place.City),
 		cmp.Compare(a.Place.Latitude, b.Place.Latitude), cmp.Compare(a.Place.Longitude, b.Place.Longitude), cmp.Compare(a.Zone, b.Zone))
-}
-
-// last gives the last address of an IPv4 prefix.
-func last(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().As4()
-	for bit := p.Bits(); bit < 32; bit++ {
-		b[bit/8] |= 1 << (7 - bit%8)
-	}
-	return netip.AddrFrom4(b)
 }
 
 func (p *Population) home(country string) chat.Zone {
