@@ -174,9 +174,11 @@ func render(ctx context.Context, cfg *config.Config, zones []route53.HostedZone)
 	if d.Model, err = decide.NewModel(cfg, world); err != nil {
 		return nil, err
 	}
-	if d.Data, err = geo.Open(cfg.Router, time.Now()); err != nil {
+	data, err := geo.Open(cfg.Router, time.Now())
+	if err != nil {
 		return nil, err
 	}
+	d.Countries = route53.CountriesOf(d.Model, data)
 	regions, err := router.RegionsOf(cfg)
 	if err != nil {
 		return nil, err

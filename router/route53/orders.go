@@ -13,9 +13,12 @@ import (
 // rankings counts the IPv4 addresses of a country by how they rank the regions: the numbers of the regions, best first, as a string.
 type rankings map[string]float64
 
-// countries gives the rankings of each country of the address data; "" is for addresses without a country.
-func countries(model *decide.Model, data *geo.Data) map[string]rankings {
-	by := make(map[string]rankings)
+// Countries are the rankings of each country of the address data; "" is for addresses without a country.
+type Countries map[string]rankings
+
+// CountriesOf counts them.
+func CountriesOf(model *decide.Model, data *geo.Data) Countries {
+	by := make(Countries)
 	known := make(map[decide.Place]string)
 	add := func(p decide.Place, addresses float64) {
 		order, ok := known[p]
@@ -121,7 +124,7 @@ const geolocationMax = 100
 // locations gives the records that lead each country to the order of most of its addresses, as few as that takes: one for anywhere, and
 // those of continents and countries that differ from what stands above them. Where the quota does not allow all, those of the countries
 // with the fewest addresses are left out; never one that an operator's rule needs.
-func (s *sorter) locations(by map[string]rankings) []location {
+func (s *sorter) locations(by Countries) []location {
 	out := s.needed(by)
 	for len(out) > geolocationMax {
 		least := -1
@@ -138,7 +141,7 @@ func (s *sorter) locations(by map[string]rankings) []location {
 	return out
 }
 
-func (s *sorter) needed(by map[string]rankings) []location {
+func (s *sorter) needed(by Countries) []location {
 	rest := s.of(by[""].most())
 	out := []location{{order: rest}}
 	for _, continent := range slices.Sorted(maps.Keys(continents)) {
@@ -176,7 +179,7 @@ type Lost struct {
 }
 
 // lost compares what each address would get with what its country gets.
-func (s *sorter) lost(by map[string]rankings, locations []location) Lost {
+func (s *sorter) lost(by Countries, locations []location) Lost {
 	at := make(map[[2]string]order)
 	for _, l := range locations {
 		at[[2]string{l.continent, l.country}] = l.order

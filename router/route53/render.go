@@ -14,7 +14,6 @@ import (
 	"meridian/config"
 	"meridian/router/decide"
 	"meridian/router/dns"
-	"meridian/router/geo"
 )
 
 // Deployment is what is rendered.
@@ -22,7 +21,8 @@ type Deployment struct {
 	Owner  Owner
 	Domain string
 	Model  *decide.Model
-	Data   *geo.Data
+	// Countries are counted by the Model.
+	Countries Countries
 	// Regions says where the regions are, every one of the Model; URLs has the base URLs of each, whose /readyz is looked at.
 	Regions []dns.Region
 	URLs    map[chat.Region][]string
@@ -98,8 +98,7 @@ func Render(d Deployment) (*Records, error) {
 		r.out.Checks = append(r.out.Checks, checks...)
 		r.noteAddresses(region.Name, checks)
 	}
-	by := countries(d.Model, d.Data)
-	if err := r.host(d.Domain, d.Domain, decide.All, by); err != nil {
+	if err := r.host(d.Domain, d.Domain, decide.All); err != nil {
 		return nil, err
 	}
 	for _, h := range d.Hosts {
@@ -107,7 +106,7 @@ func Render(d Deployment) (*Records, error) {
 		if !mdns.IsSubDomain(lower(d.Domain), lower(h.Name)) {
 			base = h.Name
 		}
-		if err := r.host(h.Name, base, d.Model.Set(h.Zone.Regions), by); err != nil {
+		if err := r.host(h.Name, base, d.Model.Set(h.Zone.Regions)); err != nil {
 			return nil, err
 		}
 	}
@@ -127,9 +126,9 @@ func (r *renderer) noteAddresses(region chat.Region, checks []Check) {
 }
 
 // host renders a host's name, for which the regions in allowed are answered; its orders lie below base.
-func (r *renderer) host(name, base string, allowed decide.Set, by map[string]rankings) error {
+func (r *renderer) host(name, base string, allowed decide.Set) error {
 	s := newSorter(r.Model, r.Model.NamesBoard(r.orders()), allowed, r.Config.Levels)
-	locations := s.locations(by)
+	locations := s.locations(r.Countries)
 	for _, l := range locations {
 		if l.order.regions == "" {
 			return invalid("the never rules leave %s no region at %s: Route 53 cannot refuse to answer", l.name(), name)
@@ -138,8 +137,8 @@ func (r *renderer) host(name, base string, allowed decide.Set, by map[string]ran
 	if len(locations) > geolocationMax {
 		return invalid("%s needs %d geolocation records for the never rules; Route 53 allows %d", name, len(locations), geolocationMax)
 	}
-	r.out.Lost[name] = s.lost(by, locations)
-	rendered := 0
+	r.out.Lost[name] = s.lost(r.Countries, locations)
+	answered := false // with an address
 	for _, kind := range kinds {
 		leaves, err := r.leaves(base, allowed, kind)
 		if err != nil {
@@ -148,7 +147,7 @@ func (r *renderer) host(name, base string, allowed decide.Set, by map[string]ran
 		if leaves == nil {
 			continue
 		}
-		rendered++
+		answered = answered || kind == mdns.TypeA || kind == mdns.TypeAAAA
 		for _, l := range locations {
 			target, err := r.order(l.order.regions, base, kind, leaves)
 			if err != nil {
@@ -166,8 +165,8 @@ func (r *renderer) host(name, base string, allowed decide.Set, by map[string]ran
 			}
 		}
 	}
-	if rendered == 0 {
-		return invalid("no type of address is there in all regions of %s: nothing can be answered", name)
+	if !answered {
+		return invalid("not all regions of %s have an IPv4 address, nor all an IPv6 address: nothing can be answered", name)
 	}
 	return nil
 }
