@@ -2,6 +2,7 @@
 # Makes sure that what the tests need is installed; `deps.sh servers`: only what the real servers of deploy/local need;
 # `deps.sh bench-dns`, `deps.sh bench-edge`: only the servers that Meridian's are measured beside. What is missing and comes from Debian is installed by apt-get when this runs as root; else it says what to install, and fails.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 what=${1:-tests}
 
 fail() { echo "deps: $*" >&2; exit 1; }
@@ -43,6 +44,7 @@ if [ "$what" = tests ]; then
   command -v dnssec-dsfromkey >/dev/null || packages+=(bind9-utils)
   command -v kdig >/dev/null || packages+=(knot-dnsutils)
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || packages+=(postgresql)
+  python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv) # for moto, which speaks the API of Route 53
   ls /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server >/dev/null 2>&1 || packages+=(rabbitmq-server)
   # For the nemesis, which needs root and falls back to less without.
   if [ "$(id -u)" = 0 ]; then
@@ -65,6 +67,7 @@ if [ "${#packages[@]}" -gt 0 ]; then
   fi
   apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
+[ "$what" != tests ] || scripts/moto.sh >/dev/null
 if [ "$what" = bench-dns ]; then
   echo "deps: ${go_version}, $(knotd --version), gdnsd, taskset"
   exit
