@@ -50,12 +50,12 @@ type ask func(ctx context.Context, key string) []byte
 type fromACME struct {
 	manager *autocert.Manager
 	names   []string // sorted; no others
-	own     []string // of these, what is got before the first client asks
 	log     *slog.Logger
 	kept    *challenges
 
 	fetching atomic.Bool
 	mu       sync.Mutex
+	early    []string // of names, what is got before the first client asks
 	leaves   map[string]*x509.Certificate
 	failing  map[string]failure
 }
@@ -154,24 +154,35 @@ func (a *fromACME) settle(name string, cert *tls.Certificate, err error) {
 
 func (a *fromACME) protocols() []string { return []string{"h2", "http/1.1", acme.ALPNProto} }
 
-// look gets the own names' certificates, and goes on when they are there. Getting one ends with its own time limits.
+// look gets the certificates that are got early, and goes on when they are there. Getting one ends with its own time limits.
 func (a *fromACME) look(_ context.Context, m Metrics) {
 	a.mu.Lock()
 	for _, leaf := range a.leaves {
 		tellEnd(m, leaf)
 	}
 	m.Set("acme_failing", float64(len(a.failing)))
-	own := slices.Clone(a.own)
+	early := slices.Clone(a.early)
 	a.mu.Unlock()
 	if a.fetching.CompareAndSwap(false, true) {
 		go func() {
 			defer a.fetching.Store(false)
-			for _, name := range own {
+			for _, name := range early {
 				_, _ = a.get(&tls.ClientHelloInfo{ // settle has logged the error
 					ServerName: name, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
 				})
 			}
 		}()
+	}
+}
+
+// own lets the certificates of these names be got early.
+func (a *fromACME) own(names []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, name := range names {
+		if slices.Contains(a.names, name) && !slices.Contains(a.early, name) {
+			a.early = append(a.early, name)
+		}
 	}
 }
 
@@ -227,22 +238,6 @@ func (f *Front) Answer(ctx context.Context, key string) []byte {
 		return nil
 	}
 	return data
-}
-
-// Own says which names lead to this process: their certificates are got before a client asks. Names that the configuration does
-// not list are left out.
-func (f *Front) Own(names []string) {
-	a, ok := f.acme()
-	if !ok {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, name := range names {
-		if slices.Contains(a.names, name) && !slices.Contains(a.own, name) {
-			a.own = append(a.own, name)
-		}
-	}
 }
 
 func (f *Front) acme() (*fromACME, bool) {

@@ -28,6 +28,8 @@ type certificates interface {
 	protocols() []string
 	// look brings them up to date, and tells what became of it.
 	look(ctx context.Context, m Metrics)
+	// own hears which names lead to this process.
+	own(names []string)
 }
 
 func openCertificates(cfg *config.Config, log *slog.Logger) (certificates, error) {
@@ -39,6 +41,14 @@ func openCertificates(cfg *config.Config, log *slog.Logger) (certificates, error
 		return openFiles(t.Certificates, log)
 	}
 	return nil, nil
+}
+
+// Own says which names lead to this process: their certificates are got before a client asks, or a missing one is told in the log.
+// Names that an ACME server is not to be asked for are left out.
+func (f *Front) Own(names []string) {
+	if f != nil && f.certs != nil {
+		f.certs.own(names)
+	}
 }
 
 // keep looks at the certificates until end is called.
@@ -119,6 +129,16 @@ func (f *files) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 }
 
 func (f *files) protocols() []string { return nil }
+
+// own warns of names that no pair holds: clients that use them will not connect.
+func (f *files) own(names []string) {
+	for _, name := range names {
+		holds := func(c *tls.Certificate) bool { return c.Leaf.VerifyHostname(name) == nil }
+		if !slices.ContainsFunc(*f.used.Load(), holds) {
+			f.log.Warn("no certificate holds a name by which clients come here", "name", name)
+		}
+	}
+}
 
 func (f *files) look(_ context.Context, m Metrics) {
 	f.mu.Lock()

@@ -1,8 +1,12 @@
 package front
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -139,6 +143,51 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	a.write(t, dir, "a.test", time.Now().Add(time.Hour))
 	wait(t, "the repaired pair is served", func() bool { return serial("a.test") == a.last })
 	echoes(t, ws)
+}
+
+// Behind a load balancer that passes TLS through, the PROXY header comes first, then TLS under HTTP/2 or for a socket.
+func TestProxyHeaderBeforeTLS(t *testing.T) {
+	a := newAuthority(t)
+	pair := a.write(t, t.TempDir(), "a.test", time.Now().Add(time.Hour))
+	s := serve(t, func(n *config.Network) {
+		listed(n)
+		n.TLS.Certificates = []config.Certificate{pair}
+	})
+	client := &tls.Config{RootCAs: a.pool()}
+	dial := func(_ context.Context, network, addr string) (net.Conn, error) {
+		c, err := net.Dial(network, addr)
+		if err == nil {
+			_, err = io.WriteString(c, tcp4("198.51.100.7"))
+		}
+		return c, err
+	}
+	transport := &http.Transport{DialContext: dial, TLSClientConfig: client.Clone(), ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport, Timeout: time.Minute}).Get("https://" + s.addr + "/address")
+	must(t, err)
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); string(body) != "198.51.100.7 HTTP/2.0" {
+		t.Errorf("answered %q, %v", body, err)
+	}
+	ws, _, err := (&websocket.Dialer{NetDialContext: dial, TLSClientConfig: client.Clone(), HandshakeTimeout: time.Minute}).Dial("wss://"+s.addr+"/ws", nil)
+	must(t, err)
+	defer ws.Close()
+	must(t, ws.WriteMessage(websocket.TextMessage, []byte("hello")))
+	if _, got, err := ws.ReadMessage(); string(got) != "hello 198.51.100.7" {
+		t.Errorf("echoed %q, %v", got, err)
+	}
+}
+
+// A name that leads here and that no pair holds is told in the log.
+func TestNamesWithoutCertificateAreTold(t *testing.T) {
+	a := newAuthority(t)
+	var log bytes.Buffer
+	f, err := openFiles([]config.Certificate{a.write(t, t.TempDir(), "a.test", time.Now().Add(time.Hour))}, slog.New(slog.NewTextHandler(&log, nil)))
+	must(t, err)
+	(&Front{certs: f}).Own([]string{"a.test", "b.test"})
+	if got := log.String(); !strings.Contains(got, "name=b.test") || strings.Contains(got, "name=a.test") {
+		t.Errorf("logged %q", got)
+	}
 }
 
 // A pair that cannot be used is told at the start, by the file's name.
