@@ -2,6 +2,7 @@ package front
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"io"
 	"net"
@@ -109,8 +110,12 @@ func TestProxyHeaderThatDoesNotCome(t *testing.T) {
 			}()
 			defer there.Close()
 			_, err := readProxyHeader(here, time.Now().Add(50*time.Millisecond))
-			if err == nil || c.want == "" && err != io.EOF || c.want != "" && (err == io.EOF || whyRefused(err) != c.want) {
-				t.Errorf("got %v", err)
+			why := ""
+			if !errors.Is(err, io.EOF) {
+				why = whyRefused(err)
+			}
+			if err == nil || why != c.want {
+				t.Errorf("got %v, which counts as %q", err, why)
 			}
 		})
 	}
