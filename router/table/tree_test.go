@@ -54,7 +54,7 @@ func TestTreeAgreesWithRanges(t *testing.T) {
 	}
 }
 
-// Equal /24s share one leaf, so that a table of many of them stays small.
+// Equal /24s share one leaf, and /16s that are not split a page, so that a table of many of them stays small.
 func TestTreeSharesLeaves(t *testing.T) {
 	var b ranges.Builder
 	for i := range uint32(1 << 16) {
@@ -62,11 +62,38 @@ func TestTreeSharesLeaves(t *testing.T) {
 		b.AddIPv4(i<<8|0x80, i<<8|0xff, 2)
 	}
 	tr := newTree(b.Set())
-	if len(tr.leaves) != 1 || len(tr.runs) != 1<<8 || tr.bytes() > 1<<20 {
-		t.Errorf("%d leaves, %d runs, %d bytes", len(tr.leaves), len(tr.runs), tr.bytes())
+	if leaves, pages := len(tr.words)/4, len(tr.pages)/256; leaves != 1 || pages != 1<<8+8 || len(tr.runs) != 1+2 || tr.bytes() > 1<<20 {
+		t.Errorf("%d leaves, %d pages, %d runs, %d bytes", leaves, pages, len(tr.runs), tr.bytes())
 	}
 	if v, bits := tr.lookup(0x00001281); v != 2 || bits != 25 {
 		t.Errorf("got %d /%d", v, bits)
+	}
+}
+
+// A tree of more numbers than two bytes tell apart answers as any other; it only takes more room.
+func TestTreeOfManyNumbers(t *testing.T) {
+	for _, numbers := range []uint32{maxEntries - 100, maxEntries + 100, 3 * maxEntries} {
+		var b ranges.Builder
+		for i := range numbers {
+			b.AddIPv4(i<<9, i<<9|0x1ff, i+1)
+		}
+		set := b.Set()
+		tr := newTree(set)
+		if wide := tr.wide != nil; wide != (numbers > maxEntries) {
+			t.Errorf("%d numbers: wide %v", numbers, wide)
+		}
+		for i := range numbers {
+			for _, x := range []uint32{i << 9, i<<9 | 0x1ff} {
+				if v, bits := tr.lookup(x); v != i+1 || bits != 23 {
+					t.Fatalf("%d numbers: %s: got %d /%d", numbers, ipv4(x), v, bits)
+				}
+			}
+		}
+		ranges.Each(func(p ranges.Piece) {
+			if p.Values[0] != p.Values[1] {
+				t.Fatalf("%d numbers: at %s the tree gives %d back, not %d", numbers, p.First, p.Values[1], p.Values[0])
+			}
+		}, set, tr.set())
 	}
 }
 
