@@ -33,12 +33,12 @@ func (r *Router) openLearned(cfg *config.Config, model *decide.Model, data *geo.
 func (r *Router) relearn() error {
 	r.reload.Lock()
 	defer r.reload.Unlock()
+	defer geo.Frugal(r.cfg.Router)()
 	model, data := r.live.Model(), r.live.Data()
 	set, err := r.openLearned(r.cfg, model, data)
 	if err == nil {
 		hosts, _ := hostsOf(r.cfg)
 		err = r.live.ReplaceLearned(model, data, set, hosts)
-		giveBack(r.cfg)
 	}
 	r.countReload(err)
 	return err

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -107,6 +106,7 @@ func New(opts Options) (*Router, error) {
 	if err := r.checkRemoved(context.Background()); err != nil {
 		return nil, err
 	}
+	defer geo.Frugal(opts.Config.Router)()
 	model, data, err := load(opts.Config, opts.Data)
 	if err != nil {
 		return nil, err
@@ -119,7 +119,6 @@ func New(opts Options) (*Router, error) {
 		return nil, err
 	}
 	r.opts.Data = nil // the table has it, until it is swapped
-	giveBack(opts.Config)
 	r.discovery = discovery.New(discovery.Options{
 		Decide: r.live.Decide, URLs: r.urls, Zone: r.zone, TokenZone: opts.TokenZone, BucketZones: opts.BucketZones,
 		Simulate: opts.Simulate, Origins: opts.Config.Network.AllowedOrigins, Key: opts.Key, Metrics: opts.Metrics,
@@ -137,13 +136,6 @@ func New(opts Options) (*Router, error) {
 		Serving: serving(opts.Config), CookieSecret: opts.CookieSecret, Metrics: opts.Metrics, Log: opts.Log,
 	})
 	return r, err
-}
-
-// giveBack returns to the system what compiling address files took, several times what is held.
-func giveBack(cfg *config.Config) {
-	if len(geo.Files(cfg.Router)) > 0 {
-		debug.FreeOSMemory()
-	}
 }
 
 // load makes the model of cfg and, unless it is given, the data.
@@ -287,6 +279,7 @@ func (r *Router) replace(cfg *config.Config) error {
 	if !same || !slices.Equal(names, oldNames) {
 		return &chat.Error{Code: chat.CodeInvalid, Op: "router.Reload", Message: "regions or zones' hosts have changed: this needs a restart"}
 	}
+	defer geo.Frugal(cfg.Router)()
 	model, data, err := load(cfg, nil)
 	if err != nil {
 		return err
@@ -301,7 +294,6 @@ func (r *Router) replace(cfg *config.Config) error {
 	if err := r.live.ReplaceLearned(model, data, set, hosts); err != nil {
 		return err
 	}
-	giveBack(cfg)
 	topology := cfg.Topology()
 	r.topology.Store(&topology)
 	r.cfg = cfg

@@ -62,6 +62,7 @@ func newDeployment(cfg *config.Config, logTo io.Writer, simulate bool) (*deploym
 	if d.front, err = front.New(cfg, d.log); err != nil {
 		return nil, err
 	}
+	defer geo.Frugal(cfg.Router)()
 	if d.data, err = geo.Open(cfg.Router, time.Now()); err != nil {
 		return nil, err
 	}

@@ -49,9 +49,9 @@ func compile(model *decide.Model, data *geo.Data, set *learned.Set, hosts []chat
 	var all *ranges.Set
 	if old != nil && old.model.SameRules(model) {
 		c.before = old
-		all = ranges.Merge(c.held, data.Set(), c.layers.Sets[0], c.layers.Sets[1], old.data.Set(), old.v4.set(), old.v6)
+		all = ranges.Coarsen(c.held, data.Set(), c.layers.Sets[0], c.layers.Sets[1], old.data.Set(), old.v4.set(), old.v6)
 	} else {
-		all = ranges.Merge(c.plain, data.Set(), c.layers.Sets[0], c.layers.Sets[1])
+		all = ranges.Coarsen(c.plain, data.Set(), c.layers.Sets[0], c.layers.Sets[1])
 	}
 	if len(c.rankings) > rankingsMax {
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "table.Replace", Message: fmt.Sprintf(

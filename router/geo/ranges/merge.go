@@ -10,9 +10,29 @@ import (
 func Merge(combine func(values []uint32) uint32, sets ...*Set) *Set {
 	v4, v6 := families(sets)
 	out := &Set{}
+	out.v4.grow(longest(v4))
+	out.v6.grow(longest(v6))
 	mergeInto(&out.v4, v4, combine)
 	mergeInto(&out.v6, v6, combine)
 	return out
+}
+
+// Coarsen is Merge for a combine under which most neighbours have one number: room is made only as it is needed.
+func Coarsen(combine func(values []uint32) uint32, sets ...*Set) *Set {
+	v4, v6 := families(sets)
+	out := &Set{}
+	mergeInto(&out.v4, v4, combine)
+	mergeInto(&out.v6, v6, combine)
+	return out
+}
+
+// longest gives room for as many ranges as the longest family has, and an eighth more.
+func longest[L low](in []*family[L]) int {
+	n := 0
+	for _, f := range in {
+		n = max(n, f.len())
+	}
+	return n + n/8
 }
 
 // First combines by the first number that is not 0: earlier sets lie over later ones.
@@ -64,11 +84,6 @@ func families(sets []*Set) (v4 []*family[uint16], v6 []*family[uint32]) {
 }
 
 func mergeInto[L low](out *family[L], in []*family[L], combine func([]uint32) uint32) {
-	n := 0
-	for _, f := range in {
-		n += f.len()
-	}
-	out.grow(n)
 	walk(in, func(first, _ uint64, values []uint32) { out.push(first, combine(values)) })
 	out.seal()
 }

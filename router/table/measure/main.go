@@ -60,6 +60,7 @@ func run(files []string) (over []string, err error) {
 	}
 	cfg.Router.GeoFiles = files
 	before := heap()
+	done := geo.Frugal(cfg.Router)
 	began, cpu := time.Now(), cpuTime()
 	data, err := geo.Open(cfg.Router, began)
 	if err != nil {
@@ -71,6 +72,7 @@ func run(files []string) (over []string, err error) {
 		return nil, err
 	}
 	compiled, wall := cpuTime()-cpu, time.Since(began)
+	done()
 	peak, err := peakMB()
 	if err != nil {
 		return nil, err
@@ -90,7 +92,10 @@ func run(files []string) (over []string, err error) {
 		over = append(over, fmt.Sprintf("memory held %.1f MB", held))
 	}
 	over = append(over, decisions(live)...)
-	return over, swap(live, cfg)
+	if peak, err = swap(live, cfg); peak > peakMaxMB {
+		over = append(over, fmt.Sprintf("peak memory %d MB in a swap", peak))
+	}
+	return over, err
 }
 
 func row(what string, is any, aim string) { fmt.Printf("%-34s %12v   %s\n", what, is, aim) }
@@ -174,22 +179,25 @@ func randomIPv6(rng *rand.Rand) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// swap measures what a router does when a file has changed while it serves.
-func swap(live *table.Live, cfg *config.Config) error {
+// swap measures what a router does when a file has changed while it serves, and gives the peak of memory.
+func swap(live *table.Live, cfg *config.Config) (peak int, err error) {
+	defer geo.Frugal(cfg.Router)()
 	cpu := cpuTime()
 	data, err := geo.Open(cfg.Router, time.Now())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := geo.CheckSwap(live.Model(), live.Data(), data, nil, 0); err != nil {
-		return err
+		return 0, err
 	}
 	if err := live.Replace(live.Model(), data, nil); err != nil {
-		return err
+		return 0, err
 	}
-	peak, err := peakMB()
-	row("swap of the files while serving", (cpuTime() - cpu).Round(time.Millisecond), fmt.Sprint("peak ", peak, " MB with both in memory"))
-	return err
+	if peak, err = peakMB(); err != nil {
+		return 0, err
+	}
+	row("swap of the files while serving", (cpuTime() - cpu).Round(time.Millisecond), fmt.Sprint("peak ", peak, " MB with both in memory, at most ", peakMaxMB, " MB"))
+	return peak, nil
 }
 
 func heap() float64 {
