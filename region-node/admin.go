@@ -40,6 +40,8 @@ type Status struct {
 	Redis *SharedStatus `json:"redis,omitempty"`
 	// Drain says how far this node's drain is; missing while the region does not drain.
 	Drain *drain.Progress `json:"drain,omitempty"`
+	// Forced are the regions that are forced up or down, as this node has heard from enough of them.
+	Forced map[chat.Region]chat.Force `json:"forced,omitempty"`
 	// DeadLetters counts the newest ops that could not be applied, at most 100.
 	DeadLetters int `json:"dead_letters"`
 }
@@ -115,6 +117,14 @@ func (n *Node) Status(ctx context.Context) Status {
 		shared := n.opt.Shared.Status()
 		s.Redis = &shared
 	}
+	for _, r := range n.topology.Regions {
+		if word, _, ok := n.drain.Forced(r); ok {
+			if s.Forced == nil {
+				s.Forced = make(map[chat.Region]chat.Force)
+			}
+			s.Forced[r] = word
+		}
+	}
 	if dead, err := n.store.DeadLetters(ctx, 100); err == nil {
 		s.DeadLetters = len(dead)
 	}
@@ -141,6 +151,8 @@ type peersAnswer struct {
 	Sockets    int                  `json:"sockets"`
 	// Drains are the orders about all regions, as this node has heard them from those.
 	Drains map[chat.Region]drain.Order `json:"drains,omitempty"`
+	// Forces are what this region's operator has forced, by region.
+	Forces map[chat.Region]chat.Force `json:"forces,omitempty"`
 	// Reported counts the networks whose clients say that they cannot reach a region.
 	Reported map[chat.Region]int `json:"reported,omitempty"`
 }
@@ -149,7 +161,7 @@ func (n *Node) servePeers(w http.ResponseWriter, _ *http.Request) {
 	order := n.drain.Order(n.opt.Region)
 	answer := peersAnswer{
 		Region: n.opt.Region, Peers: n.Peers(), Draining: order.On, DrainFrom: order.From, DrainUntil: order.Until, Sockets: n.Load(),
-		Drains: n.drain.Orders(),
+		Drains: n.drain.Orders(), Forces: n.drain.Forces()[n.opt.Region],
 	}
 	if n.opt.Reported != nil {
 		answer.Reported = n.opt.Reported()
@@ -169,6 +181,8 @@ func (n *Node) adminHandler() http.Handler {
 	mux.HandleFunc("POST /v1/admin/cut", n.guard(n.serveCut))
 	mux.HandleFunc("POST /v1/admin/heal", n.guard(n.serveCut))
 	mux.HandleFunc("/v1/admin/drain", n.guard(n.serveDrain))
+	mux.HandleFunc("GET /v1/admin/force", n.guard(n.serveForce))
+	mux.HandleFunc("POST /v1/admin/force", n.guard(n.serveForce))
 	mux.HandleFunc("GET /v1/admin/population", n.guard(n.servePopulation))
 	mux.HandleFunc("GET /v1/admin/rtt", n.guard(n.serveRoundTrips))
 	mux.HandleFunc("GET /v1/admin/user", n.guard(n.serveUser))

@@ -18,7 +18,7 @@ import (
 func (n *Node) buildDrain() (err error) {
 	o := n.opt
 	n.drain, err = drain.New(drain.Options{
-		Self: o.Region, File: filepath.Join(o.Config.DataDir, "drain-"+string(o.Region)+"-"+string(n.identity.Node)+".json"),
+		Self: o.Region, Regions: n.topology.Regions, File: filepath.Join(o.Config.DataDir, "drain-"+string(o.Region)+"-"+string(n.identity.Node)+".json"),
 		Sockets: n.movable, Load: n.Load, Elsewhere: n.elsewhere, Tell: n.tellAll, Now: o.Now, Log: o.Log, Metrics: o.Metrics,
 	})
 	return err
@@ -67,10 +67,10 @@ func (n *Node) otherHome(zone chat.Zone) bool {
 	return false
 }
 
-// serving says that another region can be reached and is not being drained.
+// serving says that another region can be reached, is not being drained and not forced down.
 func (n *Node) serving(r chat.Region) bool {
 	_, up := n.backbone.Reachable(r)
-	return up && !n.drain.Order(r).On
+	return up && !n.drain.Order(r).On && !n.forcedDown(r)
 }
 
 // methodMoves asks another node of this region where its sockets would go.

@@ -252,7 +252,7 @@ func (r *Router) take(states decide.States) {
 	}
 	for _, name := range r.live.Model().Regions() {
 		if old, now := before[name], states[name]; old.Health != now.Health || old.Draining != now.Draining || old.Forced != now.Forced {
-			r.opts.Log.Info("a region's state changed", "region", name, "health", string(now.Health), "draining", now.Draining, "forced", string(now.Forced), "why", now.Why)
+			r.opts.Log.Info("a region's state changed", "region", name, "health", string(now.Health), "draining", now.Draining, "forced", string(now.Forced), "forced_why", now.ForcedWhy, "why", now.Why)
 		}
 	}
 }

@@ -226,6 +226,13 @@ func (d *deployment) states(node *regionnode.Node) decide.States {
 			states[r] = state
 		}
 	}
+	for _, r := range d.topology.Regions {
+		if word, by, ok := node.Forced(r); ok {
+			state := states[r]
+			state.Force(word, by)
+			states[r] = state
+		}
+	}
 	return states
 }
 

@@ -9,7 +9,7 @@ import (
 
 // regionCommand holds the verbs of a local `up` that break and mend regions.
 func regionCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "region", Short: "Drain regions and take them back; kill, start, cut and heal those of a local deployment"}
+	cmd := &cobra.Command{Use: "region", Short: "Drain regions and take them back; force them up or down; kill, start, cut and heal those of a local deployment"}
 	for _, v := range []struct{ verb, short, long string }{
 		{"kill", "End a region as a power cut would", "Closes the region's listeners and sockets without a close frame, runs no shutdown code and forgets all that was only in memory."},
 		{"start", "Start a killed region from its directory", "The region recovers from its disk, catches up and is routed to again by itself."},
@@ -18,7 +18,7 @@ func regionCommand() *cobra.Command {
 	} {
 		cmd.AddCommand(regionVerbCommand(v.verb, v.short, v.long))
 	}
-	cmd.AddCommand(drainCommand(), returnCommand())
+	cmd.AddCommand(drainCommand(), returnCommand(), forceCommand(), releaseCommand())
 	return cmd
 }
 

@@ -226,6 +226,12 @@ func orderedStates(ctx context.Context, regions []router.Region) (decide.States,
 	asked.Wait()
 	states, now := make(decide.States), time.Now()
 	var notes []string
+	var names []chat.Region
+	forces := make(chat.Forces)
+	for _, r := range regions {
+		names = append(names, r.Name)
+		forces[r.Name] = reports[r.Name].Forces
+	}
 	for _, r := range regions {
 		own, ok := reports[r.Name]
 		last := health.Drain{On: own.Draining, From: own.DrainFrom, Until: own.DrainUntil}
@@ -240,9 +246,14 @@ func orderedStates(ctx context.Context, regions []router.Region) (decide.States,
 				notes = append(notes, fmt.Sprintf("%s does not answer, and no other region has heard of an order about it", r.Name))
 			}
 		}
+		var state decide.State
 		if last.On {
-			states[r.Name] = decide.State{Draining: true, DrainUntil: last.Until, DrainWeight: decide.DrainWeight(last.From, last.Until, now)}
+			state = decide.State{Draining: true, DrainUntil: last.Until, DrainWeight: decide.DrainWeight(last.From, last.Until, now)}
 		}
+		if word, by, ok := forces.About(r.Name, names, now); ok {
+			state.Force(word, by)
+		}
+		states[r.Name] = state
 	}
 	return states, notes
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -188,6 +189,15 @@ func (r statusReport) print(w io.Writer) {
 		if s.Status != nil && s.Status.Drain != nil {
 			fmt.Fprintf(w, "\n%s\n", drainLine(s.Region, *s.Status.Drain, time.Now()))
 		}
+	}
+	forced := make(map[chat.Region]chat.Force)
+	for _, s := range r.Regions {
+		if s.Status != nil {
+			maps.Copy(forced, s.Status.Forced)
+		}
+	}
+	for _, region := range slices.Sorted(maps.Keys(forced)) {
+		fmt.Fprintf(w, "\n%s\n", forceLine(region, forced[region]))
 	}
 }
 

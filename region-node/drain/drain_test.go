@@ -76,7 +76,7 @@ func newHouse(t *testing.T, dir string) *house {
 	t.Helper()
 	h := &house{t: t, self: "eu-west", dir: dir, open: map[*fakeSocket]bool{}}
 	s, err := New(Options{
-		Self: h.self, File: filepath.Join(dir, "sub", "drain.json"), Now: time.Now, Log: slog.New(slog.DiscardHandler), Metrics: noMetrics{},
+		Self: h.self, Regions: []chat.Region{"ap-south", "eu-west", "us-east"}, File: filepath.Join(dir, "sub", "drain.json"), Now: time.Now, Log: slog.New(slog.DiscardHandler), Metrics: noMetrics{},
 		Load: func() int { return len(h.sockets()) }, Sockets: h.sockets,
 		Elsewhere: func(zone chat.Zone, _ netip.Addr, _ chat.Region) []chat.Endpoint {
 			if zone == "in" {

@@ -49,7 +49,9 @@ type Socket interface {
 // Options make a Service.
 type Options struct {
 	Self chat.Region
-	// File keeps the order across restarts.
+	// Regions are all of them.
+	Regions []chat.Region
+	// File keeps the order, and what was forced, across restarts.
 	File string
 	// Sockets gives the open ones; Load counts those that the node serves.
 	Sockets func() []Socket
@@ -70,6 +72,14 @@ type Options struct {
 type Word struct {
 	Order   Order `json:"order"`
 	Sockets int   `json:"sockets"`
+	// Forces are what its operator has forced, by region.
+	Forces map[chat.Region]chat.Force `json:"forces,omitempty"`
+}
+
+// kept is what File holds.
+type kept struct {
+	Order
+	Forces map[chat.Region]chat.Force `json:"forces,omitempty"`
 }
 
 // turn is when a socket's turn comes.
@@ -85,6 +95,7 @@ type Service struct {
 
 	mu     sync.Mutex
 	orders map[chat.Region]Order
+	forces chat.Forces
 	loads  map[chat.NodeRef]load
 	turns  map[Socket]*turn
 	peak   int
@@ -97,19 +108,20 @@ type load struct {
 
 // New reads what was ordered before. The error has CodeInternal when the file cannot be read.
 func New(opt Options) (*Service, error) {
-	s := &Service{opt: opt, orders: make(map[chat.Region]Order), loads: make(map[chat.NodeRef]load), turns: make(map[Socket]*turn)}
+	s := &Service{opt: opt, orders: make(map[chat.Region]Order), forces: make(chat.Forces), loads: make(map[chat.NodeRef]load), turns: make(map[Socket]*turn)}
 	text, err := os.ReadFile(opt.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
-	var order Order
+	var before kept
 	if err == nil {
-		err = json.Unmarshal(text, &order)
+		err = json.Unmarshal(text, &before)
 	}
 	if err != nil {
 		return nil, &chat.Error{Code: chat.CodeInternal, Op: "drain.New", Message: "the order to drain cannot be read from " + opt.File + "; remove the file to serve as before", Cause: err}
 	}
-	s.orders[opt.Self] = order
+	s.orders[opt.Self] = before.Order
+	s.forces[opt.Self] = before.Forces
 	return s, nil
 }
 
@@ -167,13 +179,14 @@ func (s *Service) Hear(from chat.NodeRef, payload []byte) {
 			s.opt.Log.Error("the order to drain is not kept", "err", err)
 		}
 	}
+	s.hearForces(from.Region, w.Forces)
 }
 
 // take makes an order the one that counts, and keeps one about this region. The mutex is held.
 func (s *Service) take(region chat.Region, order Order) error {
 	if region == s.opt.Self {
-		if err := keep(s.opt.File, order); err != nil {
-			return &chat.Error{Code: chat.CodeInternal, Op: "drain.take", Message: "the order cannot be kept in " + s.opt.File, Cause: err}
+		if err := s.keep(order); err != nil {
+			return err
 		}
 		if order.On != s.orders[region].On { // else who was asked was
 			clear(s.turns)
@@ -184,9 +197,17 @@ func (s *Service) take(region chat.Region, order Order) error {
 	return nil
 }
 
-// keep writes an order so that a crash leaves the old one or the new one.
-func keep(file string, order Order) error {
-	text, err := json.Marshal(order)
+// keep writes an order about this region, with what is forced. The mutex is held.
+func (s *Service) keep(order Order) error {
+	if err := write(s.opt.File, kept{Order: order, Forces: s.forces[s.opt.Self]}); err != nil {
+		return &chat.Error{Code: chat.CodeInternal, Op: "drain.keep", Message: "the order cannot be kept in " + s.opt.File, Cause: err}
+	}
+	return nil
+}
+
+// write writes a file so that a crash leaves the old one or the new one.
+func write(file string, what kept) error {
+	text, err := json.Marshal(what)
 	if err != nil {
 		return err
 	}
@@ -224,6 +245,7 @@ func (s *Service) tell() {
 	word := Word{Sockets: s.opt.Load()}
 	s.mu.Lock()
 	word.Order, s.peak = s.orders[s.opt.Self], max(s.peak, word.Sockets)
+	word.Forces = maps.Clone(s.forces[s.opt.Self])
 	s.mu.Unlock()
 	if payload, err := json.Marshal(word); err == nil { // it always encodes
 		s.opt.Tell(Kind, payload)

@@ -25,14 +25,25 @@ type State struct {
 	DrainUntil time.Time `json:"drain_until,omitzero"`
 	// DrainWeight is the share of client prefixes, 0 to 1, that names still lead to a draining region (see the function DrainWeight).
 	DrainWeight float64 `json:"drain_weight,omitempty"`
-	// Forced is the operator's word against the probes; "" leaves it to them.
-	Forced Health `json:"forced,omitempty"`
+	// Forced is the operator's word against the probes; "" leaves it to them. ForcedWhy says until when, who and why.
+	Forced    Health `json:"forced,omitempty"`
+	ForcedWhy string `json:"forced_why,omitempty"`
 	// Load is sockets over capacity; 0 where no capacity is set. Shed is the share of client prefixes, 0 to 1, that should
 	// go elsewhere because of it (see Shed).
 	Load float64 `json:"load,omitempty"`
 	Shed float64 `json:"shed,omitempty"`
 	// Why says in words what the probes saw.
 	Why string `json:"why,omitempty"`
+}
+
+// Force takes the operator's word, which the regions in by tell.
+func (s *State) Force(word chat.Force, by []chat.Region) {
+	s.Forced = Health(word.State)
+	s.ForcedWhy = "until " + word.Until.UTC().Format(time.RFC3339)
+	if word.By != "" {
+		s.ForcedWhy += ", by " + word.By
+	}
+	s.ForcedWhy += ": " + word.Reason + " (as " + join(by) + " tell)"
 }
 
 // States holds the states by region; a region that is missing serves.

@@ -37,7 +37,7 @@ func (m *Model) text(d *Decision, i int) string {
 		return "down: " + orElse(state.Why, "by the probes")
 	case ByDrain:
 		if state.Forced == HealthDown {
-			return "taken out by the operator"
+			return takenOut(state)
 		}
 		return drainText(state)
 	}
@@ -72,19 +72,27 @@ func (d *Decision) orderText(i int) string {
 	return text
 }
 
-// stateText says of a region that may serve why it should rather not.
+// stateText says of a region that may serve why it should rather not, or what keeps it in.
 func stateText(state State) string {
 	switch {
+	case state.Forced == HealthUp && state.Health == HealthDown:
+		return "; " + keptIn(state)
 	case state.class() == classDown:
 		return "; down: " + orElse(state.Why, "by the probes")
 	case state.Forced == HealthDown:
-		return "; taken out by the operator"
+		return "; " + takenOut(state)
 	case state.Draining:
 		return "; " + drainText(state)
 	case state.Shed > 0:
 		return fmt.Sprintf("; at %.0f %% load, sends %.0f %% of the networks elsewhere", state.Load*100, state.Shed*100)
 	}
 	return ""
+}
+
+func takenOut(s State) string { return strings.TrimSpace("taken out by the operator " + s.ForcedWhy) }
+
+func keptIn(s State) string {
+	return strings.TrimSpace("kept in by the operator "+s.ForcedWhy) + ", although it is down: " + orElse(s.Why, "by the probes")
 }
 
 func ruleName(c Candidate) string {

@@ -23,12 +23,13 @@ type Probe struct {
 type Report struct {
 	Region chat.Region          `json:"region"`
 	Peers  map[chat.Region]Peer `json:"peers"`
-	// Draining, DrainFrom, DrainUntil and Forced are the operator's word about this region. Sockets is its load.
-	Draining   bool          `json:"draining,omitempty"`
-	DrainFrom  time.Time     `json:"drain_from,omitzero"`
-	DrainUntil time.Time     `json:"drain_until,omitzero"`
-	Forced     decide.Health `json:"forced,omitempty"`
-	Sockets    int           `json:"sockets,omitempty"`
+	// Draining, DrainFrom and DrainUntil are the operator's word about this region. Sockets is its load.
+	Draining   bool      `json:"draining,omitempty"`
+	DrainFrom  time.Time `json:"drain_from,omitzero"`
+	DrainUntil time.Time `json:"drain_until,omitzero"`
+	Sockets    int       `json:"sockets,omitempty"`
+	// Forces are the words of this region's operator about regions, against what probes say (see chat.Forces.About).
+	Forces map[chat.Region]chat.Force `json:"forces,omitempty"`
 	// Drains are the orders about all regions, as this region has heard them. They decide nothing here, where each region speaks for itself.
 	Drains map[chat.Region]Drain `json:"drains,omitempty"`
 	// Reported counts the networks whose clients told this region of late that they cannot reach another one.
@@ -246,10 +247,15 @@ func (c *Core) load(t *track, capacity int, now time.Time) {
 // States gives the current states.
 func (c *Core) States() decide.States {
 	out := make(decide.States, len(c.regions))
+	forces := make(chat.Forces, len(c.regions))
+	for _, r := range c.regions { // what a region told last counts also while it is away
+		forces[r] = c.state[r].report.Forces
+	}
 	for _, r := range c.regions {
 		t := c.state[r]
-		s := decide.State{
-			Health: decide.HealthUp, Draining: t.report.Draining, DrainUntil: t.report.DrainUntil, Forced: t.report.Forced, Shed: t.shed,
+		s := decide.State{Health: decide.HealthUp, Draining: t.report.Draining, DrainUntil: t.report.DrainUntil, Shed: t.shed}
+		if word, by, ok := forces.About(r, c.regions, c.now); ok {
+			s.Force(word, by)
 		}
 		if s.Draining {
 			s.DrainWeight = decide.DrainWeight(t.report.DrainFrom, t.report.DrainUntil, c.now)

@@ -152,6 +152,37 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// What operators force travels in the reports, from all nodes of a region; it counts when a majority of the other regions tell it, also when
+// one of them is away by then, and the state says who and why.
+func TestForcedStates(t *testing.T) {
+	core := NewCore(regions("a", "b", "c"), config.Health{})
+	now := time.Date(2026, 5, 4, 0, 0, 0, 0, time.UTC)
+	word := chat.Force{State: chat.ForceDown, Given: now, Until: now.Add(time.Minute), Reason: "it loses sends", By: "ops"}
+	told := map[chat.Region]chat.Force{"a": word}
+	round := scene(regions("a", "b", "c"), "", "")
+	tell := func(r chat.Region, forces map[chat.Region]chat.Force) {
+		report := round.Reports[r]
+		report.Region, report.Forces = r, forces
+		round.Reports[r] = report
+	}
+	tell("b", told)
+	if states := core.Step(now, round); states["a"].Forced != "" {
+		t.Errorf("told by one of two others: %+v", states["a"])
+	}
+	tell("c", join(Report{Region: "c"}, Report{Region: "c", Forces: told}).Forces)
+	for range 2 {
+		states := core.Step(now, round)
+		if a := states["a"]; a.Forced != decide.HealthDown || a.Health != decide.HealthUp || a.ForcedWhy != "until 2026-05-04T00:01:00Z, by ops: it loses sends (as b, c tell)" || states["b"].Forced != "" {
+			t.Errorf("told by both others: %+v", states)
+		}
+		round = scene(regions("a", "b", "c"), "c", "") // c is away, and b tells on
+		tell("b", told)
+	}
+	if states := core.Step(now.Add(time.Minute), round); states["a"].Forced != "" {
+		t.Errorf("its time is over: %+v", states["a"])
+	}
+}
+
 // A killed region is found down within a few intervals over real sockets, and found up again when it returns.
 func TestMonitor(t *testing.T) {
 	defer goleak.VerifyNone(t)

@@ -202,9 +202,11 @@ func join(a, b Report) Report {
 		}
 		out.Reported[region] = max(out.Reported[region], n) // the same network may have told both
 	}
-	if out.Forced == "" {
-		out.Forced = b.Forced
+	forces := chat.Forces{a.Region: maps.Clone(a.Forces)}
+	for region, word := range b.Forces {
+		forces.Take(a.Region, region, word)
 	}
+	out.Forces = forces[a.Region]
 	out.Peers = maps.Clone(a.Peers)
 	for region, p := range b.Peers {
 		if old, ok := out.Peers[region]; !ok || p.Up && (!old.Up || p.RTTms < old.RTTms) {
