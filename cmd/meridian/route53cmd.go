@@ -205,6 +205,9 @@ func render(ctx context.Context, cfg *config.Config, zones []route53.HostedZone)
 	if len(cfg.Router.Overrides) > 0 {
 		notes = append(notes, fmt.Sprintf("%d networks of router.overrides get what their country gets", len(cfg.Router.Overrides)))
 	}
+	if cfg.Router.Learned.File != "" {
+		notes = append(notes, "learned round trips (router.learned) are left out")
+	}
 	want.Notes = append(notes, want.Notes...)
 	return want, nil
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"meridian/router/decide"
 	"meridian/router/geo"
@@ -13,24 +14,34 @@ import (
 // rankings counts the IPv4 addresses of a country by how they rank the regions: the numbers of the regions, best first, as a string.
 type rankings map[string]float64
 
-// Countries are the rankings of each country of the address data; "" is for addresses without a country.
+// Countries are the rankings of each country of the address data; "" is for addresses without a country. The states of the USA, as "US-CA",
+// have those of their places beside, which are in the country's too.
 type Countries map[string]rankings
+
+const statePrefix = unitedStates + "-"
 
 // CountriesOf counts them.
 func CountriesOf(model *decide.Model, data *geo.Data) Countries {
 	by := make(Countries)
-	known := make(map[decide.Place]string)
+	type spot struct{ ranking, state string }
+	known := make(map[decide.Place]spot)
+	count := func(where, ranking string, addresses float64) {
+		if by[where] == nil {
+			by[where] = make(rankings)
+		}
+		by[where][ranking] += addresses
+	}
 	add := func(p decide.Place, addresses float64) {
-		order, ok := known[p]
+		at, ok := known[p]
 		if !ok {
 			ranking := model.Rank(p)
-			order = string(ranking.Indexes())
-			known[p] = order
+			at = spot{string(ranking.Indexes()), stateOf(p)}
+			known[p] = at
 		}
-		if by[p.Country] == nil {
-			by[p.Country] = make(rankings)
+		count(p.Country, at.ranking, addresses)
+		if at.state != "" {
+			count(statePrefix+at.state, at.ranking, addresses)
 		}
-		by[p.Country][order] += addresses
 	}
 	for a := netip.IPv4Unspecified(); a.IsValid(); {
 		place, prefix := data.Lookup(a)
@@ -112,10 +123,10 @@ func (s *sorter) size() int {
 	return n
 }
 
-// location is where a geolocation record counts: a country, a continent without one, or anywhere without either.
+// location is where a geolocation record counts: a state of the USA, a country, a continent, or anywhere without any of them.
 type location struct {
-	continent, country string
-	order              order
+	continent, country, state string
+	order                     order
 }
 
 // geolocationMax is Route 53's quota of geolocation records of one name and type.
@@ -129,7 +140,7 @@ func (s *sorter) locations(by Countries) []location {
 	for len(out) > geolocationMax {
 		least := -1
 		for i, l := range out {
-			if l.country != "" && !l.order.strict && (least < 0 || by[l.country].sum() < by[out[least].country].sum()) {
+			if l.country != "" && !l.order.strict && (least < 0 || by[l.key()].sum() < by[out[least].key()].sum()) {
 				least = i
 			}
 		}
@@ -139,6 +150,14 @@ func (s *sorter) locations(by Countries) []location {
 		out = slices.Delete(out, least, least+1)
 	}
 	return out
+}
+
+// key gives where the rankings of a country or state are counted.
+func (l location) key() string {
+	if l.state != "" {
+		return statePrefix + l.state
+	}
+	return l.country
 }
 
 func (s *sorter) needed(by Countries) []location {
@@ -167,6 +186,22 @@ func (s *sorter) needed(by Countries) []location {
 				out = append(out, location{continent: continent, country: country, order: inside[country]})
 			}
 		}
+		if whole, there := inside[unitedStates]; there {
+			out = append(out, s.states(by, continent, whole)...)
+		}
+	}
+	return out
+}
+
+// states gives those whose order differs from the country's.
+func (s *sorter) states(by Countries, continent string, whole order) []location {
+	var out []location
+	for _, state := range slices.Sorted(maps.Keys(states)) {
+		if r, there := by[statePrefix+state]; there {
+			if o := s.of(r.most()); o != whole {
+				out = append(out, location{continent: continent, country: unitedStates, state: state, order: o})
+			}
+		}
 	}
 	return out
 }
@@ -178,25 +213,17 @@ type Lost struct {
 	Order float64 `json:"order_share"`
 }
 
-// lost compares what each address would get with what its country gets.
+// lost compares what each address would get with what its country, or its state, gets.
 func (s *sorter) lost(by Countries, locations []location) Lost {
-	at := make(map[[2]string]order)
+	at := make(map[string]order) // by country, state, or continent
 	for _, l := range locations {
-		at[[2]string{l.continent, l.country}] = l.order
+		at[cmp.Or(l.key(), continentPrefix+l.continent)] = l.order
 	}
 	var first, whole, all float64
-	for country, r := range by {
-		if country == "" {
-			continue
-		}
-		got := at[[2]string{"", ""}]
-		for _, where := range [][2]string{{continentOf[country], ""}, {continentOf[country], country}} {
-			if o, ok := at[where]; ok {
-				got = o
-			}
-		}
+	count := func(got order, r rankings, sign float64) {
 		for ranking, addresses := range r {
 			want := s.of(ranking)
+			addresses *= sign
 			all += addresses
 			if want.regions == "" || got.regions == "" || want.regions[0] != got.regions[0] {
 				first += addresses
@@ -205,6 +232,25 @@ func (s *sorter) lost(by Countries, locations []location) Lost {
 				whole += addresses
 			}
 		}
+	}
+	for where, r := range by {
+		if where == "" {
+			continue
+		}
+		country, _, part := strings.Cut(where, "-")
+		got := at[continentPrefix]
+		for _, wider := range []string{continentPrefix + continentOf[country], country} {
+			if o, ok := at[wider]; ok {
+				got = o
+			}
+		}
+		if part { // its addresses have been counted, or will be, with the country's
+			count(got, r, -1)
+			if o, ok := at[where]; ok {
+				got = o
+			}
+		}
+		count(got, r, 1)
 	}
 	if all == 0 {
 		return Lost{}

@@ -27,7 +27,7 @@ type Record struct {
 	// Alias is a name in the same hosted zone; FollowHealth: the record is healthy while that name has something healthy.
 	Alias        string `json:"alias,omitempty"`
 	FollowHealth bool   `json:"follow_health,omitempty"`
-	// Location is a country, "continent XX" or *; Failover is PRIMARY or SECONDARY; Weight is out of the weights of the name.
+	// Location is a country, "US-CA" for a state, "continent XX" or *; Failover is PRIMARY or SECONDARY; Weight is out of the weights of the name.
 	Location string `json:"location,omitempty"`
 	Failover string `json:"failover,omitempty"`
 	Weight   int64  `json:"weight,omitempty"`
@@ -134,6 +134,8 @@ func (r Record) set(ids map[string]string) types.ResourceRecordSet {
 		s.GeoLocation = &types.GeoLocation{}
 		if continent, ok := strings.CutPrefix(r.Location, continentPrefix); ok {
 			s.GeoLocation.ContinentCode = aws.String(continent)
+		} else if state, ok := strings.CutPrefix(r.Location, statePrefix); ok {
+			s.GeoLocation.CountryCode, s.GeoLocation.SubdivisionCode = aws.String(unitedStates), aws.String(state)
 		} else {
 			s.GeoLocation.CountryCode = aws.String(r.Location)
 		}
@@ -161,6 +163,9 @@ func recordOf(zone string, s types.ResourceRecordSet, keys map[string]string) Re
 	if g := s.GeoLocation; g != nil {
 		if r.Location = aws.ToString(g.CountryCode); g.ContinentCode != nil {
 			r.Location = continentPrefix + *g.ContinentCode
+		}
+		if g.SubdivisionCode != nil {
+			r.Location += "-" + *g.SubdivisionCode
 		}
 	}
 	return r

@@ -187,7 +187,7 @@ func (r *renderer) orders() decide.States {
 func (l location) name() string {
 	switch {
 	case l.country != "":
-		return l.country
+		return l.key()
 	case l.continent != "":
 		return continentPrefix + l.continent
 	}

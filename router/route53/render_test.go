@@ -312,3 +312,50 @@ func TestLostIsCounted(t *testing.T) {
 		t.Errorf("lost %+v, want %v", lost, want)
 	}
 }
+
+// Where the address data knows cities, states of the USA that are nearer to other regions get records of their own, and what is lost is
+// counted by state: here a network whose state is led elsewhere because of a larger one in it.
+func TestStatesOfTheUSA(t *testing.T) {
+	cfg := twelve(t)
+	cfg.Router.GeoFiles = []string{geotest.File(t, "", "City", 1_760_000_000, geotest.Networks{
+		"4.0.0.0/8":    geotest.Nested("US", "Ashburn", 39.04, -77.49),
+		"8.8.0.0/16":   geotest.Nested("US", "Seattle", 47.61, -122.33),
+		"8.9.0.0/24":   geotest.Nested("US", "Portland", 45.52, -122.68),
+		"8.10.0.0/24":  geotest.Nested("US", "Spokane", 47.66, -117.43),
+		"13.32.0.0/16": geotest.Nested("US", "Richmond", 37.54, -77.44),
+	})}
+	cfg.Router.Overrides = map[string]config.Override{"8.10.0.0/24": {Prefer: []chat.Region{"us-east-1"}}}
+	w := newWorld(t, cfg, false)
+	w.set(nil)
+	for address, state := range map[string]string{"4.4.4.4": "VA", "8.8.8.8": "WA", "8.9.0.1": "OR", "13.32.0.1": "VA", "12.1.1.1": ""} {
+		decision, err := w.live.Decide(table.Query{Address: netip.MustParseAddr(address)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := w.resolver.Answer(w.d.Domain, "A", route53test.Client{Continent: "NA", Country: "US", State: state})
+		if err != nil || w.byValue[got[0]] != decision.Names[0] {
+			t.Errorf("%s in %q: Route 53 answers %v (%s, %v), explain says %s", address, state, got, w.byValue[got[0]], err, decision.Names[0])
+		}
+	}
+	records := render(t, w.d)
+	var states []string
+	for _, r := range records.Records {
+		if r.Name == "chat.meridian.test." && r.Type == "A" && strings.HasPrefix(r.Location, "US-") {
+			states = append(states, r.Location)
+		}
+	}
+	if !slices.Equal(states, []string{"US-OR", "US-WA"}) {
+		t.Errorf("records of states: %v", states)
+	}
+	a := &account{t: t, d: w.d}
+	a.apply(a.plan())
+	if again := a.plan(); len(again.Changes) > 0 {
+		t.Errorf("planned again there are %d changes", len(again.Changes))
+	}
+	lost := records.Lost[w.d.Domain].First
+	cfg.Router.Overrides = nil
+	without, _ := deployment(t, cfg)
+	if less := render(t, without).Lost[w.d.Domain].First; lost <= less || lost-less > 1e-6 {
+		t.Errorf("lost %v with the override of a network in WA, %v without", lost, less)
+	}
+}

@@ -12,8 +12,8 @@ import (
 
 // Client is who asks: where Route 53's data puts it, and its place in [0, 1) for weights.
 type Client struct {
-	Continent, Country string
-	Chance             float64
+	Continent, Country, State string
+	Chance                    float64
 }
 
 // Resolver answers from the record sets of a hosted zone. Down are the health checks, by id, that fail.
@@ -98,7 +98,12 @@ func pick(group []types.ResourceRecordSet, c Client) (types.ResourceRecordSet, b
 // pickLocation goes from the smallest place to the largest.
 func pickLocation(group []types.ResourceRecordSet, c Client) (types.ResourceRecordSet, bool) {
 	for _, fits := range []func(*types.GeoLocation) bool{
-		func(g *types.GeoLocation) bool { return c.Country != "" && aws.ToString(g.CountryCode) == c.Country },
+		func(g *types.GeoLocation) bool {
+			return c.State != "" && aws.ToString(g.CountryCode) == c.Country && aws.ToString(g.SubdivisionCode) == c.State
+		},
+		func(g *types.GeoLocation) bool {
+			return c.Country != "" && aws.ToString(g.CountryCode) == c.Country && g.SubdivisionCode == nil
+		},
 		func(g *types.GeoLocation) bool {
 			return c.Continent != "" && aws.ToString(g.ContinentCode) == c.Continent
 		},
