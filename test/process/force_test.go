@@ -66,6 +66,28 @@ func toldBy(t *testing.T, c *cluster.Cluster, r chat.Region) map[chat.Region]cha
 	return report.Forces
 }
 
+// routedBy asks a region's node for the route of an address, as a proxy in front of it passes it on.
+func routedBy(t *testing.T, c *cluster.Cluster, node chat.Region, addr string) chat.Region {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.URL(node)+"/v1/route", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Forwarded-For", addr)
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var route struct {
+		Region chat.Region `json:"region"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&route); err != nil {
+		t.Fatal(err)
+	}
+	return route.Region
+}
+
 // until waits until an address is explained by a region and a text.
 func until(t *testing.T, c *cluster.Cluster, what, addr string, fits func(region chat.Region, text string) bool) {
 	t.Helper()
@@ -98,6 +120,9 @@ func TestForceRegion(t *testing.T) {
 	if got, err := dns.ask(netip.MustParseAddr(american), 10*time.Second); err != nil || len(got) == 0 || got[0] == "us-east" {
 		t.Errorf("names answer %v, %v", got, err)
 	}
+	if region := routedBy(t, c, "eu-west", american); region == "us-east" || region == "" {
+		t.Errorf("a node routes to %q", region)
+	}
 	if out := regionVerb(t, c, 4, "force", "down", "ap-south", "--until", "1h", "--reason", "why not"); !strings.Contains(out, "zone in forbids transit, and no other region of it serves (ap-south)") {
 		t.Errorf("refused:\n%s", out)
 	}
@@ -115,6 +140,9 @@ func TestForceRegion(t *testing.T) {
 	}
 	regionVerb(t, c, 0, "release", "us-east")
 	until(t, c, "released", american, func(r chat.Region, _ string) bool { return r == "us-east" })
+	if region := routedBy(t, c, "eu-west", american); region != "us-east" {
+		t.Errorf("released, a node routes to %q", region)
+	}
 
 	regionVerb(t, c, 0, "force", "up", "ap-south", "--until", "1h", "--reason", "the probes lie")
 	c.Kill("ap-south")
