@@ -119,6 +119,13 @@ func (h *house) add(n int, zone chat.Zone, stubborn bool) {
 	}
 }
 
+// seen gives how many were asked, and with what codes others were closed.
+func (h *house) seen() (asked int, ended []int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.asked), slices.Clone(h.ended)
+}
+
 // run runs the service until the test's bubble ends.
 func (h *house) run(ctx context.Context) { go h.s.Run(ctx) }
 
@@ -147,18 +154,20 @@ func TestSocketsAreAskedEvenly(t *testing.T) {
 		for minute := 1; minute <= 8; minute++ {
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			if n, want := len(h.asked), 1000*minute/8; n < want-100 || n > want+100 {
-				t.Errorf("%d were asked after %d min, want about %d", n, minute, want)
+			asked, _ := h.seen()
+			if want := 1000 * minute / 8; asked < want-100 || asked > want+100 {
+				t.Errorf("%d were asked after %d min, want about %d", asked, minute, want)
 			}
 		}
 		p := h.s.Progress()
-		if p == nil || p.Left != 110 || p.Asked != 100 || p.Stay != 10 || len(h.asked) != 1000 || len(h.ended) != 0 {
-			t.Errorf("after 8 min: %+v, %d asked, %d closed", p, len(h.asked), len(h.ended))
+		if asked, ended := h.seen(); p == nil || p.Left != 110 || p.Asked != 100 || p.Stay != 10 || asked != 1000 || len(ended) != 0 {
+			t.Errorf("after 8 min: %+v, %d asked, %d closed", p, asked, len(ended))
 		}
 		time.Sleep(time.Until(began.Add(10*time.Minute + againAfter)))
 		synctest.Wait()
-		if len(h.ended) != 100 || slices.ContainsFunc(h.ended, func(code int) bool { return code != 1012 }) || len(h.sockets()) != 10 || len(h.asked) != 1000 {
-			t.Errorf("at the end %d were closed, %d are left", len(h.ended), len(h.sockets()))
+		asked, ended := h.seen()
+		if len(ended) != 100 || slices.ContainsFunc(ended, func(code int) bool { return code != 1012 }) || len(h.sockets()) != 10 || asked != 1000 {
+			t.Errorf("at the end %d were closed, %d are left", len(ended), len(h.sockets()))
 		}
 	})
 }
@@ -179,22 +188,23 @@ func TestDrainIsTakenBack(t *testing.T) {
 			t.Errorf("new people are sent to %v", to)
 		}
 		time.Sleep(4 * time.Minute)
-		before := len(h.asked)
+		before, _ := h.seen()
 		longer := h.give(true, 16*time.Minute)
 		if !longer.From.Equal(first.From) || longer.Until.Sub(first.From) != 20*time.Minute || !longer.After(first) {
 			t.Errorf("longer: %+v", longer)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		asked := len(h.asked)
+		asked, _ := h.seen()
 		if asked != before { // a quarter of the time is over now, and half of the people were asked
 			t.Errorf("%d were asked before the drain got longer, %d a second later", before, asked)
 		}
 		h.give(false, 0)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if len(h.asked) != asked || asked < 400 || asked > 600 || len(h.ended) != 0 || h.s.Progress() != nil || len(h.s.Leave("world", netip.Addr{})) != 0 {
-			t.Errorf("%d were asked until it was taken back, %d in all; progress %+v", asked, len(h.asked), h.s.Progress())
+		all, ended := h.seen()
+		if all != asked || asked < 400 || asked > 600 || len(ended) != 0 || h.s.Progress() != nil || len(h.s.Leave("world", netip.Addr{})) != 0 {
+			t.Errorf("%d were asked until it was taken back, %d in all; progress %+v", asked, all, h.s.Progress())
 		}
 	})
 }
