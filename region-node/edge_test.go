@@ -1,12 +1,17 @@
 package regionnode_test
 
 import (
+	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/gorilla/websocket"
+
 	"meridian/chat"
+	"meridian/config"
 )
 
 // A person pinned to another zone is served through any region that the zone lets handle them: sign-up, log-in, requests and
@@ -111,5 +116,46 @@ func TestLongPagesThroughAForeignEdge(t *testing.T) {
 		if home.Get(name) == "" || home.Get(name) != away.Get(name) {
 			t.Errorf("%s: %q at home, %q through the edge", name, home.Get(name), away.Get(name))
 		}
+	}
+}
+
+// A client that reads nothing, served through a foreign edge, stalls nobody who is served through it beside: their streams share the
+// links between the regions, and each has a window of its own.
+func TestSlowClientThroughAForeignEdge(t *testing.T) {
+	w := newWorldOf(t, func(c *config.Config) {
+		c.Timing.WriteTimeout = patience // else the slow socket is closed, which ends the stall
+		c.Limits.SendsPerSecond = 1000
+	})
+	slow, quick := w.signUp("us-east", "slow_user", "eu"), w.signUp("us-east", "quick_user", "eu")
+	dialer := websocket.Dialer{NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		if err == nil {
+			err = c.(*net.TCPConn).SetReadBuffer(4096)
+		}
+		return c, err
+	}}
+	ws, resp, err := dialer.Dial("ws"+w.url("us-east")[len("http"):]+"/v1/ws", nil)
+	must(t, err)
+	_ = resp.Body.Close()
+	defer ws.Close()
+	must(t, ws.WriteJSON(map[string]any{"t": "hello", "token": slow.token, "device": "slow"}))
+	_, welcome, err := ws.ReadMessage()
+	must(t, err)
+	if !strings.Contains(string(welcome), `"region":"us-east"`) {
+		t.Fatalf("welcome: %s", welcome)
+	}
+	beside, _ := w.connect("us-east", quick, "")
+	home, _ := w.connect("eu-west", w.signUp("eu-west", "writer_user", "eu"), "")
+	text := strings.Repeat("x", w.cfg.Limits.TextBytes)
+	for range 300 { // 5 MB: more than the window and what the kernel holds of both sides
+		home.say(slow.name, text, "region")
+	}
+	for range 50 {
+		beside.send(map[string]any{"t": "ping"})
+		beside.expect("pong", nil)
+	}
+	home.say(quick.name, "to who reads", "region")
+	if got := textOf(beside.expect("message", nil)); got != "to who reads" {
+		t.Errorf("got %q", got)
 	}
 }

@@ -4,6 +4,7 @@ package regionnode
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -282,7 +283,7 @@ func (n *Node) serve(l net.Listener, h http.Handler, how func(*http.Server, net.
 	}
 	n.servers = append(n.servers, srv)
 	n.done.Go(func() {
-		if err := how(srv, n.conns.wrap(l)); err != nil && err != http.ErrServerClosed {
+		if err := how(srv, n.conns.wrap(l)); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			n.opt.Log.Debug("listener ended", "err", err)
 		}
 	})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,8 +23,8 @@ func proxied(t *testing.T, method, url, client, forwarded string) (status int, b
 	src := net.ParseIP(client).To4()
 	header := append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c"), src...)
 	header = append(header, 127, 0, 0, 1, 0x30, 0x39, 0x01, 0xbb)
-	transport := &http.Transport{DisableKeepAlives: true, Dial: func(network, addr string) (net.Conn, error) {
-		c, err := net.Dial(network, addr)
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 		if err == nil {
 			_, err = c.Write(header)
 		}
