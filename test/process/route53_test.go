@@ -158,7 +158,7 @@ func configured(t *testing.T, c *cluster.Cluster, change func(*config.Config)) s
 }
 
 // An operator keeps a deployment's names at Route 53: plan says what is missing, apply makes it, and then there is nothing to do; a drain of
-// a running region becomes weights and is taken back; a region that leaves the configuration leaves Route 53; a record of somebody else in
+// a running region becomes weights and is taken back; one that is forced up has a check that passes; a region that leaves the configuration leaves Route 53; a record of somebody else in
 // the way is a refusal that changes nothing. What Route 53 has then answers what `meridian explain ip` says.
 func TestRoute53(t *testing.T) {
 	base, api := moto(t)
@@ -183,7 +183,7 @@ func TestRoute53(t *testing.T) {
 	}
 	route53AgreesWithExplain(t, c, recordSets(t, api, zone))
 
-	c.Drain("eu-west", "within=10m&force=true")
+	c.Drain("eu-west", "within=10h&force=true")
 	route53Run(t, "apply", file, 0)
 	weights := map[int64]int{}
 	for _, s := range recordSets(t, api, zone) {
@@ -198,6 +198,18 @@ func TestRoute53(t *testing.T) {
 	route53Run(t, "apply", file, 0)
 	if slices.ContainsFunc(recordSets(t, api, zone), func(s types.ResourceRecordSet) bool { return strings.HasPrefix(*s.Name, "share.") }) {
 		t.Error("the drain was taken back, and shares are left")
+	}
+
+	// Not down: moto takes no record twice that was deleted in between.
+	regionVerb(t, c, 0, "force", "up", "eu-west", "--until", "1h", "--reason", "a test")
+	route53Run(t, "apply", file, 0)
+	if forced := forcedChecks(t, api); len(forced) != 1 {
+		t.Errorf("checks of a region that is forced up: %v", forced)
+	}
+	regionVerb(t, c, 0, "release", "eu-west")
+	route53Run(t, "apply", file, 0)
+	if forced := forcedChecks(t, api); len(forced) != 0 {
+		t.Errorf("checks after it was released: %v", forced)
 	}
 
 	smaller := with(func(cfg *config.Config) {
@@ -219,6 +231,22 @@ func TestRoute53(t *testing.T) {
 	refusesForeignRecords(t, api, taken, with(func(cfg *config.Config) {
 		cfg.Router.Domain, cfg.Router.Route53.HostedZones, cfg.Zones = "taken.test", []string{taken}, cfg.Zones[:2]
 	}))
+}
+
+// forcedChecks gives the health checks that are healthy whatever they see.
+func forcedChecks(t *testing.T, api *route53.Client) []string {
+	t.Helper()
+	all, err := api.ListHealthChecks(t.Context(), &route53.ListHealthChecksInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, h := range all.HealthChecks {
+		if aws.ToBool(h.HealthCheckConfig.Disabled) && !aws.ToBool(h.HealthCheckConfig.Inverted) {
+			out = append(out, *h.Id)
+		}
+	}
+	return out
 }
 
 // refusesForeignRecords sets a record of somebody else in the way: it stays, and nothing is made.
