@@ -77,8 +77,8 @@ func route53ApplyCommand() *cobra.Command {
 	var every time.Duration
 	cmd := &cobra.Command{
 		Use: "apply", Short: "Bring the hosted zones to the configuration and the operator's orders", Args: cobra.NoArgs,
-		Long: `Bring the hosted zones to the configuration and the operator's orders, and return when all of Amazon's name servers have it. It may be
-run again at any time, also after it was broken off. With --every it goes on, so that the steps of a drain and orders that are given or
+		Long: `Bring the hosted zones to the configuration and the operator's orders, and return when all of Amazon's name servers have it and a new look
+finds nothing left to do. It may be run again at any time, also after it was broken off. With --every it goes on, so that the steps of a drain and orders that are given or
 end reach Route 53; it then ends only when it is told to, or when a record of somebody else gets in the way.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for {
@@ -100,19 +100,41 @@ end reach Route 53; it then ends only when it is told to, or when a record of so
 	return cmd
 }
 
+// applyRounds bounds how often apply plans anew: when somebody else changes the zone meanwhile, or a call was made whose answer got lost.
+const applyRounds = 4
+
+// apply makes what a plan says until a new one says nothing.
 func (f *route53Flags) apply(ctx context.Context, stdout, stderr io.Writer) error {
-	client, plan, err := f.plan(ctx)
-	if err != nil {
-		return err
-	}
 	progress := route53.Progress(func(line string) { fmt.Fprintln(stderr, line) })
-	if err := client.Apply(ctx, plan, progress); err != nil {
-		return err
+	var first *route53.Plan
+	var conflict error
+	for range applyRounds {
+		client, plan, err := f.plan(ctx)
+		if err != nil {
+			return err
+		}
+		if first == nil {
+			first = plan
+		}
+		if plan.Err() == nil && len(plan.Changes) == 0 {
+			return f.done(stdout, first)
+		}
+		conflict = client.Apply(ctx, plan, progress)
+		if conflict != nil && chat.CodeOf(conflict) != chat.CodeVersionConflict {
+			return conflict
+		}
 	}
+	if conflict == nil {
+		conflict = &chat.Error{Code: chat.CodeVersionConflict, Op: "meridian.route53", Message: "the hosted zones change all the time"}
+	}
+	return conflict
+}
+
+func (f *route53Flags) done(w io.Writer, p *route53.Plan) error {
 	if f.asJSON {
-		return printJSON(stdout, plan)
+		return printJSON(w, p)
 	}
-	_, err = fmt.Fprintf(stdout, "done: %s\n", planLine(plan))
+	_, err := fmt.Fprintf(w, "done: %s\n", planLine(p))
 	return err
 }
 
