@@ -18,7 +18,7 @@ var frugal struct {
 	before int
 }
 
-// Frugal lets address files that r names be compiled in little memory, which takes a fifth more of the processor, until done is called: that
+// Frugal lets address files that r names be compiled in little memory, which takes a tenth more of the processor, until done is called: that
 // gives back to the system what was taken meanwhile. Without files it changes nothing.
 func Frugal(r config.Router) (done func()) {
 	if len(Files(r)) == 0 {

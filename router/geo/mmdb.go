@@ -90,7 +90,7 @@ func (t *table) networks(number func(record map[string]any) uint32) (*ranges.Set
 	if leaves := int(min(t.reader.Metadata.NodeCount, maxFileBytes/6)) + 1; t.reader.Metadata.IPVersion == 4 {
 		b.Grow(leaves, 0)
 	} else {
-		b.Grow(0, leaves)
+		b.Grow(0, leaves/2) // half of them are empty, or of IPv4
 	}
 	numbers := map[uintptr]uint32{} // by the record's offset
 	for network := range t.reader.Networks() {
