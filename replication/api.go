@@ -70,7 +70,7 @@ type Restored struct {
 const RestoredOps = 256
 
 // Input is one thing that happened. The set is closed: Submit, Written, PeerUp, PeerDown, Received, LogRead,
-// ParkedRead, Renewed, Adopted, Reviewed, Looked, Proved, ClockState, Leave, Tick.
+// ParkedRead, Renewed, Adopted, Reviewed, Looked, Proved, ClockState, Probe, Leave, Tick.
 type Input interface{ input() }
 
 // Submit asks to originate op here. The core fills ID, Time, Stream, Seq and To; Kind, Author, Owners, Client and the
@@ -211,7 +211,7 @@ func (Proved) input()     {}
 func (Tick) input()       {}
 
 // Output is one thing to do. The set is closed: Write, Send, ReadLog, ReadParked, Renew, Adopt, LifeOver, Left, Review, Look,
-// Prove, Submitted, ZoneAcked, Visible, Alarm.
+// Prove, Submitted, Probed, ZoneAcked, Visible, Alarm.
 type Output interface{ output() }
 
 // Write asks to make Batch durable; writes may be under way together. Answer with Written.

@@ -84,6 +84,8 @@ func (c *Core) early(now time.Time, in Input) {
 		}
 	case Leave:
 		c.leave(now)
+	case Probe:
+		c.probe(now, in)
 	}
 }
 

@@ -71,6 +71,7 @@ type Core struct {
 	tellMarks      bool      // something that siblings wait for has moved
 	over           bool      // this life has ended
 	clocked        clocked
+	probes         []Probe // wait for the clock or the lease
 
 	global, local chat.HLC // the largest given: what was true stays true
 	catchUp       catchUp
@@ -174,6 +175,8 @@ func (c *Core) handle(now time.Time, in Input) {
 		c.looked(now, in)
 	case Proved:
 		c.proved(now, in)
+	case Probe:
+		c.probe(now, in)
 	case Tick:
 		c.tick(now)
 	}
@@ -190,6 +193,7 @@ func (c *Core) tick(now time.Time) {
 	c.giveAgain(now)
 	c.sends.expire(c.oldestWaiting(now))
 	c.readyClockHeld(now)
+	c.readyProbes(now)
 	c.refuseUnleased(now)
 	c.readySlowed(now)
 	c.runRelogs(now)

@@ -154,7 +154,7 @@ func (it *item) fromOutside() bool {
 	case replication.PeerUp, replication.PeerDown, replication.Leave:
 		return true
 	}
-	return it.submit != nil || it.frame != nil
+	return it.submit != nil || it.frame != nil || it.walk != nil
 }
 
 // sends lists the sends of which the core must know whether they came before.
@@ -164,6 +164,8 @@ func (it *item) sends() []known {
 		return it.submit.sends()
 	case it.frame != nil:
 		return it.frame.sends()
+	case it.walk != nil:
+		return []known{{send: send{it.walk.owner, it.walk.client}}}
 	}
 	return nil
 }
@@ -213,6 +215,8 @@ func (s *Service) inputOf(a *asked) (replication.Input, bool) {
 		return s.submitInput(a.item.submit, a.sends)
 	case a.item.frame != nil:
 		return s.receivedInput(a.item.frame, a.sends)
+	case a.item.walk != nil:
+		return s.walkInput(a.item.walk, a.sends)
 	}
 	return a.item.input, true
 }

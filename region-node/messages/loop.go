@@ -75,6 +75,8 @@ func (s *Service) carryOut(ctx context.Context, out replication.Output) {
 		s.done.Go(func() { s.inputs.put(item{input: Prove(ctx, s.opt.Store, out)}) })
 	case replication.Submitted:
 		s.submitted(out)
+	case replication.Probed:
+		s.walked(out)
 	case replication.ZoneAcked:
 		for _, token := range out.Tokens {
 			if sub := s.zone[token]; sub != nil {
@@ -208,6 +210,9 @@ func (s *Service) answerRest() {
 	for _, sub := range s.pending {
 		sub.answer(lost)
 	}
+	for _, w := range s.walks {
+		w.answer <- replication.Probed{Err: lost.Err}
+	}
 	left := s.inputs.close()
 	for _, a := range s.lookups.queue {
 		left = append(left, a.item)
@@ -215,6 +220,9 @@ func (s *Service) answerRest() {
 	for _, it := range left {
 		if it.submit != nil {
 			it.submit.answer(lost)
+		}
+		if it.walk != nil {
+			it.walk.answer <- replication.Probed{Err: lost.Err}
 		}
 	}
 }
