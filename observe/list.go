@@ -172,6 +172,8 @@ func routerMetrics() []Metric {
 		{Name: "route_decisions_total", Kind: Counter, Help: "Route decisions, by what decided.", Labels: []string{"reason"}},
 		{Name: "region_up", Kind: Gauge, Help: "1 while the probes find a region healthy.", Labels: []string{"target"}},
 		{Name: "probes_total", Kind: Counter, Help: "Health probes, by outcome ok or failed.", Labels: []string{"target", "outcome"}},
+		{Name: "path_probes_total", Kind: Counter, Help: "Walks of the way of a message that probes asked for, by service (chat: from the queue over the store to the hub; messages: a page is read) and outcome ok or failed.", Labels: []string{"service", "outcome"}},
+		{Name: "path_probe_seconds", Kind: Histogram, Help: "Time of such a walk.", Labels: []string{"service"}},
 		{Name: "client_hints_total", Kind: Counter, Help: "Words of clients that they cannot reach a region, taken, or ignored: the network has just told it, or the region is not known.", Labels: []string{"outcome"}},
 		{Name: "router_reloads_total", Kind: Counter, Help: "Reloads of the router's rules and address files, by outcome taken or refused.", Labels: []string{"outcome"}},
 		{Name: "geo_refused_total", Kind: Counter, Help: "Reloads of address files that were refused, by what is wrong: unreadable, empty, corrupt, wrong_type, stale, too_large, or canaries: too many well-known addresses would move. The old data stays.", Labels: []string{"fault"}},

@@ -24,6 +24,7 @@ func (n *Node) publicHandler() http.Handler {
 		wire.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	mux.HandleFunc("GET /readyz", n.serveReady)
+	mux.HandleFunc("GET "+edge.ProbePath, n.serveProbe)
 	mux.Handle("GET /metrics", n.opt.Metrics.Handler())
 	if n.opt.Simulate {
 		mux.HandleFunc("GET /v1/up.json", ServeUpInfo)

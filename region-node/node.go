@@ -118,6 +118,7 @@ type Node struct {
 	limits   *limits.Limits
 	// roundTrips is what the clients' sockets have told of the way to them.
 	roundTrips *roundtrip.Book
+	probes   probes
 
 	servers []*http.Server
 	conns   *connSet
@@ -157,6 +158,7 @@ func New(ctx context.Context, opt Options) (*Node, error) {
 		Now: n.clock.Now, Log: opt.Log,
 	})
 	n.buildEdge(n.identity)
+	n.buildProbes()
 	return n, n.buildDrain()
 }
 
@@ -255,7 +257,7 @@ func (n *Node) buildEdge(identity chat.Identity) {
 		Serving:   n.messages.Serving, Taking: n.messages.Refusal,
 		Leave:    func(z chat.Zone, addr netip.Addr) []chat.Endpoint { return n.drain.Leave(z, addr) },
 		Draining: func(r chat.Region) bool { return n.drain.Order(r).On }, Unreachable: n.unreachable,
-		Address: n.address, Origin: n.originOK, Simulate: o.Simulate, Log: o.Log, Metrics: o.Metrics,
+		Probe: n.probeHere, Address: n.address, Origin: n.originOK, Simulate: o.Simulate, Log: o.Log, Metrics: o.Metrics,
 	})
 }
 
@@ -336,6 +338,7 @@ func (n *Node) halt() {
 	}
 	n.conns.closeAll()
 	n.stop()
+	n.probes.close()
 }
 
 // watchStore sweeps what has outlived its retention.

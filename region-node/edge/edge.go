@@ -84,6 +84,8 @@ type Options struct {
 	Draining func(chat.Region) bool
 	// Unreachable is told of a region that a client at an address says it cannot reach.
 	Unreachable func(region chat.Region, addr netip.Addr)
+	// Probe says why a service that this node runs does not work, nil when it does.
+	Probe func(ctx context.Context, service chat.Service) error
 	// Address gives the client's address, by the trusted proxies.
 	Address func(*http.Request) netip.Addr
 	// Origin says whether a browser's page may open a socket.

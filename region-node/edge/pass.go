@@ -179,6 +179,9 @@ func (e *Edge) answer(ctx context.Context, payload []byte, within bool) (*forwar
 	if err != nil {
 		return nil, err
 	}
+	if service, ok := probed(r); ok {
+		return e.answerProbe(ctx, r, service)
+	}
 	service := serviceOf(r)
 	why := e.refusal(service)
 	if why == nil {

@@ -22,6 +22,7 @@ type held struct {
 	mu      sync.Mutex
 	asked   chan chat.ClientID
 	lookUps map[chat.ClientID]chan struct{} // the look-up reads, and then waits for this
+	all     chan struct{}                   // if set, all of them do
 	writes  map[chat.ClientID]chan struct{}
 }
 
@@ -42,6 +43,9 @@ func (h *held) Retries(ctx context.Context, sender chat.UserID, c chat.ClientID)
 	rows, err := h.Store.Retries(ctx, sender, c)
 	h.mu.Lock()
 	gate := h.lookUps[c]
+	if gate == nil {
+		gate = h.all
+	}
 	h.mu.Unlock()
 	h.asked <- c
 	if gate != nil {

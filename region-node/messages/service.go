@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
 	"meridian/chat"
 	"meridian/replication"
 	"meridian/replication/drift"
@@ -75,7 +73,6 @@ type Service struct {
 	pending   map[uint64]*submit // by token, until durable; the loop's alone
 	zone      map[uint64]*submit // by token, until zone-durable; the loop's alone
 	walks     map[uint64]*walk   // by token, until durable; the loop's alone
-	walker    chat.UserID        // whose log the walks of this life are shown in; it has no rows
 	wakes     wakes
 	lookups   lookups
 	joined    atomic.Bool
@@ -146,7 +143,7 @@ func New(ctx context.Context, opt Options) (*Service, error) {
 	s := &Service{
 		opt: opt, core: core, stream: stream, hub: NewHub(identity.HighWater, opt.Core.Lease > 0), inputs: newMailbox(),
 		left: make(chan struct{}), pending: make(map[uint64]*submit), zone: make(map[uint64]*submit), lags: make(map[chat.Region]*lagMeter),
-		lookups: newLookups(), walks: make(map[uint64]*walk), walker: chat.UserID(uuid.New()),
+		lookups: newLookups(), walks: make(map[uint64]*walk),
 	}
 	s.clock.Store(&drift.Judgement{})
 	s.joined.Store(core.Joined(opt.Now()))

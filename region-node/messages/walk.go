@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
+
 	"meridian/chat"
 	"meridian/replication"
 )
@@ -34,14 +36,15 @@ func (w *walk) Wake() {
 }
 
 // Walk goes the way of a message through this node, as somebody would who writes to himself: queue, look-up, core, store, marks,
-// hub, store. Nothing of it stays (see replication.Probe). at is told each step as it begins, from any goroutine; it must not block. Let one
-// walk end before the next begins: ctx ends the waiting, not what is under way. Errors: those of Ready and of the store, CodeUnknownOutcome
+// hub, store. Nothing of it stays (see replication.Probe). at is told each step as it begins, from any goroutine; it must not block.
+// ctx ends the waiting, not what is under way. Errors: those of Ready and of the store, CodeUnknownOutcome
 // when ctx ends.
 func (s *Service) Walk(ctx context.Context, at func(step string)) error {
 	if err := s.Ready(); err != nil {
 		return err
 	}
-	w := &walk{owner: s.walker, client: chat.ClientID(s.walker), at: at, answer: make(chan replication.Probed, 1), woken: make(chan struct{}, 1)}
+	id := uuid.New() // one of its own: what comes late of another walk wakes nobody
+	w := &walk{owner: chat.UserID(id), client: chat.ClientID(id), at: at, answer: make(chan replication.Probed, 1), woken: make(chan struct{}, 1)}
 	s.hub.Subscribe(w.owner, w)
 	defer s.hub.Unsubscribe(w.owner, w)
 	at(StepLoop)
