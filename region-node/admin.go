@@ -143,12 +143,12 @@ func rpo(zone chat.ZoneSpec) ZoneRPO {
 
 // peersAnswer is what the router asks of every region: how it sees the others, and what its operator has ordered.
 type peersAnswer struct {
-	Region     chat.Region          `json:"region"`
-	Peers      map[chat.Region]Peer `json:"peers"`
-	Draining   bool                 `json:"draining,omitempty"`
-	DrainFrom  time.Time            `json:"drain_from,omitzero"`
-	DrainUntil time.Time            `json:"drain_until,omitzero"`
-	Sockets    int                  `json:"sockets"`
+	Region     chat.Region              `json:"region"`
+	Peers      map[chat.Region]peerView `json:"peers"`
+	Draining   bool                     `json:"draining,omitempty"`
+	DrainFrom  time.Time                `json:"drain_from,omitzero"`
+	DrainUntil time.Time                `json:"drain_until,omitzero"`
+	Sockets    int                      `json:"sockets"`
 	// Drains are the orders about all regions, as this node has heard them from those.
 	Drains map[chat.Region]drain.Order `json:"drains,omitempty"`
 	// Forces are what this region's operator has forced, by region.
@@ -157,10 +157,29 @@ type peersAnswer struct {
 	Reported map[chat.Region]int `json:"reported,omitempty"`
 }
 
+// peerView is how this region sees another: by the link, and by its own probe of the way of a message there, "ok" or what went wrong.
+type peerView struct {
+	Peer
+	Probe string `json:"probe,omitempty"`
+}
+
+// peerViews gives how this region sees the others.
+func (n *Node) peerViews() map[chat.Region]peerView {
+	var probed map[chat.Region]string
+	if n.opt.Probed != nil {
+		probed = n.opt.Probed()
+	}
+	out := make(map[chat.Region]peerView)
+	for region, p := range n.Peers() {
+		out[region] = peerView{Peer: p, Probe: probed[region]}
+	}
+	return out
+}
+
 func (n *Node) servePeers(w http.ResponseWriter, _ *http.Request) {
 	order := n.drain.Order(n.opt.Region)
 	answer := peersAnswer{
-		Region: n.opt.Region, Peers: n.Peers(), Draining: order.On, DrainFrom: order.From, DrainUntil: order.Until, Sockets: n.Load(),
+		Region: n.opt.Region, Peers: n.peerViews(), Draining: order.On, DrainFrom: order.From, DrainUntil: order.Until, Sockets: n.Load(),
 		Drains: n.drain.Orders(), Forces: n.drain.Forces()[n.opt.Region],
 	}
 	if n.opt.Reported != nil {

@@ -76,6 +76,8 @@ type Options struct {
 	Reported    func() map[chat.Region]int
 	// Front serves clients; nil: plain HTTP, and no proxy is believed.
 	Front *front.Front
+	// Probed gives what this node's own probes of the other regions said last, "ok" or what went wrong; may be nil.
+	Probed func() map[chat.Region]string
 	// Country gives the ISO 3166-1 alpha-2 code of an address, "" if unknown.
 	Country func(netip.Addr) string
 	// NetworkOf gives the country and the autonomous system of an address, "" and 0 where they are not known; may be nil.

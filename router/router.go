@@ -323,10 +323,13 @@ func (r *Router) zone(name chat.Zone) (chat.ZoneSpec, bool) { return r.topology.
 func (r *Router) targets() []health.Target {
 	out := make([]health.Target, len(r.opts.Regions))
 	for i, region := range r.opts.Regions {
-		out[i] = health.Target{Region: region.Name, Ready: bases(region.URLs), Admins: bases(region.Admins)}
+		out[i] = health.Target{Region: region.Name, Ready: region.Bases(), Admins: bases(region.Admins)}
 	}
 	return out
 }
+
+// Bases gives URLs without the slash at their end.
+func (r Region) Bases() []string { return bases(r.URLs) }
 
 func bases(urls []string) []string {
 	out := make([]string, len(urls))

@@ -115,6 +115,13 @@ func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, ls listeners
 	metrics := observe.NewMetrics(ref.Region)
 	opt.Metrics, opt.Front = metrics, d.front.With(metrics)
 	opt.Front.Own(d.namesOf(ref))
+	probes, err := d.probesOf(ref.Region, metrics)
+	if err != nil {
+		return nil, err
+	}
+	if probes != nil {
+		opt.Probed = probes.Verdicts
+	}
 	if opt.Store, opt.Under, err = d.openStore(ctx, ref, metrics); err != nil {
 		return nil, err
 	}
@@ -140,6 +147,7 @@ func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, ls listeners
 	}
 	if err = node.Start(); err == nil {
 		pump()
+		probeFor(node, probes)
 	}
 	return node, err
 }

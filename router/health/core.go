@@ -44,11 +44,19 @@ type Drain struct {
 	Until time.Time `json:"until,omitzero"`
 }
 
-// Peer is one region's view of another.
+// Peer is one region's view of another: whether its backbone link is up, and what its own probe of the way of a message there said last, ProbeOK
+// or what went wrong; "" where it does not say.
 type Peer struct {
 	Up    bool    `json:"up"`
 	RTTms float64 `json:"rtt_ms"`
+	Probe string  `json:"probe,omitempty"`
 }
+
+// ProbeOK is the word for a probe that passed.
+const ProbeOK = "ok"
+
+// reaches says whether a region votes for another one: the link is up, and no probe says that messages do not get through.
+func (p Peer) reaches() bool { return p.Up && (p.Probe == "" || p.Probe == ProbeOK) }
 
 // Round is what was seen in one interval. A region without a Report said nothing; what it said before counts no more.
 type Round struct {
@@ -226,8 +234,11 @@ func (c *Core) votes(r chat.Region, round Round) (up, down int, why string) {
 		peer, ok := round.Reports[other].Peers[r]
 		switch {
 		case !ok:
-		case peer.Up:
+		case peer.reaches():
 			up++
+		case peer.Up:
+			down++
+			against = append(against, fmt.Sprintf("%s (%s)", other, peer.Probe))
 		default:
 			down++
 			against = append(against, string(other))

@@ -41,7 +41,7 @@ type simulated struct {
 // RoundTrip answers for the region that is the host's name.
 func (n *simulated) RoundTrip(r *http.Request) (*http.Response, error) {
 	region, gone := chat.Region(r.URL.Hostname()), !n.lost.IsZero() && !time.Now().Before(n.lost)
-	if region == "a" && strings.HasSuffix(r.URL.Path, "readyz") {
+	if region == "a" && r.URL.Path == probePath {
 		n.asked++
 	}
 	if region == "a" && gone {

@@ -19,8 +19,8 @@ import (
 	"meridian/router/meter"
 )
 
-// Target is where a region is probed, each list with an entry for each node: Ready are the base URLs whose /readyz users
-// depend on, Admins those whose /v1/peers tell the region's votes. A region serves while one of its nodes does.
+// Target is where a region is probed, each list with an entry for each node: Ready are the base URLs that users depend on, where
+// /v1/probe walks the way of a message, Admins those whose /v1/peers tell the region's votes. A region serves while one of its nodes does.
 type Target struct {
 	Region chat.Region
 	Ready  []string
@@ -50,8 +50,17 @@ type Monitor struct {
 
 	mu       sync.Mutex
 	failures map[string]int // failed probes in a row, by base URL
+	last     map[chat.Region]Probe
+	reached  map[chat.Region]bool // a probe has passed since this monitor was made
 	sockets  map[chat.Region]int
 }
+
+const (
+	// probePath is where a node walks the way of a message.
+	probePath = "/v1/probe"
+	// maxReasonBytes bounds what a reason has of an answer.
+	maxReasonBytes = 200
+)
 
 // maxReportBytes bounds what a region may answer.
 const maxReportBytes = 64 << 10
@@ -69,7 +78,7 @@ func NewMonitor(opts Options) *Monitor {
 	}
 	opts.Metrics = meter.Or(opts.Metrics)
 	return &Monitor{
-		opts: opts, failures: make(map[string]int), sockets: make(map[chat.Region]int),
+		opts: opts, failures: make(map[string]int), sockets: make(map[chat.Region]int), reached: make(map[chat.Region]bool),
 		core: NewCore(opts.Regions, opts.Limits), hints: NewHints(known(opts.Targets), nil), hinted: make(chan struct{}, 1),
 		client: &http.Client{
 			Transport:     opts.Transport,
@@ -86,6 +95,7 @@ func (m *Monitor) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		m.note(round.Probes)
 		m.opts.OnStates(m.core.Step(time.Now(), round))
 		m.pause(ctx, began)
 	}
@@ -171,6 +181,38 @@ func (m *Monitor) round(ctx context.Context) Round {
 	return round
 }
 
+// note keeps what a round found.
+func (m *Monitor) note(probes map[chat.Region]Probe) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = probes
+	for region, p := range probes {
+		m.reached[region] = m.reached[region] || p.OK
+	}
+}
+
+// Verdicts gives what the last probes say of the regions, for the routers that ask this one: "ok", or what went wrong. Nothing is said of a
+// region that was never reached, for the way there may never have been open, and nothing at all while none is reached: then it is this one
+// that is cut off.
+func (m *Monitor) Verdicts() map[chat.Region]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out, passed := make(map[chat.Region]string), 0
+	for region, p := range m.last {
+		switch {
+		case p.OK:
+			out[region] = ProbeOK
+			passed++
+		case m.reached[region]:
+			out[region] = p.Why
+		}
+	}
+	if passed == 0 {
+		return nil
+	}
+	return out
+}
+
 // Ask gives what a region's nodes say now; ok is false when none answers.
 func Ask(ctx context.Context, target Target) (report Report, ok bool) {
 	m := NewMonitor(Options{Targets: []Target{{Region: target.Region, Admins: target.Admins}}, Limits: config.Health{Timeout: askTimeout}})
@@ -209,9 +251,16 @@ func join(a, b Report) Report {
 	out.Forces = forces[a.Region]
 	out.Peers = maps.Clone(a.Peers)
 	for region, p := range b.Peers {
-		if old, ok := out.Peers[region]; !ok || p.Up && (!old.Up || p.RTTms < old.RTTms) {
-			out.Peers[region] = p
+		old, ok := out.Peers[region]
+		probe := old.Probe
+		if p.Probe == ProbeOK || probe == "" {
+			probe = p.Probe
 		}
+		if !ok || p.Up && (!old.Up || p.RTTms < old.RTTms) {
+			old = p
+		}
+		old.Probe = probe
+		out.Peers[region] = old
 	}
 	return out
 }
@@ -238,19 +287,37 @@ func (m *Monitor) probe(ctx context.Context, region chat.Region, base string) Pr
 }
 
 func (m *Monitor) probeOne(ctx context.Context, base string) Probe {
-	status, _, err := m.get(ctx, base+"/readyz")
+	path := probePath
+	status, body, err := m.get(ctx, base+path)
+	if err == nil && status == http.StatusNotFound { // a build that knows no walks
+		path = "/readyz"
+		status, body, err = m.get(ctx, base+path)
+	}
 	if err == nil && status == http.StatusOK {
 		return Probe{OK: true}
 	}
 	switch {
 	case err == nil:
-		return Probe{Why: fmt.Sprintf("readyz answers %d", status)}
+		return Probe{Why: fmt.Sprintf("%s answers %d%s", path, status, reason(body))}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Probe{Why: "connection refused"}
 	case errors.Is(err, context.DeadlineExceeded):
 		return Probe{Why: fmt.Sprintf("no answer within %s", m.opts.Limits.Timeout)}
 	}
 	return Probe{Why: "no connection"}
+}
+
+// reason reads what an error's body says.
+func reason(body []byte) string {
+	var e struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(body, &e) != nil || e.Code == "" {
+		return ""
+	}
+	text := ", " + e.Code + ": " + e.Message
+	return text[:min(len(text), maxReasonBytes)]
 }
 
 func (m *Monitor) report(ctx context.Context, region chat.Region, base string) (Report, error) {
