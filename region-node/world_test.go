@@ -47,6 +47,7 @@ type world struct {
 	keys    *auth.Keyring
 	wrong   map[chat.Region]*atomic.Int64 // how far a region's clock is ahead, in ns
 	wrap    func(chat.Region, chat.Store) chat.Store
+	probed  func(chat.Region) func() map[chat.Region]string // nil: nodes probe nobody
 }
 
 func newWorld(t *testing.T) *world { return newWorldOf(t, func(*config.Config) {}) }
@@ -165,6 +166,13 @@ func (w *world) sharedBy(ref chat.NodeRef) regionnode.Shared {
 	return regionnode.Shared{Cache: w.cache(ref.Region)}
 }
 
+func (w *world) probedBy(r chat.Region) func() map[chat.Region]string {
+	if w.probed == nil {
+		return nil
+	}
+	return w.probed(r)
+}
+
 // cache gives what the nodes of a region share; a node that starts again finds it as it was.
 func (w *world) cache(r chat.Region) chat.Cache {
 	if w.caches == nil {
@@ -198,8 +206,8 @@ func (w *world) startNode(ref chat.NodeRef, key chat.Region, store chat.Store, l
 			}
 			return out
 		},
-		Elsewhere: w.elsewhere,
-		Country:   func(netip.Addr) string { return "" }, Simulate: true, Log: log,
+		Elsewhere: w.elsewhere, Probed: w.probedBy(ref.Region),
+		Country: func(netip.Addr) string { return "" }, Simulate: true, Log: log,
 		Now: func() time.Time { return time.Now().Add(time.Duration(w.wrong[ref.Region].Load())) }, SetClock: func(d time.Duration) { w.wrong[ref.Region].Store(int64(d)) },
 		Limiter: memory.NewLimiter(1000, nil), Metrics: w.metrics[key], Tracer: &observe.Tracer{},
 	})
