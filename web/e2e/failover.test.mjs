@@ -13,13 +13,26 @@ async function couple() {
   const [paris, newYork] = [uniqueName('paris_user'), uniqueName('new_york_user')];
   const a = await openPage(run.browser, run.world, { city: 'paris' });
   const b = await openPage(run.browser, run.world, { city: 'new-york' });
+  const told = toldOf(a);
   await signUp(a, paris);
   await signUp(b, newYork);
   await startChat(a, newYork);
   await send(a, 'hello from Paris');
   await openChat(b, paris);
   await b.getByTestId('request-accept').click();
-  return { a, b };
+  return { a, b, told };
+}
+
+/** toldOf keeps what each hello of a page says of regions that it could not reach. */
+function toldOf(page) {
+  const told = [];
+  page.on('websocket', (socket) =>
+    socket.on('framesent', ({ payload }) => {
+      const frame = JSON.parse(payload);
+      if (frame.t === 'hello') told.push(frame.failed ?? []);
+    }),
+  );
+  return told;
 }
 
 const region = (page) => page.getByTestId('region-chip').getAttribute('data-region');
@@ -76,7 +89,7 @@ async function agree(a, b, sent) {
 }
 
 async function loseRegion(t, lose) {
-  const { a, b } = await couple();
+  const { a, b, told } = await couple();
   assert.equal(await region(a), 'eu-west');
   const stops = [chatter(a, 'p'), chatter(b, 'n')];
   await a.waitForTimeout(1_500);
@@ -85,6 +98,8 @@ async function loseRegion(t, lose) {
   const took = await reconnected(a, 'eu-west', since);
   t.diagnostic(`reconnected after ${took} ms in ${await region(a)}`);
   assert.ok(took <= limit_ms, `reconnected after ${took} ms`);
+  assert.deepEqual(told[0], [], 'at first nothing had failed');
+  assert.deepEqual(told.at(-1), ['eu-west'], 'the next region is told which one was not reached');
   await a.waitForTimeout(1_500);
   const sent = await Promise.all(stops.map((stop) => stop()));
   await agree(a, b, sent);

@@ -10,6 +10,8 @@ const avoid_ms = 30_000;
 export class Endpoints {
   private list: Endpoint[] = [];
   private failures = new Map<string, number>();
+  /** When a region could not be reached, or went without a word; by name. */
+  private silent = new Map<string, number>();
 
   constructor(private readonly clock: Clock) {}
 
@@ -45,8 +47,20 @@ export class Endpoints {
     this.failures.set(trimSlash(url), this.clock.now());
   }
 
-  worked(url: string): void {
-    this.failures.delete(trimSlash(url));
+  worked(endpoint: Endpoint): void {
+    this.failures.delete(trimSlash(endpoint.url));
+    this.silent.delete(endpoint.region);
+  }
+
+  /** unreached notes a region that could not be reached, or went without a word. */
+  unreached(region: string): void {
+    if (region !== '') this.silent.set(region, this.clock.now());
+  }
+
+  /** toldOf gives the regions that were not reached of late, sorted: it is told to the one asked next, so that probes look there soon. */
+  toldOf(asked = ''): string[] {
+    const now = this.clock.now();
+    return [...this.silent].filter(([region, at]) => region !== asked && now - at < avoid_ms).map(([region]) => region).sort();
   }
 
   /** exhausted tells whether every endpoint failed lately: walking on at once would only hammer them. */
@@ -58,5 +72,6 @@ export class Endpoints {
   /** forgive forgets the failures: the network came back, so they say nothing about the regions. */
   forgive(): void {
     this.failures.clear();
+    this.silent.clear();
   }
 }

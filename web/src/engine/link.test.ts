@@ -181,6 +181,45 @@ describe('liveness', () => {
   });
 });
 
+describe('what was not reached', () => {
+  const hello = () => dialer.last.of('hello')[0];
+
+  test('the next region is told which one was not reached, of late, and no other', async () => {
+    link.start();
+    dialer.last.fail(); // "eu"
+    await clock.pass(limits.spread_ms);
+    await clock.pass(limits.connect_ms + limits.spread_ms); // "us" does not answer
+    expect(dialer.last.url).toBe(socketOf('ap'));
+    await dialer.last.accept();
+    expect(hello()?.failed).toEqual(['eu', 'us']);
+    dialer.last.receive(welcome('ap'));
+    link.stop();
+    await clock.pass(30_000);
+    expect(endpoints.toldOf()).toEqual([]);
+  });
+
+  test('one that went silent is told of; the region that is asked itself is not, nor one that answered since', async () => {
+    const first = await connected();
+    expect(first.of('hello')[0]?.failed).toBeUndefined();
+    await clock.pass(6_000 + limits.spread_ms);
+    await dialer.last.accept();
+    expect(hello()?.failed).toEqual(['eu']);
+    expect(endpoints.toldOf('eu')).toEqual([]);
+    endpoints.worked(list[0]!);
+    expect(endpoints.toldOf()).toEqual([]);
+  });
+
+  test('a refusal is an answer, and so is a network that was away', async () => {
+    (await connected()).fail(4307);
+    expect(endpoints.toldOf()).toEqual([]);
+    await clock.pass(limits.spread_ms);
+    dialer.last.fail();
+    expect(endpoints.toldOf()).toEqual(['us']);
+    endpoints.forgive();
+    expect(endpoints.toldOf()).toEqual([]);
+  });
+});
+
 describe('closing', () => {
   test('a broken link tries its region again first: it may have lost a node only', async () => {
     (await connected()).fail();

@@ -175,7 +175,8 @@ export class Link {
   private async greet(attempt: Attempt): Promise<void> {
     const hello = await this.options.hello();
     if (!this.owns(attempt)) return;
-    if (hello) attempt.socket.send(JSON.stringify(hello));
+    const failed = this.options.endpoints.toldOf(attempt.endpoint.region);
+    if (hello) attempt.socket.send(JSON.stringify(failed.length > 0 ? { ...hello, failed } : hello));
     else this.lost(attempt, closeCode.unauthorized);
   }
 
@@ -221,7 +222,7 @@ export class Link {
       this.successor = undefined;
       if (old) this.drop(old, 1000);
     }
-    endpoints.worked(attempt.endpoint.url);
+    endpoints.worked(attempt.endpoint);
     this.options.onStatus({ state: 'online', endpoint: attempt.endpoint, region: frame.region });
     this.options.onWelcome(frame);
   }
@@ -241,6 +242,7 @@ export class Link {
     this.drop(attempt, 4009);
     const elsewhere = this.judge(attempt, why, wasLive);
     if (elsewhere) endpoints.failed(attempt.endpoint.url);
+    if (why === 'silent' || why === closeCode.abnormal) endpoints.unreached(attempt.endpoint.region);
     if (attempt === this.successor) {
       this.successor = undefined;
       return; // the old socket still serves; the next goaway or its close decides

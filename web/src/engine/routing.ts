@@ -41,7 +41,7 @@ export class Routing {
 
   /** ask gets a fresh route from whoever answers. It throws RestError when nobody does. */
   async ask(token?: string): Promise<Route> {
-    const route = await this.asker(token).route({ as: this.options.as() });
+    const route = await this.asker(token).route({ as: this.options.as(), failed: this.endpoints.toldOf() });
     this.take(route);
     if (this.user_id !== '') saveRoute(this.user_id, this.options.as(), route);
     return route;

@@ -82,10 +82,10 @@ export class Rest {
   deleteMember = (id: string, username: string): Promise<void> =>
     this.call({ method: 'DELETE', path: `/v1/groups/${id}/members/${encodeURIComponent(username)}` });
 
-  route = (ask: { as?: string | undefined; zone?: string; name?: string; anonymous?: boolean }): Promise<Route> =>
+  route = (ask: { as?: string | undefined; zone?: string; name?: string; failed?: string[]; anonymous?: boolean }): Promise<Route> =>
     this.call({
       method: 'GET',
-      path: `/v1/route${query({ as: ask.as, zone: ask.zone, name: ask.name })}`,
+      path: `/v1/route${query({ as: ask.as, zone: ask.zone, name: ask.name, failed: ask.failed })}`,
       limitMs: 2_500,
       ...(ask.anonymous ? { anonymous: true } : {}),
     });
@@ -164,9 +164,10 @@ function refusal(status: number, text: string): RestError {
   );
 }
 
-function query(parameters: Record<string, string | undefined>): string {
+function query(parameters: Record<string, string | readonly string[] | undefined>): string {
   const search = new URLSearchParams();
-  for (const [name, value] of Object.entries(parameters)) if (value !== undefined && value !== '') search.set(name, value);
+  for (const [name, value] of Object.entries(parameters))
+    for (const one of [value ?? []].flat()) if (one !== '') search.append(name, one);
   const text = search.toString();
   return text === '' ? '' : `?${text}`;
 }

@@ -158,6 +158,8 @@ export interface HelloFrame {
   device: string;
   resume?: string;
   as?: string;
+  /** Regions that could not be reached before. */
+  failed?: string[];
 }
 
 export interface SendFrame {
@@ -369,6 +371,8 @@ export type ServerFrame =
 
 /** Close codes that ask for something else than a plain reconnect. */
 export const closeCode = {
+  /** What a browser says when nobody said anything. */
+  abnormal: 1006,
   unauthorized: 4001,
   rateLimited: 4029,
   wrongRegion: 4307,
