@@ -47,8 +47,8 @@ func (n *Node) buildProbes() {
 			n.opt.Metrics.Count("path_probes_total", string(service), outcome)
 			n.opt.Metrics.Observe("path_probe_seconds", took.Seconds(), string(service))
 		}
-		n.probes.here[service] = probe.New(probe.Options{Try: tries[service], Every: probeEvery, Wait: probeWait, Ended: count})
-		n.probes.there[service] = probe.New(probe.Options{Try: n.askOthers(service), Every: probeEvery, Wait: 2 * probeWait})
+		n.probes.here[service] = probe.New(probe.Options{Try: tries[service], Every: probeEvery, Wait: probeWait, Within: probeWithin, Ended: count})
+		n.probes.there[service] = probe.New(probe.Options{Try: n.askOthers(service), Every: probeEvery, Wait: 2 * probeWait, Within: probeWithin})
 	}
 }
 

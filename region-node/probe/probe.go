@@ -15,6 +15,8 @@ type Options struct {
 	// Try tries it once. It tells each step as it begins, with how long the try may take until that step has ended, counted from the
 	// try's beginning; it ends when ctx does.
 	Try func(ctx context.Context, at func(step string, within time.Duration)) error
+	// Within is how long a try may take until its first step.
+	Within time.Duration
 	// Every is how long after one began no other try begins, however many ask. Wait is how long who asks waits for one.
 	Every, Wait time.Duration
 	// Ended, if set, is told of each try.
@@ -95,7 +97,7 @@ func (p *Prober) current() (t *try, before error) {
 	if p.newest != nil {
 		p.before = p.newest.err
 	}
-	p.newest = &try{began: time.Now(), ended: make(chan struct{}), within: p.opt.Wait, step: "start"}
+	p.newest = &try{began: time.Now(), ended: make(chan struct{}), within: p.opt.Within, step: "start"}
 	t = p.newest
 	p.done.Go(func() {
 		t.err = p.opt.Try(p.ctx, t.at)

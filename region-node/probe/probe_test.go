@@ -21,7 +21,7 @@ const (
 // lasting makes a prober whose tries take so long, or until it is closed, and then end with what fails says; it counts them.
 func lasting(takes *atomic.Int64, fails *atomic.Pointer[error]) (p *Prober, tries *atomic.Int64) {
 	tries = &atomic.Int64{}
-	return New(Options{Every: every, Wait: wait, Try: func(ctx context.Context, at func(string, time.Duration)) error {
+	return New(Options{Every: every, Wait: wait, Within: within, Try: func(ctx context.Context, at func(string, time.Duration)) error {
 		tries.Add(1)
 		at("store", within)
 		select {

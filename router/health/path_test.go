@@ -64,7 +64,7 @@ func (w *pathWorld) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // run runs the world; offsets are when each voter begins to probe after this router.
 func (w *pathWorld) run(t *testing.T, offsets map[chat.Region]time.Duration, states func(decide.States)) (stop func()) {
-	w.prober = probe.New(probe.Options{Every: walkEvery, Wait: walkWait, Try: func(ctx context.Context, at func(string, time.Duration)) error {
+	w.prober = probe.New(probe.Options{Every: walkEvery, Wait: walkWait, Within: walkWithin, Try: func(ctx context.Context, at func(string, time.Duration)) error {
 		at("store", walkWithin)
 		w.walked++
 		select {
