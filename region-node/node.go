@@ -120,7 +120,7 @@ type Node struct {
 	limits   *limits.Limits
 	// roundTrips is what the clients' sockets have told of the way to them.
 	roundTrips *roundtrip.Book
-	probes   probes
+	probes     probes
 
 	servers []*http.Server
 	conns   *connSet
