@@ -159,13 +159,13 @@ func TestProbeByRole(t *testing.T) {
 	t.Run("alone", func(t *testing.T) {
 		t.Parallel()
 		wrap, of := breakables(t)
-		probeByRole(t, newSplitWorldOf(t, wrap, nil), of, func(bool) {})
+		probeByRole(t, newSplitWorldOf(t, wrap, nil, patient), of, func(bool) {})
 	})
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
 		server := localtest.Redis(t, local.RedisOptions{})
 		wrap, of := breakables(t)
-		probeByRole(t, newSplitWorldOf(t, wrap, sharedRedis(t, server)), of, func(up bool) {
+		probeByRole(t, newSplitWorldOf(t, wrap, sharedRedis(t, server), patient), of, func(up bool) {
 			if up {
 				must(t, server.Start(t.Context()))
 			} else {
@@ -174,6 +174,9 @@ func TestProbeByRole(t *testing.T) {
 		})
 	})
 }
+
+// patient lets no node's life end because the machine stood still for some seconds.
+func patient(c *config.Config) { c.Timing.NodeLease = patience }
 
 func probeByRole(t *testing.T, w *splitWorld, of func(chat.Region) *breakable, redis func(up bool)) {
 	t.Cleanup(func() {

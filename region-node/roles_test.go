@@ -39,10 +39,14 @@ func newSplitWorld(t *testing.T) *splitWorld {
 	return newSplitWorldOf(t, func(_ chat.Region, s chat.Store) chat.Store { return s }, nil)
 }
 
-// newSplitWorldOf starts one whose nodes see their stores as wrap gives them, and share what shared says, if it is not nil.
-func newSplitWorldOf(t *testing.T, wrap func(chat.Region, chat.Store) chat.Store, shared func(chat.NodeRef) regionnode.Shared) *splitWorld {
+// newSplitWorldOf starts one whose nodes see their stores as wrap gives them, and share what shared says, if it is not nil; its
+// configuration is as tweaks leave it.
+func newSplitWorldOf(t *testing.T, wrap func(chat.Region, chat.Store) chat.Store, shared func(chat.NodeRef) regionnode.Shared, tweaks ...func(*config.Config)) *splitWorld {
 	t.Helper()
 	w, listeners := prepare(t, func(c *config.Config) {
+		for _, tweak := range tweaks {
+			tweak(c)
+		}
 		c.Regions = c.Regions[:2]
 		c.Regions[1].Store = "127.0.0.1:1" // it is shared in this process: nobody dials it
 		for _, name := range []chat.NodeID{"n1", "n2", "n3"} {

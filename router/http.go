@@ -37,16 +37,16 @@ type Explanation struct {
 // Explain decides for an address, with the zone of a token or "", and for a zone's own host name or "". It also explains
 // decisions that end in CodeZoneUnreachable; other errors have CodeInvalid.
 func (r *Router) Explain(addr netip.Addr, zone, host chat.Zone) (Explanation, error) {
-	q := table.Query{Address: addr}
+	q, now := table.Query{Address: addr}, r.view()
 	if zone != "" {
-		spec, ok := r.zone(zone)
+		spec, ok := now.topology.Zone(zone)
 		if !ok {
 			return Explanation{}, invalid("zone: no such zone")
 		}
 		q.Zone = &spec
 	}
 	if host != "" {
-		for i, z := range r.hosts {
+		for i, z := range now.hosts {
 			if z.Name == host {
 				q.Host = i + 1
 			}
@@ -55,11 +55,11 @@ func (r *Router) Explain(addr netip.Addr, zone, host chat.Zone) (Explanation, er
 			return Explanation{}, invalid("host: no such zone, or none with a host of its own")
 		}
 	}
-	d, err := r.live.Decide(q)
+	d, err := now.live.Decide(q)
 	if err != nil && chat.CodeOf(err) != chat.CodeZoneUnreachable {
 		return Explanation{}, err
 	}
-	return Explanation{Decision: d, Text: d.Text(), Sources: r.live.Data().Sources()}, nil
+	return Explanation{Decision: d, Text: d.Text(), Sources: now.live.Data().Sources()}, nil
 }
 
 // ExplainHandler gives the handler of GET /v1/explain?ip=ADDRESS&zone=&host=: which region, and why.

@@ -22,23 +22,28 @@ func learnedAtStart(opts Options, model *decide.Model) *learned.Set {
 
 // openLearned loads what cfg has learned, and compares it with what is in use. It changes nothing.
 func (r *Router) openLearned(cfg *config.Config, model *decide.Model, data *geo.Data) (*learned.Set, error) {
-	set, err := learned.Open(cfg.Router.Learned, model, time.Now())
+	set, err := openLearnedAnew(cfg, model)
 	if err != nil {
 		return nil, err
 	}
-	return set, learned.CheckSwap(model, data, r.live.Learned(), set, cfg.Router.CanaryAddresses(), cfg.Router.Learned.ChangedShare)
+	return set, learned.CheckSwap(model, data, r.Table().Learned(), set, cfg.Router.CanaryAddresses(), cfg.Router.Learned.ChangedShare)
+}
+
+// openLearnedAnew loads what cfg has learned.
+func openLearnedAnew(cfg *config.Config, model *decide.Model) (*learned.Set, error) {
+	return learned.Open(cfg.Router.Learned, model, time.Now())
 }
 
 // relearn takes the learned round trips anew while serving. After an error, which is Reload's, the old ones stay.
 func (r *Router) relearn() error {
 	r.reload.Lock()
 	defer r.reload.Unlock()
-	defer geo.Frugal(r.cfg.Router)()
-	model, data := r.live.Model(), r.live.Data()
-	set, err := r.openLearned(r.cfg, model, data)
+	now := r.view()
+	defer geo.Frugal(now.cfg.Router)()
+	model, data := now.live.Model(), now.live.Data()
+	set, err := r.openLearned(now.cfg, model, data)
 	if err == nil {
-		hosts, _ := hostsOf(r.cfg)
-		err = r.live.ReplaceLearned(model, data, set, hosts)
+		err = now.live.ReplaceLearned(model, data, set, now.hosts)
 	}
 	r.countReload(err)
 	return err

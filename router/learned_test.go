@@ -99,7 +99,7 @@ func TestLearnedFileIsTakenWhileServing(t *testing.T) {
 	agree("ap-south", true)
 	without := *cfg
 	without.Router.Learned.File = ""
-	if err := r.Reload(&without); err != nil || r.Table().Learned() != nil {
+	if err := r.Reload(&without, false); err != nil || r.Table().Learned() != nil {
 		t.Errorf("without the key nothing is learned: %v", err)
 	}
 }
@@ -111,14 +111,14 @@ func TestLearnedCanaries(t *testing.T) {
 	cfg := testConfig()
 	cfg.Router.Learned, cfg.Router.Canaries = config.Learned{File: file, ChangedShare: 0.1}, []string{"81.2.69.142"}
 	measured(t, file, 0, 1.5)
-	if err := r.Reload(cfg); geo.FaultOf(err) != geo.FaultCanaries || !strings.Contains(err.Error(), "81.2.69.142 from eu-west to ap-south") {
+	if err := r.Reload(cfg, false); geo.FaultOf(err) != geo.FaultCanaries || !strings.Contains(err.Error(), "81.2.69.142 from eu-west to ap-south") {
 		t.Errorf("got %v", err)
 	}
 	if r.Table().Learned() != nil {
 		t.Error("it was taken all the same")
 	}
 	cfg.Router.Learned.ChangedShare = 1
-	if err := r.Reload(cfg); err != nil {
+	if err := r.Reload(cfg, false); err != nil {
 		t.Error(err)
 	}
 }

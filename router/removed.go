@@ -28,7 +28,7 @@ const removedTimeout = 2 * time.Second
 
 // checkRemoved refuses a configuration that leaves out a region in which people still are: nobody would lead them there again, and what
 // waits for them there would be lost to sight. A region that does not answer has nobody. The error has CodeDenied and the figures.
-func (r *Router) checkRemoved(ctx context.Context) error {
+func (r *Router) checkRemoved(ctx context.Context, regions []Region) error {
 	if r.opts.StateFile == "" {
 		return nil
 	}
@@ -45,7 +45,7 @@ func (r *Router) checkRemoved(ctx context.Context) error {
 	}
 	sockets := make(map[chat.Region]int)
 	for _, old := range before {
-		if slices.ContainsFunc(r.opts.Regions, func(now Region) bool { return now.Name == old.Region }) {
+		if slices.ContainsFunc(regions, func(now Region) bool { return now.Name == old.Region }) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, removedTimeout)
@@ -55,18 +55,18 @@ func (r *Router) checkRemoved(ctx context.Context) error {
 			r.opts.Log.Warn("the configuration leaves out a region that does not answer", "region", old.Region)
 		}
 	}
-	return r.refuseRemoved(sockets)
+	return refuseRemoved(sockets, r.opts.Force)
 }
 
-// refuseRemoved gives the refusal when one of the regions that are left out, with their sockets, has people.
-func (r *Router) refuseRemoved(sockets map[chat.Region]int) error {
+// refuseRemoved gives the refusal when one of the regions that are left out, with their sockets, has people; by force none.
+func refuseRemoved(sockets map[chat.Region]int, force bool) error {
 	var with []string
 	for region, n := range sockets {
 		if n > 0 {
 			with = append(with, fmt.Sprintf("%s, where %d sockets are open", region, n))
 		}
 	}
-	if len(with) == 0 || r.opts.Force {
+	if len(with) == 0 || force {
 		return nil
 	}
 	slices.Sort(with)
@@ -82,7 +82,7 @@ func (r *Router) remember() error {
 		return nil
 	}
 	var now []served
-	for _, region := range r.opts.Regions {
+	for _, region := range r.view().regions {
 		now = append(now, served{Region: region.Name, Admins: region.Admins})
 	}
 	text, err := json.Marshal(now)
@@ -101,7 +101,7 @@ func (r *Router) remember() error {
 // removedBy gives the regions that cfg leaves out, with the sockets that they told of last.
 func (r *Router) removedBy(cfg *config.Config) map[chat.Region]int {
 	out := make(map[chat.Region]int)
-	for _, old := range r.cfg.Regions {
+	for _, old := range r.view().cfg.Regions {
 		if _, kept := cfg.Region(old.Name); !kept {
 			out[old.Name] = r.monitor.Sockets(old.Name)
 		}

@@ -44,7 +44,7 @@ type Region struct {
 // Options make a Router.
 type Options struct {
 	Config *config.Config
-	// Regions says where the regions are; nil takes it from Config (see RegionsOf).
+	// Regions says where regions are; of those that it does not name the configuration says it (see RegionsOf).
 	Regions []Region
 	// Data is the address data that Config names, where it is loaded already; nil loads it.
 	Data *geo.Data
@@ -76,17 +76,25 @@ type Options struct {
 // Router is one router. Make it with New, bind it with Listen, then Run.
 type Router struct {
 	opts      Options
-	live      *table.Live
-	hosts     []chat.ZoneSpec
-	topology  atomic.Pointer[chat.Topology]
+	inUse     atomic.Pointer[view]
 	monitor   *health.Monitor
 	discovery http.Handler
 	dns       *dns.Server // nil when the configuration has no router.dns
 	listener  net.Listener
 
-	reload sync.Mutex
-	cfg    *config.Config // the last that was taken
+	reload sync.Mutex // held while a view is made and put into use
 }
+
+// view is what hangs on the configuration that was taken last. It is replaced as a whole.
+type view struct {
+	cfg      *config.Config
+	regions  []Region
+	live     *table.Live
+	hosts    []chat.ZoneSpec
+	topology chat.Topology
+}
+
+func (r *Router) view() *view { return r.inUse.Load() }
 
 // New loads the address data and prepares everything but sockets. The error has CodeInvalid and names the key or file.
 func New(opts Options) (*Router, error) {
@@ -95,15 +103,12 @@ func New(opts Options) (*Router, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	if opts.Regions == nil {
-		regions, err := RegionsOf(opts.Config)
-		if err != nil {
-			return nil, err
-		}
-		opts.Regions = regions
+	r := &Router{opts: opts}
+	regions, err := r.regionsOf(opts.Config)
+	if err != nil {
+		return nil, err
 	}
-	r := &Router{opts: opts, cfg: opts.Config}
-	if err := r.checkRemoved(context.Background()); err != nil {
+	if err := r.checkRemoved(context.Background(), regions); err != nil {
 		return nil, err
 	}
 	defer geo.Frugal(opts.Config.Router)()
@@ -111,31 +116,56 @@ func New(opts Options) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	topology := opts.Config.Topology()
-	r.topology.Store(&topology)
-	var names []dns.Host
-	r.hosts, names = hostsOf(opts.Config)
-	if r.live, err = table.NewLearned(model, data, learnedAtStart(opts, model), r.hosts); err != nil {
+	v := newView(opts.Config, regions)
+	if v.live, err = table.NewLearned(model, data, learnedAtStart(opts, model), v.hosts); err != nil {
 		return nil, err
 	}
 	r.opts.Data = nil // the table has it, until it is swapped
+	r.inUse.Store(v)
 	r.discovery = discovery.New(discovery.Options{
-		Decide: r.live.Decide, URLs: r.urls, Zone: r.zone, TokenZone: opts.TokenZone, BucketZones: opts.BucketZones,
+		Decide: func(q table.Query) (decide.Decision, error) { return r.Table().Decide(q) }, URLs: r.urls, Zone: r.zone,
+		TokenZone: opts.TokenZone, BucketZones: opts.BucketZones,
 		Simulate: opts.Simulate, Origins: opts.Config.Network.AllowedOrigins, Key: opts.Key, Metrics: opts.Metrics,
 		Failed: func(region chat.Region, client netip.Addr) { r.monitor.Hint(region, client) },
 	})
 	r.monitor = health.NewMonitor(health.Options{
-		Regions: opts.Config.Regions, Limits: opts.Config.Router.Health, Targets: r.targets(), OnStates: r.take, Metrics: opts.Metrics,
+		Regions: opts.Config.Regions, Limits: opts.Config.Router.Health, Targets: targets(regions), OnStates: r.take, Metrics: opts.Metrics,
 	})
-	if opts.Config.Router.DNS == "" {
-		return r, nil
+	if opts.Config.Router.DNS != "" {
+		r.dns, err = r.newDNS(v)
 	}
-	r.dns, err = dns.New(dns.Options{
-		Table: r.live, Domain: opts.Config.Router.Domain, Hosts: names, Regions: r.dnsRegions(), NameServers: nameServers(opts.Config),
-		TTL: opts.Config.Router.TTL, TTLDegraded: opts.Config.Router.TTLDegraded, AnswerRegions: opts.Config.Router.AnswerRegions,
-		Serving: serving(opts.Config), CookieSecret: opts.CookieSecret, Metrics: opts.Metrics, Log: opts.Log,
-	})
 	return r, err
+}
+
+// newView makes a view without its table.
+func newView(cfg *config.Config, regions []Region) *view {
+	v := &view{cfg: cfg, regions: regions, topology: cfg.Topology()}
+	v.hosts, _ = hostsOf(cfg)
+	return v
+}
+
+// newDNS makes what GeoDNS answers by a view.
+func (r *Router) newDNS(v *view) (*dns.Server, error) {
+	_, names := hostsOf(v.cfg)
+	c := v.cfg.Router
+	return dns.New(dns.Options{
+		Table: v.live, Domain: c.Domain, Hosts: names, Regions: dnsRegions(v.regions), NameServers: nameServers(v.cfg),
+		TTL: c.TTL, TTLDegraded: c.TTLDegraded, AnswerRegions: c.AnswerRegions,
+		Serving: serving(v.cfg), CookieSecret: r.opts.CookieSecret, Metrics: r.opts.Metrics, Log: r.opts.Log,
+	})
+}
+
+// regionsOf says where the regions of a configuration are: as the options say, where they name one.
+func (r *Router) regionsOf(cfg *config.Config) ([]Region, error) {
+	all, err := RegionsOf(cfg)
+	for i := range all {
+		for _, given := range r.opts.Regions {
+			if given.Name == all[i].Name {
+				all[i] = given
+			}
+		}
+	}
+	return all, err
 }
 
 // load makes the model of cfg and, unless it is given, the data.
@@ -193,8 +223,8 @@ func (r *Router) DNSAddr() string {
 	return r.dns.Addr()
 }
 
-// Table gives the live table.
-func (r *Router) Table() *table.Live { return r.live }
+// Table gives the table in use.
+func (r *Router) Table() *table.Live { return r.view().live }
 
 // Discovery gives the handler of GET /v1/route, for region nodes to mount too.
 func (r *Router) Discovery() http.Handler { return r.discovery }
@@ -242,87 +272,46 @@ func (r *Router) take(states decide.States) {
 		}
 		r.opts.Metrics.Set("region_up", up, string(name))
 	}
-	r.opts.Metrics.Set("geo_data_age_seconds", time.Since(r.live.Data().Sources()[0].Built).Seconds())
-	if set := r.live.Learned(); set != nil {
+	live := r.Table()
+	r.opts.Metrics.Set("geo_data_age_seconds", time.Since(live.Data().Sources()[0].Built).Seconds())
+	if set := live.Learned(); set != nil {
 		r.opts.Metrics.Set("learned_age_seconds", time.Since(set.Collected()).Seconds())
 	}
-	before := r.live.States()
-	if !r.live.SetStates(states) {
+	before := live.States()
+	if !live.SetStates(states) {
 		return
 	}
-	for _, name := range r.live.Model().Regions() {
+	for _, name := range live.Model().Regions() {
 		if old, now := before[name], states[name]; old.Health != now.Health || old.Draining != now.Draining || old.Forced != now.Forced {
 			r.opts.Log.Info("a region's state changed", "region", name, "health", string(now.Health), "draining", now.Draining, "forced", string(now.Forced), "forced_why", now.ForcedWhy, "why", now.Why)
 		}
 	}
 }
 
-// Reload takes new rules, biases, zones and address files while serving. The regions, their places in the order and the
-// zones' hosts must be as they were, because names and probes hang on them. Address files are compared with those in use (see
-// geo.CheckSwap). After an error everything stays as it was: CodeInvalid, which names the key or file, or CodeDenied when a region is
-// left out in which people are.
-func (r *Router) Reload(cfg *config.Config) error {
-	r.reload.Lock()
-	defer r.reload.Unlock()
-	err := r.replace(cfg)
-	r.countReload(err)
-	return err
-}
-
-func (r *Router) replace(cfg *config.Config) error {
-	if err := r.refuseRemoved(r.removedBy(cfg)); err != nil {
-		return err
-	}
-	same := slices.EqualFunc(cfg.Regions, r.cfg.Regions, func(a, b config.Region) bool { return a.Name == b.Name })
-	hosts, names := hostsOf(cfg)
-	_, oldNames := hostsOf(r.cfg)
-	if !same || !slices.Equal(names, oldNames) {
-		return &chat.Error{Code: chat.CodeInvalid, Op: "router.Reload", Message: "regions or zones' hosts have changed: this needs a restart"}
-	}
-	defer geo.Frugal(cfg.Router)()
-	model, data, err := load(cfg, nil)
-	if err != nil {
-		return err
-	}
-	if err := geo.CheckSwap(model, r.live.Data(), data, cfg.Router.CanaryAddresses(), cfg.Router.CanaryChangedShare); err != nil {
-		return err
-	}
-	set, err := r.openLearned(cfg, model, data)
-	if err != nil {
-		return err
-	}
-	if err := r.live.ReplaceLearned(model, data, set, hosts); err != nil {
-		return err
-	}
-	topology := cfg.Topology()
-	r.topology.Store(&topology)
-	r.cfg = cfg
-	return nil
-}
-
 // urls gives what clients use for a region: the nodes that serve, or all when none seems to.
 func (r *Router) urls(name chat.Region) []string {
-	i := slices.IndexFunc(r.opts.Regions, func(region Region) bool { return region.Name == name })
+	regions := r.view().regions
+	i := slices.IndexFunc(regions, func(region Region) bool { return region.Name == name })
 	if i < 0 {
 		return nil
 	}
 	var serving []string
-	for _, url := range r.opts.Regions[i].URLs {
+	for _, url := range regions[i].URLs {
 		if r.monitor.Serves(strings.TrimSuffix(url, "/")) {
 			serving = append(serving, url)
 		}
 	}
 	if len(serving) == 0 {
-		return r.opts.Regions[i].URLs
+		return regions[i].URLs
 	}
 	return serving
 }
 
-func (r *Router) zone(name chat.Zone) (chat.ZoneSpec, bool) { return r.topology.Load().Zone(name) }
+func (r *Router) zone(name chat.Zone) (chat.ZoneSpec, bool) { return r.view().topology.Zone(name) }
 
-func (r *Router) targets() []health.Target {
-	out := make([]health.Target, len(r.opts.Regions))
-	for i, region := range r.opts.Regions {
+func targets(regions []Region) []health.Target {
+	out := make([]health.Target, len(regions))
+	for i, region := range regions {
 		out[i] = health.Target{Region: region.Name, Ready: region.Bases(), Admins: bases(region.Admins)}
 	}
 	return out
@@ -339,9 +328,9 @@ func bases(urls []string) []string {
 	return out
 }
 
-func (r *Router) dnsRegions() []dns.Region {
-	out := make([]dns.Region, len(r.opts.Regions))
-	for i, region := range r.opts.Regions {
+func dnsRegions(regions []Region) []dns.Region {
+	out := make([]dns.Region, len(regions))
+	for i, region := range regions {
 		out[i] = dns.Region{Name: region.Name, Addresses: region.Addresses, URL: region.URLs[0]}
 	}
 	return out

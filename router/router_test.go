@@ -99,6 +99,19 @@ func newAsker(t *testing.T, addr string) *asker {
 // ask asks for A of name with the client subnet p and gives the addresses in order and the scope.
 func (a *asker) ask(name string, p netip.Prefix) (string, uint8) {
 	a.t.Helper()
+	m, err := a.exchange(name, p)
+	if err != nil || m.Rcode != mdns.RcodeSuccess {
+		a.t.Fatalf("%s: %v, %v", p, m, err)
+	}
+	var got []string
+	for _, rr := range m.Answer {
+		got = append(got, rr.(*mdns.A).A.String())
+	}
+	return strings.Join(got, " "), m.IsEdns0().Option[0].(*mdns.EDNS0_SUBNET).SourceScope
+}
+
+// exchange asks so and gives the answer, whatever it is.
+func (a *asker) exchange(name string, p netip.Prefix) (*mdns.Msg, error) {
 	q := new(mdns.Msg)
 	q.SetQuestion(name, mdns.TypeA)
 	q.SetEdns0(1232, false)
@@ -111,27 +124,26 @@ func (a *asker) ask(name string, p netip.Prefix) (string, uint8) {
 	}}
 	raw, err := q.Pack()
 	if err != nil {
-		a.t.Fatal(err)
+		return nil, err
 	}
 	if err := a.conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-		a.t.Fatal(err)
+		return nil, err
 	}
 	if _, err := a.conn.Write(raw); err != nil {
-		a.t.Fatal(err)
+		return nil, err
 	}
 	n, err := a.conn.Read(a.buf[:])
 	if err != nil {
-		a.t.Fatalf("%s: %v", p, err)
+		return nil, err
 	}
 	m := new(mdns.Msg)
-	if err := m.Unpack(a.buf[:n]); err != nil || m.Id != q.Id || m.Rcode != mdns.RcodeSuccess {
-		a.t.Fatalf("%s: %v, %v", p, m, err)
+	if err := m.Unpack(a.buf[:n]); err != nil {
+		return nil, err
 	}
-	var got []string
-	for _, rr := range m.Answer {
-		got = append(got, rr.(*mdns.A).A.String())
+	if m.Id != q.Id {
+		return nil, fmt.Errorf("the answer to another query: %v", m)
 	}
-	return strings.Join(got, " "), m.IsEdns0().Option[0].(*mdns.EDNS0_SUBNET).SourceScope
+	return m, nil
 }
 
 func randomAddr(rng *rand.Rand) netip.Addr {
@@ -325,23 +337,23 @@ func TestReload(t *testing.T) {
 	if err := os.WriteFile(file, []byte("rubbish"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Reload(cfg); chat.CodeOf(err) != chat.CodeInvalid || !strings.Contains(err.Error(), "city.mmdb") {
+	if err := r.Reload(cfg, false); chat.CodeOf(err) != chat.CodeInvalid || !strings.Contains(err.Error(), "city.mmdb") {
 		t.Errorf("a corrupt file: got %v", err)
 	}
 	at("ap-south")
 	writeMMDB(t, file, "US", "Boston", 42.4, -71.1)
-	if err := r.Reload(cfg); err != nil {
+	if err := r.Reload(cfg, false); err != nil {
 		t.Error(err)
 	}
 	at("us-east")
 	other := testConfig()
-	other.Regions = other.Regions[:2]
-	if err := r.Reload(other); chat.CodeOf(err) != chat.CodeInvalid {
-		t.Errorf("other regions: got %v", err)
+	other.Router.Domain = "chat.example.com"
+	if err := r.Reload(other, false); chat.CodeOf(err) != chat.CodeInvalid || !strings.Contains(err.Error(), "router.domain") {
+		t.Errorf("another domain: got %v", err)
 	}
 	biased := testConfig()
 	biased.Router.Prefer = map[string][]chat.Region{"GB": {"ap-south"}}
-	if err := r.Reload(biased); err != nil {
+	if err := r.Reload(biased, false); err != nil {
 		t.Error(err)
 	}
 	at("ap-south")
@@ -350,12 +362,12 @@ func TestReload(t *testing.T) {
 	}
 	watched := testConfig()
 	watched.Router.GeoFiles, watched.Router.Canaries = []string{file}, []string{"81.2.69.142"}
-	if err := r.Reload(watched); geo.FaultOf(err) != geo.FaultCanaries || canaries.Load() != 1 {
+	if err := r.Reload(watched, false); geo.FaultOf(err) != geo.FaultCanaries || canaries.Load() != 1 {
 		t.Errorf("a canary moves: got %v, counted %d", err, canaries.Load())
 	}
 	at("ap-south")
 	watched.Router.Overrides = map[string]config.Override{"81.2.69.128/25": {Prefer: []chat.Region{"eu-west"}}}
-	if err := r.Reload(watched); err != nil {
+	if err := r.Reload(watched, false); err != nil {
 		t.Error(err)
 	}
 	at("eu-west")

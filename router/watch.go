@@ -29,7 +29,7 @@ func (r *Router) watch(ctx context.Context) {
 		addresses, round := w.look(stamps(geo.Files(cfg.Router))), l.look(stamps(learnedFiles(cfg)))
 		switch {
 		case addresses:
-			r.told(r.Reload(cfg), "address files")
+			r.told(r.Reload(cfg, true), "address files")
 		case round:
 			r.told(r.relearn(), "learned round trips")
 		}
@@ -42,14 +42,10 @@ func (r *Router) told(err error, what string) {
 		r.opts.Log.Error("a file changed but cannot be used; the old data stays", "what", what, "error", err)
 		return
 	}
-	r.opts.Log.Info("files reloaded", "what", what, "data", r.live.Data().Edition(), "learned", r.live.Learned().Edition())
+	r.opts.Log.Info("files reloaded", "what", what, "data", r.Table().Data().Edition(), "learned", r.Table().Learned().Edition())
 }
 
-func (r *Router) config() *config.Config {
-	r.reload.Lock()
-	defer r.reload.Unlock()
-	return r.cfg
-}
+func (r *Router) config() *config.Config { return r.view().cfg }
 
 // stamp tells whether a file has changed; the zero stamp is that of a file that is not there.
 type stamp struct {

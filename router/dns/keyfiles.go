@@ -83,7 +83,7 @@ func (s *Server) watchKeys(ctx context.Context) {
 			continue
 		}
 		taken = now
-		s.reloadKeys()
+		s.shows.Load().reloadKeys()
 	}
 }
 

@@ -232,7 +232,7 @@ func (s *Server) watchPieces(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.fast.pieces.Load().renew(s.opts.Now(), pieceAhead)
+			s.shows.Load().fast.pieces.Load().renew(s.opts.Now(), pieceAhead)
 		}
 	}
 }

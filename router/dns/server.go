@@ -33,8 +33,10 @@ type Server struct {
 	signer      atomic.Pointer[signer]
 	keyStamps   []stamp // of the key files that New has read
 
-	udp []*udpSocket // on Linux one for each processor, on the same address
-	tcp net.Listener
+	// shows is whose names and rules are answered on this server's sockets: its own, or those of the last one that it took.
+	shows atomic.Pointer[Server]
+	udp   []*udpSocket // on Linux one for each processor, on the same address
+	tcp   net.Listener
 }
 
 // New makes a server. The error has CodeInvalid and names the option that is wrong.
@@ -57,6 +59,7 @@ func New(opts Options) (*Server, error) {
 	}
 	opts.Serving = opts.Serving.WithDefaults()
 	s := &Server{opts: opts, began: opts.Now()}
+	s.shows.Store(s)
 	err := s.build()
 	if err == nil {
 		err = s.prepare()

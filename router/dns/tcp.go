@@ -54,7 +54,7 @@ func (s *Server) serveConn(conn net.Conn, from netip.Addr) {
 		if err != nil {
 			return
 		}
-		out := s.Respond(query, from, true)
+		out := s.shows.Load().Respond(query, from, true)
 		if out == nil {
 			return
 		}

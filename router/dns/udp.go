@@ -20,7 +20,7 @@ func (s *Server) servePlain(conn *net.UDPConn) {
 			time.Sleep(time.Millisecond) // the kernel is short of memory; nothing of ours is wrong
 			continue
 		}
-		if out := s.Respond(buf[:n], addrOf(session.RemoteAddr()), false); out != nil {
+		if out := s.shows.Load().Respond(buf[:n], addrOf(session.RemoteAddr()), false); out != nil {
 			// A datagram that cannot be sent is one that is lost: the asker repeats its question.
 			_, _ = dns.WriteToSessionUDP(conn, out, session)
 		}

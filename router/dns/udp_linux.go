@@ -159,10 +159,11 @@ func (s *Server) serveBatches(socket *udpSocket) {
 			time.Sleep(time.Millisecond) // the kernel is short of memory; nothing of ours is wrong
 			continue
 		}
+		now := s.shows.Load()
 		slow, q.now = slow[:0], s.opts.Now()
 		for i := range n {
 			q.from = b.from(i)
-			size := s.fast.answer(b.buffers[i][:], b.size(i), q)
+			size := now.fast.answer(b.buffers[i][:], b.size(i), q)
 			if size == 0 {
 				slow = append(slow, i)
 				continue
@@ -175,14 +176,14 @@ func (s *Server) serveBatches(socket *udpSocket) {
 		b.send()
 		for _, i := range slow {
 			q.from = b.from(i)
-			if size := s.fast.make(b.buffers[i][:], b.size(i), q); size != 0 {
+			if size := now.fast.make(b.buffers[i][:], b.size(i), q); size != 0 {
 				counted.note(q)
 				if size != fastDrop {
 					b.queue(i, b.buffers[i][:size])
 				}
 				continue
 			}
-			if out := s.Respond(b.buffers[i][:b.size(i)], b.from(i), false); out != nil {
+			if out := now.Respond(b.buffers[i][:b.size(i)], b.from(i), false); out != nil {
 				b.queue(i, out)
 			}
 		}

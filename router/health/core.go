@@ -124,6 +124,18 @@ func NewCore(regions []config.Region, limits config.Health) *Core {
 	return c
 }
 
+// With gives a core of other regions, or with other limits, in which those that stay are as they are.
+func (c *Core) With(regions []config.Region, limits config.Health) *Core {
+	next := NewCore(regions, limits)
+	next.now = c.now
+	for r, t := range c.state {
+		if _, stays := next.state[r]; stays {
+			next.state[r] = t
+		}
+	}
+	return next
+}
+
 // Step takes one round and gives the states after it.
 func (c *Core) Step(now time.Time, round Round) decide.States {
 	c.now = now

@@ -30,11 +30,22 @@ func NewHints(regions []chat.Region, now func() time.Time) *Hints {
 	if now == nil {
 		now = time.Now
 	}
-	h := &Hints{now: now, heard: make(map[chat.Region]map[netip.Prefix]time.Time)}
-	for _, r := range regions {
-		h.heard[r] = make(map[netip.Prefix]time.Time)
-	}
+	h := &Hints{now: now}
+	h.Know(regions)
 	return h
+}
+
+// Know has hints be about other regions; what was told of those that stay counts on.
+func (h *Hints) Know(regions []chat.Region) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	heard := make(map[chat.Region]map[netip.Prefix]time.Time, len(regions))
+	for _, r := range regions {
+		if heard[r] = h.heard[r]; heard[r] == nil {
+			heard[r] = make(map[netip.Prefix]time.Time)
+		}
+	}
+	h.heard = heard
 }
 
 // Tell takes a client's word. It gives false, and forgets it, for a region that is not known, for one of which the client's network

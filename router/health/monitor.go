@@ -51,6 +51,7 @@ type Monitor struct {
 	mu       sync.Mutex
 	failures map[string]int // failed probes in a row, by base URL
 	last     map[chat.Region]Probe
+	next     *change
 	reached  map[chat.Region]bool // a probe has passed since this monitor was made
 	sockets  map[chat.Region]int
 }
@@ -67,12 +68,7 @@ const maxReportBytes = 64 << 10
 
 // NewMonitor makes a monitor. An interval or time-out that is not set becomes 2 s or 1 s.
 func NewMonitor(opts Options) *Monitor {
-	if opts.Limits.Interval <= 0 {
-		opts.Limits.Interval = 2 * time.Second
-	}
-	if opts.Limits.Timeout <= 0 {
-		opts.Limits.Timeout = time.Second
-	}
+	opts.Limits = withDefaults(opts.Limits)
 	if opts.Transport == nil {
 		opts.Transport = &http.Transport{DisableKeepAlives: true}
 	}
@@ -87,9 +83,52 @@ func NewMonitor(opts Options) *Monitor {
 	}
 }
 
+// change is what a monitor is to probe from its next round on.
+type change struct {
+	regions []config.Region
+	limits  config.Health
+	targets []Target
+}
+
+// Change has the monitor probe other regions, or by other limits, from its next round on. Regions that stay keep their states.
+func (m *Monitor) Change(regions []config.Region, limits config.Health, targets []Target) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.next = &change{regions, withDefaults(limits), targets}
+	select {
+	case m.hinted <- struct{}{}: // soon
+	default:
+	}
+}
+
+// changed takes what Change asked for; between two rounds.
+func (m *Monitor) changed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.next == nil {
+		return
+	}
+	m.opts.Regions, m.opts.Limits, m.opts.Targets = m.next.regions, m.next.limits, m.next.targets
+	m.core = m.core.With(m.next.regions, m.next.limits)
+	m.hints.Know(known(m.next.targets))
+	m.next, m.last = nil, nil
+}
+
+// withDefaults gives limits in which an interval or time-out that is not set is 2 s or 1 s.
+func withDefaults(limits config.Health) config.Health {
+	if limits.Interval <= 0 {
+		limits.Interval = 2 * time.Second
+	}
+	if limits.Timeout <= 0 {
+		limits.Timeout = time.Second
+	}
+	return limits
+}
+
 // Run probes until ctx ends.
 func (m *Monitor) Run(ctx context.Context) {
 	for ctx.Err() == nil {
+		m.changed()
 		began := time.Now()
 		round := m.round(ctx)
 		if ctx.Err() != nil {

@@ -99,6 +99,13 @@ func (l *Live) ReplaceLearned(model *decide.Model, data *geo.Data, set *learned.
 	return nil
 }
 
+// Next is ReplaceLearned on a copy: it gives a table that goes on from this one, which stays as it is.
+func (l *Live) Next(model *decide.Model, data *geo.Data, set *learned.Set, hosts []chat.ZoneSpec) (*Live, error) {
+	next := &Live{}
+	next.now.Store(l.now.Load())
+	return next, next.ReplaceLearned(model, data, set, hosts)
+}
+
 // SetStates takes new region states and swaps the answers; it gives false, and does nothing, when they are as before.
 func (l *Live) SetStates(states decide.States) bool {
 	l.write.Lock()
