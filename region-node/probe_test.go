@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"meridian/chat"
 	"meridian/config"
@@ -176,7 +177,7 @@ func TestProbeByRole(t *testing.T) {
 }
 
 // patient lets no node's life end because the machine stood still for some seconds.
-func patient(c *config.Config) { c.Timing.NodeLease = patience }
+func patient(c *config.Config) { c.Timing.NodeLease = 15 * time.Second }
 
 func probeByRole(t *testing.T, w *splitWorld, of func(chat.Region) *breakable, redis func(up bool)) {
 	t.Cleanup(func() {
