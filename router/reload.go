@@ -24,7 +24,7 @@ func (r *Router) Reload(cfg *config.Config, force bool) error {
 
 func (r *Router) replace(cfg *config.Config, force bool) error {
 	old := r.view()
-	if err := fixed(old.cfg, cfg); err != nil {
+	if err := fixed(r.opts.Config, cfg); err != nil {
 		return err
 	}
 	if err := refuseRemoved(r.removedBy(cfg), force || r.opts.Force); err != nil {
@@ -84,7 +84,7 @@ func sameRegions(a, b *config.Config) bool {
 	return slices.EqualFunc(a.Regions, b.Regions, func(x, y config.Region) bool { return x.Name == y.Name })
 }
 
-// fixed refuses what a running router cannot change.
+// fixed refuses what a running router cannot change: what it was started with.
 func fixed(old, now *config.Config) error {
 	for _, one := range []struct{ key, old, now string }{
 		{"name", old.Name, now.Name},
@@ -98,6 +98,11 @@ func fixed(old, now *config.Config) error {
 				Code: chat.CodeInvalid, Op: "router.Reload",
 				Message: one.key + ": it was \"" + one.old + "\" when the router started, and is now \"" + one.now + "\": this needs a restart",
 			}
+		}
+	}
+	for _, z := range now.Zones { // its keys were not loaded
+		if _, known := old.Topology().Zone(z.Name); !known {
+			return &chat.Error{Code: chat.CodeInvalid, Op: "router.Reload", Message: "zones." + string(z.Name) + ": a new zone needs a restart"}
 		}
 	}
 	return nil

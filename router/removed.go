@@ -43,19 +43,9 @@ func (r *Router) checkRemoved(ctx context.Context, regions []Region) error {
 	if err != nil {
 		return &chat.Error{Code: chat.CodeInvalid, Op: "router.New", Message: "the regions of the last run cannot be read from " + r.opts.StateFile + "; remove the file if you know that none is missing", Cause: err}
 	}
-	sockets := make(map[chat.Region]int)
-	for _, old := range before {
-		if slices.ContainsFunc(regions, func(now Region) bool { return now.Name == old.Region }) {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(ctx, removedTimeout)
-		report, ok := health.Ask(ctx, health.Target{Region: old.Region, Admins: bases(old.Admins)})
-		cancel()
-		if sockets[old.Region] = report.Sockets; !ok {
-			r.opts.Log.Warn("the configuration leaves out a region that does not answer", "region", old.Region)
-		}
-	}
-	return refuseRemoved(sockets, r.opts.Force)
+	return refuseRemoved(r.peopleIn(ctx, slices.DeleteFunc(before, func(old served) bool {
+		return slices.ContainsFunc(regions, func(now Region) bool { return now.Name == old.Region })
+	})), r.opts.Force)
 }
 
 // refuseRemoved gives the refusal when one of the regions that are left out, with their sockets, has people; by force none.
@@ -98,13 +88,27 @@ func (r *Router) remember() error {
 	return os.Rename(r.opts.StateFile+".new", r.opts.StateFile)
 }
 
-// removedBy gives the regions that cfg leaves out, with the sockets that they told of last.
+// removedBy gives the regions that cfg leaves out, with the sockets that are open there.
 func (r *Router) removedBy(cfg *config.Config) map[chat.Region]int {
-	out := make(map[chat.Region]int)
-	for _, old := range r.view().cfg.Regions {
+	var out []served
+	for _, old := range r.view().regions {
 		if _, kept := cfg.Region(old.Name); !kept {
-			out[old.Name] = r.monitor.Sockets(old.Name)
+			out = append(out, served{Region: old.Name, Admins: old.Admins})
 		}
 	}
-	return out
+	return r.peopleIn(context.Background(), out)
+}
+
+// peopleIn asks regions that are left out how many sockets are open there.
+func (r *Router) peopleIn(ctx context.Context, regions []served) map[chat.Region]int {
+	sockets := make(map[chat.Region]int)
+	for _, one := range regions {
+		ctx, cancel := context.WithTimeout(ctx, removedTimeout)
+		report, ok := health.Ask(ctx, health.Target{Region: one.Region, Admins: bases(one.Admins)})
+		cancel()
+		if sockets[one.Region] = report.Sockets; !ok {
+			r.opts.Log.Warn("the configuration leaves out a region that does not answer", "region", one.Region)
+		}
+	}
+	return sockets
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"meridian/chat"
@@ -40,6 +41,8 @@ type deployment struct {
 	peers    map[chat.NodeRef]string
 	simulate bool
 	clock    *clock
+	// reread is the configuration that the router of this process was told to read again.
+	reread atomic.Pointer[config.Config]
 	// setClock, if set, lets an admin call set the clock: a test of the system's own, see nodeCommand.
 	setClock func(offset time.Duration)
 }
@@ -78,7 +81,7 @@ func newDeployment(cfg *config.Config, logTo io.Writer, simulate bool) (*deploym
 // connectOrigins lists what the page may connect to: every region, or the page's own rules would block failover.
 func (d *deployment) connectOrigins() []string {
 	var out []string
-	for _, r := range d.cfg.Regions {
+	for _, r := range d.routed().Regions {
 		for _, url := range r.URLs() {
 			out = append(out, url, "ws"+url[len("http"):])
 		}

@@ -66,7 +66,7 @@ limits: {address_requests_per_second: 0.1}
 	node, err := d.startNode(t.Context(), onlyNode("eu-west"), ls)
 	must(t, err)
 	t.Cleanup(node.Kill)
-	router, err := d.bindRouter(false, false)
+	router, err := d.bindRouter(false, false, "")
 	must(t, err)
 	router.run()
 	t.Cleanup(func() {

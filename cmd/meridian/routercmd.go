@@ -32,18 +32,24 @@ type routerProcess struct {
 }
 
 // bindRouter prepares GeoDNS, discovery and the web client and takes their ports; run serves. freePorts moves it to free ports
-// where its own are taken; force takes a configuration without a region in which people are.
-func (d *deployment) bindRouter(freePorts, force bool) (*routerProcess, error) {
+// where its own are taken; force takes a configuration without a region in which people are; file is what is
+// read again when an operator says so, "": nothing is.
+func (d *deployment) bindRouter(freePorts, force bool, file string) (*routerProcess, error) {
 	metrics := observe.NewMetrics("router")
 	handlers := map[string]http.Handler{"/": d.web, "GET /metrics": metrics.Handler()}
 	if d.simulate {
 		handlers["GET /v1/up.json"] = http.HandlerFunc(regionnode.ServeUpInfo)
 	}
+	var r *router.Router
+	if file != "" {
+		handlers["POST "+reloadPath] = d.reloadHandler(file, func(cfg *config.Config, force bool) error { return r.Reload(cfg, force) })
+	}
 	state := ""
 	if !d.simulate { // a local `up` starts and ends with all of its regions
 		state = filepath.Join(d.cfg.DataDir, "router-regions.json")
 	}
-	r, err := router.New(router.Options{
+	var err error
+	r, err = router.New(router.Options{
 		StateFile: state, Force: force, Config: d.cfg, Data: d.data, Key: d.secrets.routeKey, CookieSecret: d.secrets.cookieKey, TokenZone: d.tokenZone, BucketZones: d.bucketZones,
 		Handlers: handlers, Front: d.front.With(metrics), Simulate: d.simulate, FreePorts: freePorts, Log: d.log.With("part", "router"), Metrics: metrics,
 	})
@@ -86,7 +92,7 @@ const bucketTimeout = time.Second
 // bucketZones asks the regions, one after another, in which zones the names of a bucket live: the directory is in all of them.
 func (d *deployment) bucketZones(ctx context.Context, bucket uint16) ([]chat.Zone, error) {
 	var last error
-	for _, r := range d.cfg.Regions {
+	for _, r := range d.routed().Regions {
 		for _, url := range r.URLs() {
 			zones, err := askBucket(ctx, url, bucket)
 			if err == nil {
@@ -168,6 +174,7 @@ people to when it ran last, and in which people still are; --force does it all t
 	cmd.Flags().BoolVar(&force, "force", false, "run although the configuration leaves out a region in which people are")
 	cmd.Flags().StringVar(&file, "config", "", "configuration file of the deployment")
 	_ = cmd.MarkFlagRequired("config") // the flag exists
+	cmd.AddCommand(reloadCommand())
 	return cmd
 }
 
@@ -180,7 +187,7 @@ func runRouter(ctx context.Context, file string, force bool, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	p, err := d.bindRouter(false, force)
+	p, err := d.bindRouter(false, force, file)
 	if err != nil {
 		return err
 	}

@@ -179,7 +179,7 @@ func startUp(ctx context.Context, cfg *config.Config, logTo io.Writer) (*up, err
 		return nil, err
 	}
 	// The router's address comes before the nodes: its pages are an origin that they let in.
-	if u.router, err = u.deployment.bindRouter(true, false); err != nil {
+	if u.router, err = u.deployment.bindRouter(true, false, ""); err != nil {
 		closeAll(bound)
 		return nil, err
 	}

@@ -53,7 +53,6 @@ type Monitor struct {
 	last     map[chat.Region]Probe
 	next     *change
 	reached  map[chat.Region]bool // a probe has passed since this monitor was made
-	sockets  map[chat.Region]int
 }
 
 const (
@@ -74,7 +73,7 @@ func NewMonitor(opts Options) *Monitor {
 	}
 	opts.Metrics = meter.Or(opts.Metrics)
 	return &Monitor{
-		opts: opts, failures: make(map[string]int), sockets: make(map[chat.Region]int), reached: make(map[chat.Region]bool),
+		opts: opts, failures: make(map[string]int), reached: make(map[chat.Region]bool),
 		core: NewCore(opts.Regions, opts.Limits), hints: NewHints(known(opts.Targets), nil), hinted: make(chan struct{}, 1),
 		client: &http.Client{
 			Transport:     opts.Transport,
@@ -212,11 +211,6 @@ func (m *Monitor) round(ctx context.Context) Round {
 		}
 	}
 	wg.Wait()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for region, report := range round.Reports {
-		m.sockets[region] = report.Sockets
-	}
 	return round
 }
 
@@ -261,13 +255,6 @@ func Ask(ctx context.Context, target Target) (report Report, ok bool) {
 
 // askTimeout bounds Ask.
 const askTimeout = 2 * time.Second
-
-// Sockets gives how many sockets a region told of last.
-func (m *Monitor) Sockets(region chat.Region) int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.sockets[region]
-}
 
 // join makes one report of what two nodes of a region say: what one of them reaches the region reaches, and their sockets add up.
 func join(a, b Report) Report {

@@ -80,17 +80,8 @@ func Start(t testing.TB, binary string, adjust func(*config.Config)) *Cluster {
 	if adjust != nil {
 		adjust(c.Config)
 	}
-	text, err := yaml.Marshal(c.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	c.file = filepath.Join(c.dir, "deployment.yaml")
-	if err := os.WriteFile(c.file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := config.Load(c.file); err != nil {
-		t.Fatalf("the test's configuration is not valid: %v", err)
-	}
+	c.Write(c.Config)
 	t.Cleanup(c.stop)
 	for _, r := range c.Config.Regions { // together: whoever comes first makes the keys that all of them read
 		c.launch(string(r.Name))
@@ -101,6 +92,21 @@ func Start(t testing.TB, binary string, adjust func(*config.Config)) *Cluster {
 	}
 	c.waitFor("http://" + c.Config.Router.HTTP + "/readyz")
 	return c
+}
+
+// Write writes a configuration to the file that all processes read when they start, and a router when it is told to.
+func (c *Cluster) Write(cfg *config.Config) {
+	c.t.Helper()
+	text, err := yaml.Marshal(cfg)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := os.WriteFile(c.file, text, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := config.Load(c.file); err != nil {
+		c.t.Fatalf("the test's configuration is not valid: %v", err)
+	}
 }
 
 // freePorts gives n loopback addresses that nobody listens on, for TCP and UDP alike as far as one can know, nor takes for the other end of
