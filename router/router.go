@@ -33,7 +33,7 @@ import (
 // Region is where a region is reached.
 type Region struct {
 	Name chat.Region
-	// URLs are the bases that clients use, one for each node, or one for all. The router probes Ready's /readyz and asks
+	// URLs are the bases that clients use, one for each node, or one for all. The router probes their /v1/probe and asks
 	// Admins, the admin listeners of the nodes, for /v1/peers.
 	URLs   []string
 	Admins []string
