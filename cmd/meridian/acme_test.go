@@ -176,8 +176,12 @@ func TestCertificatesByACME(t *testing.T) {
 	eventually(t, "the own name's certificate", func() bool { _, err := os.Stat(filepath.Join(s.dir, "acme-n1", ownName)); return err == nil })
 	_, err := s.serial(0, ownName)
 	must(t, err)
-	first, err := s.serial(1, sharedName)
-	must(t, err)
+	var first string
+	// A handshake that waits for the ACME server for longer than for a header ends; the certificate comes all the same.
+	eventually(t, "a certificate for a name that leads elsewhere", func() bool {
+		first, err = s.serial(1, sharedName)
+		return err == nil
+	})
 	if _, err := s.serial(1, "other.acme.test"); err == nil {
 		t.Error("a name that is not listed has got a certificate")
 	}
