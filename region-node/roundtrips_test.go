@@ -49,6 +49,19 @@ func TestRoundTripsOfSockets(t *testing.T) {
 	}
 }
 
+// The round trip of a listed proxy is not its clients': sockets that come from one are not measured.
+func TestNoRoundTripsOfProxies(t *testing.T) {
+	w := newWorldOf(t, func(c *config.Config) {
+		c.Router.Learned.Sample, c.Router.Learned.SampleEvery = true, 50*time.Millisecond
+		c.Network.TrustedProxies = []string{"127.0.0.0/8"}
+	})
+	w.connect("us-east", w.signUp("us-east", "behind_a_proxy", ""), "")
+	w.eventually("a look at the socket", func() bool { return strings.Contains(w.get("us-east", "/metrics"), `result="other"`) })
+	if answer := w.roundTrips("us-east"); len(answer.Groups) != 0 {
+		t.Errorf("measured all the same: %+v", answer)
+	}
+}
+
 func (w *world) roundTrips(r chat.Region) regionnode.RoundTrips {
 	w.t.Helper()
 	status, body := w.admin("GET", r, "/v1/admin/rtt", "test-admin")

@@ -2,6 +2,7 @@ package roundtrip
 
 import (
 	"cmp"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -186,9 +187,9 @@ func TestSmoothed(t *testing.T) {
 			}
 		}
 	}
-	for name, c := range map[string]net.Conn{"plain": server, "wrapped": wrapped{server}, "a proxy's": struct{ net.Conn }{server}, "none": nil} {
+	for name, c := range map[string]net.Conn{"plain": server, "wrapped": wrapped{server}, "over TLS": tls.Server(wrapped{server}, nil), "a proxy's": struct{ net.Conn }{server}, "none": nil} {
 		d, peer, ok := Smoothed(c)
-		want := runtime.GOOS == "linux" && (name == "plain" || name == "wrapped")
+		want := runtime.GOOS == "linux" && (name == "plain" || name == "wrapped" || name == "over TLS")
 		if ok != want || ok && (d <= 0 || d > time.Minute || peer != netip.MustParseAddr("127.0.0.1")) {
 			t.Errorf("%s: %v to %v, %v", name, d, peer, ok)
 		}
