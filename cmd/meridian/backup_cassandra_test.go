@@ -61,7 +61,7 @@ func TestBackupOfACluster(t *testing.T) {
 	if err := c.CreateKeyspace(t.Context(), "meridian_new"); err != nil {
 		t.Fatal(err)
 	}
-	bare, _ := clustered(t, dir, c, "meridian_new", false)
+	bare, bareAddr := clustered(t, dir, c, "meridian_new", false)
 	mustVerb(t, "restore --config "+bare+" --region eu-west --from "+copied, exitUsage, "import_command")
 	fresh, addr := clustered(t, dir, c, "meridian_new", true)
 	mustVerb(t, "restore --config "+fresh+" --region eu-west --from "+copied, exitOK, "It begins a new life")
@@ -76,6 +76,25 @@ func TestBackupOfACluster(t *testing.T) {
 	// Without commands a backup says what to configure.
 	runningNode(t, bare)
 	mustVerb(t, "backup --config "+bare+" --region eu-west --to "+copied+"2", exitUsage, "set snapshot_command")
+	// A message gets through as long as the cluster is there.
+	probed(t, bareAddr, http.StatusOK)
+	if err := c.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	probed(t, bareAddr, http.StatusServiceUnavailable)
+}
+
+// probed waits until the node at an address answers the probe of a message's way with a status.
+func probed(t *testing.T, addr string, status int) {
+	t.Helper()
+	waitFor(t, fmt.Sprintf("the probe to answer %d", status), func() bool {
+		resp, err := http.Get("http://" + addr + "/v1/probe")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == status
+	})
 }
 
 // clustered writes a configuration of one region in a cluster, with the commands that copy its files or without, and gives where people reach it.
