@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -49,10 +50,8 @@ func LearnedNetwork(a netip.Addr) (network netip.Prefix, ok bool) {
 	if err != nil {
 		return netip.Prefix{}, false
 	}
-	for _, v4 := range ipv4InIPv6 {
-		if network.Overlaps(v4) {
-			return netip.Prefix{}, false
-		}
+	if slices.ContainsFunc(ipv4InIPv6, network.Overlaps) {
+		return netip.Prefix{}, false
 	}
 	return network, true
 }

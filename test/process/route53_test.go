@@ -51,7 +51,7 @@ func moto(t *testing.T) (string, *route53.Client) {
 	if err != nil {
 		t.Fatalf("moto's server, which stands for Route 53 here, is not there: %v\n%s", err, words.String())
 	}
-	host, port, err := net.SplitHostPort(local.ListenAddress())
+	host, _, err := net.SplitHostPort(local.ListenAddress())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func moto(t *testing.T) (string, *route53.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port = fmt.Sprint(number)
+	port := fmt.Sprint(number)
 	base := "http://" + net.JoinHostPort(host, port)
 	server := local.New(local.Spec{
 		Name: "moto", Dir: t.TempDir(), Path: strings.TrimSpace(string(program)), Args: []string{"-H", host, "-p", port},
