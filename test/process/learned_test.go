@@ -55,7 +55,6 @@ func TestRoundTripsAreLearned(t *testing.T) {
 	if code, out := c.Verb("rtt", "collect", "--out", file); code != 1 || !strings.Contains(out, "none has 50 samples") {
 		t.Errorf("collected too early: exit code %d, %s", code, out)
 	}
-
 	account, err := signUp(t.Context(), &meridian.API{BaseURL: c.URL("ap-south")}, meridian.SignUp{Username: "measured", Password: password})
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +80,6 @@ func TestRoundTripsAreLearned(t *testing.T) {
 		}
 	}
 	agree(client, "eu-west") // nothing has changed by itself
-
 	if err := os.Rename(file+".new", file); err != nil {
 		t.Fatal(err)
 	}
