@@ -34,22 +34,7 @@ func TestRoundTripsAreLearned(t *testing.T) {
 	a := askerOf(t, c)
 	agree := func(addr netip.Addr, want chat.Region) {
 		t.Helper()
-		e, err := o.explain(addr, "")
-		if err != nil || e.Region != want {
-			t.Errorf("%s: explain says %s, %v, want %s\n%s", addr, e.Region, err, want, e.Text)
-		}
-		if names, err := a.ask(addr, 10*time.Second); err != nil || names[0] != want {
-			t.Errorf("%s: DNS answers %v, %v, want %s", addr, names, err, want)
-		}
-		if addr != client {
-			return
-		}
-		for _, base := range []string{o.router(), c.URL("us-east")} { // a node that has just started may not have all links yet
-			waitUntil(t, time.Minute, "the route of "+base+" leads to "+string(want), func() bool {
-				var r routed
-				return o.get(base, "/v1/route", "", addr, &r) == nil && len(r.Endpoints) > 0 && r.regions()[0] == want
-			})
-		}
+		o.agree(a, addr, addr == client, want)
 	}
 	agree(client, "eu-west") // no data: by the mean round trip
 	if code, out := c.Verb("rtt", "collect", "--out", file); code != 1 || !strings.Contains(out, "none has 50 samples") {
@@ -90,6 +75,28 @@ func TestRoundTripsAreLearned(t *testing.T) {
 	agree(neighbour, "eu-west")
 	if e, err := o.explain(client, ""); err != nil || !strings.Contains(e.Text, "samples of 127.0.16.0/20, 0 days old") {
 		t.Errorf("%v, explain says\n%s", err, e.Text)
+	}
+}
+
+// agree checks that explain and GeoDNS name a region first for an address, and, when requests come from it, the routes of the router and of a
+// node.
+func (o *observer) agree(a *asker, addr netip.Addr, own bool, want chat.Region) {
+	o.t.Helper()
+	e, err := o.explain(addr, "")
+	if err != nil || e.Region != want {
+		o.t.Errorf("%s: explain says %s, %v, want %s\n%s", addr, e.Region, err, want, e.Text)
+	}
+	if names, err := a.ask(addr, 10*time.Second); err != nil || names[0] != want {
+		o.t.Errorf("%s: DNS answers %v, %v, want %s", addr, names, err, want)
+	}
+	if !own {
+		return
+	}
+	for _, base := range []string{o.router(), o.c.URL("us-east")} { // a node that has just started may not have all links yet
+		waitUntil(o.t, time.Minute, "the route of "+base+" leads to "+string(want), func() bool {
+			var r routed
+			return o.get(base, "/v1/route", "", addr, &r) == nil && len(r.Endpoints) > 0 && r.regions()[0] == want
+		})
 	}
 }
 
