@@ -16,7 +16,7 @@ type Route53 struct {
 	Region   string `yaml:"region"`
 	// Levels is how many regions of an order become records: whoever is nearest to the first gets the next when it is down, and so on.
 	Levels int `yaml:"levels"`
-	// HealthInterval is how often Route 53 asks a region's /readyz, 10s or 30s; it is down after HealthFailures in a row.
+	// HealthInterval is how often Route 53 asks a region's /v1/probe, 10s or 30s; it is down after HealthFailures in a row.
 	HealthInterval time.Duration `yaml:"health_interval"`
 	HealthFailures int           `yaml:"health_failures"`
 	// RequestsPerSecond bounds the calls; Amazon allows an account five.

@@ -17,8 +17,8 @@ import (
 	"meridian/router/decide"
 )
 
-// readyPath is what tells whether a node can serve people.
-const readyPath = "/readyz"
+// probePath tells whether a message gets through a region now (decision 0028).
+const probePath = "/v1/probe"
 
 // Check is a health check of ours: of one endpoint, or of a region with several, which is healthy while one of them is.
 type Check struct {
@@ -40,7 +40,7 @@ func (c Check) String() string {
 	if c.Type == string(types.HealthCheckTypeCalculated) {
 		text += fmt.Sprintf("one of %d endpoints", len(c.Children))
 	} else {
-		text += fmt.Sprintf("%s://%s:%d%s every %d s, down after %d failures", strings.ToLower(c.Type), c.Host, c.Port, readyPath, c.Interval, c.Failures)
+		text += fmt.Sprintf("%s://%s:%d%s every %d s, down after %d failures", strings.ToLower(c.Type), c.Host, c.Port, probePath, c.Interval, c.Failures)
 	}
 	if c.Forced != "" {
 		text += ", forced " + string(c.Forced)
@@ -95,7 +95,7 @@ func (c Check) config(ids map[string]string) *types.HealthCheckConfig {
 		}
 		return h
 	}
-	h.ResourcePath, h.Port = aws.String(readyPath), aws.Int32(c.Port)
+	h.ResourcePath, h.Port = aws.String(probePath), aws.Int32(c.Port)
 	h.RequestInterval, h.FailureThreshold = aws.Int32(c.Interval), aws.Int32(c.Failures)
 	h.EnableSNI = aws.Bool(h.Type == types.HealthCheckTypeHttps)
 	if _, err := netip.ParseAddr(c.Host); err == nil {

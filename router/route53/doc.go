@@ -6,7 +6,7 @@
 //
 //	chat.example.org            geolocation: a country, a continent, or * for the rest
 //	us-east.eu-west._geo.…      failover: the first region of this order, and the rest of it
-//	us-east._geo.…              what the region answers, with the health check of its /readyz
+//	us-east._geo.…              what the region answers, with the health check of its /v1/probe
 //
 // So whoever is nearest to us-east gets eu-west when us-east is down, by the measured round trips and not by the next larger geography.
 // While a region drains, its place in every order is a pair of weighted records: 75, 50, 25 in a hundred lead there, the rest on; then it

@@ -187,11 +187,11 @@ func TestChecksOfNodes(t *testing.T) {
 		got = append(got, c.String())
 	}
 	want := []string{
-		"health of us-east: http://127.0.0.1:8101/readyz every 10 s, down after 3 failures, forced up",
-		"health of eu-west at one.example.org: https://one.example.org:443/readyz every 10 s, down after 3 failures",
-		"health of eu-west at two.example.org:8443: https://two.example.org:8443/readyz every 10 s, down after 3 failures",
+		"health of us-east: http://127.0.0.1:8101/v1/probe every 10 s, down after 3 failures, forced up",
+		"health of eu-west at one.example.org: https://one.example.org:443/v1/probe every 10 s, down after 3 failures",
+		"health of eu-west at two.example.org:8443: https://two.example.org:8443/v1/probe every 10 s, down after 3 failures",
 		"health of eu-west: one of 2 endpoints, forced down",
-		"health of ap-south: http://127.0.0.1:8103/readyz every 10 s, down after 3 failures",
+		"health of ap-south: http://127.0.0.1:8103/v1/probe every 10 s, down after 3 failures",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("checks:\n%s", strings.Join(got, "\n"))

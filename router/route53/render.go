@@ -23,7 +23,7 @@ type Deployment struct {
 	Model  *decide.Model
 	// Countries are counted by the Model.
 	Countries Countries
-	// Regions says where the regions are, every one of the Model; URLs has the base URLs of each, whose /readyz is looked at.
+	// Regions says where the regions are, every one of the Model; URLs has the base URLs of each, whose /v1/probe is looked at.
 	Regions []dns.Region
 	URLs    map[chat.Region][]string
 	// Hosts are the zones with a name of their own.
