@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -392,18 +391,7 @@ func TestHTTP(t *testing.T) {
 	r := start(t, Options{Config: cfg, Handlers: map[string]http.Handler{
 		"/": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "the web client") }),
 	}})
-	get := func(path string) (int, string) {
-		resp, err := http.Get("http://" + r.HTTPAddr() + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(body)
-	}
+	get := func(path string) (int, string) { return fetch(t, "http://"+r.HTTPAddr()+path) }
 	for path, want := range map[string]string{
 		"/":                                 "200 the web client",
 		"/healthz":                          "200 ok",

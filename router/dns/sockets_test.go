@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -64,10 +65,68 @@ func dial(t *testing.T, addr string) net.Conn {
 	return conn
 }
 
+// load asks a server over several sockets without pause while something is changed, the changes spread over the queries, so that
+// each state meets many.
+type load struct {
+	clients, each, changes int
+	// query makes query i, whose id is then set; change makes change n, from 1 on; changed, if set, is called when it is whole.
+	query   func(i int) []byte
+	change  func(n int)
+	changed func()
+	// judge says what is wrong with the answer to query i: change from was whole when it was asked, and until had begun when it
+	// was answered.
+	judge func(i int, answer []dns.RR, from, until int) error
+}
+
+func (l load) run(t *testing.T, s *Server) {
+	t.Helper()
+	var begun, done, asked atomic.Int64 // changes; queries
+	var wg sync.WaitGroup
+	for c := range l.clients {
+		conn := dial(t, s.Addr())
+		wg.Go(func() {
+			for i := range l.each {
+				query, id := l.query(i), uint16(c<<12|i)
+				binary.BigEndian.PutUint16(query, id)
+				from := done.Load()
+				m := new(dns.Msg)
+				if err := m.Unpack(exchange(t, conn, query)); err != nil || m.Id != id {
+					t.Errorf("%v, %v", m, err)
+					return
+				}
+				if err := l.judge(i, m.Answer, int(from), int(begun.Load())); err != nil {
+					t.Error(err)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	for n := 1; n <= l.changes; n++ {
+		for int(asked.Load()) < n*l.clients*l.each/(l.changes+1) && !t.Failed() {
+			time.Sleep(100 * time.Microsecond)
+		}
+		begun.Store(int64(n))
+		l.change(n)
+		done.Store(int64(n))
+		if l.changed != nil {
+			l.changed()
+		}
+	}
+	wg.Wait()
+	if got := int(asked.Load()); got != l.clients*l.each {
+		t.Errorf("%d of %d queries were answered", got, l.clients*l.each)
+	}
+}
+
+// The subnets of London, for even queries, and Pune.
+func londonOrPune(i int) string {
+	return []string{"0008 0007 0001 18 00 51 02 45", "0008 0007 0001 18 00 31 24 00"}[i%2]
+}
+
 // While regions fail, drain and come back under load, every query is answered, and none asked after a change is answered by
 // what was before it.
 func TestStatesChangeUnderLoad(t *testing.T) {
-	const clients, each, changes = 4, 2000, 50
 	s := server(t, nil)
 	serve(t, s, "127.0.0.1:0")
 	defer live().SetStates(nil)
@@ -81,51 +140,25 @@ func TestStatesChangeUnderLoad(t *testing.T) {
 		{decide.States{"us-east": {Health: decide.HealthDown}, "ap-south": {Draining: true}}, "127.0.0.12", "127.0.0.12"},
 		{decide.States{"eu-west": {Draining: true}, "us-east": {Forced: decide.HealthDown}}, "127.0.0.13", "127.0.0.13"},
 	}
-	var begun, done, asked atomic.Int64 // changes; queries
-	var wg sync.WaitGroup
-	for c := range clients {
-		conn := dial(t, s.Addr())
-		wg.Go(func() {
-			for i := range each {
-				subnet, isLondon := "0008 0007 0001 18 00 51 02 45", i%2 == 0
-				if !isLondon {
-					subnet = "0008 0007 0001 18 00 31 24 00"
-				}
-				query := raw(subnet)
-				binary.BigEndian.PutUint16(query, uint16(c<<12|i))
-				from := done.Load()
-				m := new(dns.Msg)
-				if err := m.Unpack(exchange(t, conn, query)); err != nil || m.Id != uint16(c<<12|i) || len(m.Answer) != 1 {
-					t.Errorf("%v, %v", m, err)
-					return
-				}
-				until := begun.Load()
-				var allowed []string
-				for n := from; n <= until; n++ {
-					want := states[int(n)%len(states)]
-					allowed = append(allowed, map[bool]string{true: want.london, false: want.pune}[isLondon])
-				}
-				if got := m.Answer[0].(*dns.A).A.String(); !slices.Contains(allowed, got) {
-					t.Errorf("asked between changes %d and %d: got %s, allowed %v", from, until, got, allowed)
-					return
-				}
-				asked.Add(1)
+	load{
+		clients: 4, each: 2000, changes: 50,
+		query:  func(i int) []byte { return raw(londonOrPune(i)) },
+		change: func(n int) { live().SetStates(states[n%len(states)].states) },
+		judge: func(i int, answer []dns.RR, from, until int) error {
+			if len(answer) != 1 {
+				return fmt.Errorf("%d records: %v", len(answer), answer)
 			}
-		})
-	}
-	// The changes are spread over the queries, so that each state meets many.
-	for n := int64(1); n <= changes; n++ {
-		for asked.Load() < n*clients*each/(changes+1) && !t.Failed() {
-			time.Sleep(100 * time.Microsecond)
-		}
-		begun.Store(n)
-		live().SetStates(states[int(n)%len(states)].states)
-		done.Store(n)
-	}
-	wg.Wait()
-	if got := asked.Load(); got != clients*each {
-		t.Errorf("%d of %d queries were answered", got, clients*each)
-	}
+			var allowed []string
+			for n := from; n <= until; n++ {
+				want := states[n%len(states)]
+				allowed = append(allowed, []string{want.london, want.pune}[i%2])
+			}
+			if got := answer[0].(*dns.A).A.String(); !slices.Contains(allowed, got) {
+				return fmt.Errorf("asked between changes %d and %d: got %s, allowed %v", from, until, got, allowed)
+			}
+			return nil
+		},
+	}.run(t, s)
 }
 
 // A burst of all kinds of queries on one socket is answered as if each had come alone, and the answers are counted once.
