@@ -21,10 +21,8 @@ func session(t *testing.T, a local.CassandraAccess, login *local.Login) *gocql.S
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := cfg.CreateSession()
-	if err != nil {
-		t.Fatal(err)
-	}
+	var s *gocql.Session
+	again(t, "log in", func() (err error) { s, err = cfg.CreateSession(); return err })
 	t.Cleanup(s.Close)
 	return s
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,12 +70,18 @@ func clientTLS(t testing.TB, files *local.TLSFiles) *tls.Config {
 	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}
 }
 
-// migrated remembers which keyspaces of which clusters have the schema.
+// migrated remembers which keyspaces of which clusters have the schema. It keeps the clusters themselves: the address of one that is
+// gone may be another's.
 var migrated sync.Map
+
+type keyspaceOf struct {
+	cluster  *local.Cassandra
+	keyspace string
+}
 
 func migrate(t testing.TB, c *local.Cassandra, keyspace string) {
 	t.Helper()
-	if _, done := migrated.LoadOrStore(fmt.Sprintf("%p %s", c, keyspace), true); done {
+	if _, done := migrated.LoadOrStore(keyspaceOf{c, keyspace}, true); done {
 		return
 	}
 	if err := c.CreateKeyspace(ctx, keyspace); err != nil {
