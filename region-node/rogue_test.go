@@ -63,8 +63,9 @@ func helloOf(region chat.Region, lowest, highest uint32) *pb.Frame {
 	}}}
 }
 
-// dial opens a connection to eu-west with the rogue's certificate, and says hello.
-func (r *rogue) dial(t *testing.T, hello *pb.Frame) *websocket.Conn {
+// dial opens a connection to eu-west with the rogue's certificate, and says hello. It fails when the machine stands still for longer than
+// the victim waits.
+func (r *rogue) dial(t *testing.T, hello *pb.Frame) (*websocket.Conn, error) {
 	t.Helper()
 	dir := r.w.cfg.DataDir
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "backbone-ap-south.crt"), filepath.Join(dir, "backbone-ap-south.key"))
@@ -81,22 +82,29 @@ func (r *rogue) dial(t *testing.T, hello *pb.Frame) *websocket.Conn {
 		Subprotocols: []string{"meridian.backbone.v1"},
 	}
 	ws, _, err := dialer.Dial("wss://eu-west/v1/backbone", http.Header{})
-	must(t, err)
+	if err != nil {
+		return nil, err
+	}
 	t.Cleanup(func() { _ = ws.Close() })
-	must(t, ws.WriteMessage(websocket.BinaryMessage, frameBytes(hello)))
-	return ws
+	return ws, ws.WriteMessage(websocket.BinaryMessage, frameBytes(hello))
 }
 
 // connect opens the rogue's link, and its stream where the victim says it stands.
 func (r *rogue) connect(t *testing.T) {
 	t.Helper()
-	ws := r.dial(t, helloOf("ap-south", 1, link.ProtocolMax))
-	r.mu.Lock()
-	r.ws, r.asked, r.closed = ws, nil, 0
-	r.mu.Unlock()
-	go r.read(ws)
-	r.send(relayFrame(&pb.Relay{Kind: uint32(replication.FrameOpen), Stream: streamOf(r.stream)}))
-	r.w.eventually("the victim's position", func() bool { return r.asks() != nil })
+	r.w.eventually("a link with the victim's position", func() bool {
+		ws, err := r.dial(t, helloOf("ap-south", 1, link.ProtocolMax))
+		if err != nil {
+			return false
+		}
+		r.mu.Lock()
+		r.ws, r.asked, r.closed = ws, nil, 0
+		r.mu.Unlock()
+		go r.read(ws)
+		r.send(relayFrame(&pb.Relay{Kind: uint32(replication.FrameOpen), Stream: streamOf(r.stream)}))
+		r.w.eventually("the victim's position, or its refusal", func() bool { return r.asks() != nil || r.closeCode() != 0 })
+		return r.asks() != nil
+	})
 }
 
 // read takes what the victim says until the link ends.

@@ -331,11 +331,15 @@ func (w *world) signUp(r chat.Region, name, zone string) person {
 	}
 	var status int
 	var out map[string]any
+	tries := 0
 	w.eventually("a lasting answer to the sign-up of "+name, func() bool { // a link may be lost for a moment
 		status, out = w.call("POST", r, "/v1/signup", "", body)
+		if tries++; tries > 1 && out["code"] == "username_taken" { // by a try of unknown outcome
+			status, out = w.call("POST", r, "/v1/login", "", body)
+		}
 		return out["retryable"] != true
 	})
-	if status != http.StatusCreated {
+	if status != http.StatusCreated && (status != http.StatusOK || tries == 1) {
 		w.t.Fatalf("sign-up of %s: %d %v", name, status, out)
 	}
 	return person{name: name, id: out["user_id"].(string), token: out["token"].(string), refresh: out["refresh_token"].(string)}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,9 @@ const (
 	ioBufferBytes = 32 << 10
 	// maxAccepted bounds the accepted connections, those that have not proved anything yet included.
 	maxAccepted = 256
+	// silentSteps is in how many steps silence is waited for. One in which this machine stood still, which says nothing of the other
+	// side, then counts as one of them, and no link ends because of it.
+	silentSteps = 3
 )
 
 // silenceConn gives up a read that brings nothing for dead, once that is set. It lies below TLS, so that every byte counts.
@@ -42,13 +46,20 @@ func (c *silenceConn) Close() error {
 	return c.Conn.Close()
 }
 
-func (c *silenceConn) Read(p []byte) (int, error) {
-	if dead := time.Duration(c.dead.Load()); dead > 0 {
-		if err := c.SetReadDeadline(time.Now().Add(dead)); err != nil {
+func (c *silenceConn) Read(p []byte) (n int, err error) {
+	dead := time.Duration(c.dead.Load())
+	if dead <= 0 {
+		return c.Conn.Read(p)
+	}
+	for range silentSteps {
+		if err := c.SetReadDeadline(time.Now().Add(dead / silentSteps)); err != nil {
 			return 0, err
 		}
+		if n, err = c.Conn.Read(p); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
 	}
-	return c.Conn.Read(p)
+	return n, err
 }
 
 // abort closes conn without telling the other side, as far as the network can.

@@ -45,7 +45,7 @@ func rogue(t *testing.T, w *world) (*websocket.Conn, *tls.Conn) {
 	ws, _, err := dialer.Dial("wss://us-east"+backbonePath, http.Header{})
 	must(t, err)
 	t.Cleanup(func() { _ = ws.Close() }) // the other side has closed it already, mostly
-	must(t, ws.SetReadDeadline(time.Now().Add(10*time.Second)))
+	must(t, ws.SetReadDeadline(time.Now().Add(time.Minute)))
 	return ws, secured
 }
 

@@ -20,6 +20,7 @@ const (
 	// connection up, and so does one whose words are not taken for so long.
 	heartbeatEvery = time.Second
 	deadAfter      = 5 * time.Second
+	silentSteps    = 5
 	// drainFor is how long a server that closes lets reads go on.
 	drainFor = time.Second
 	// redialMin and redialMax bound the pause between two tries to connect.

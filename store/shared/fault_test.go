@@ -129,7 +129,7 @@ type writer struct {
 	sender           int
 	acked            int // messages 0 … acked-1 are acknowledged
 	unknown, refused int
-	slow             time.Duration // the longest that a refused commit took to be refused
+	slow             int // refused commits that took longer than refusedWithin to be refused
 	err              error
 }
 
@@ -144,7 +144,9 @@ func (w *writer) run(c chat.Store, stop *atomic.Bool) {
 			w.unknown++
 		case chat.CodeRegionDegraded:
 			w.refused++
-			w.slow = max(w.slow, time.Since(began))
+			if time.Since(began) > refusedWithin {
+				w.slow++
+			}
 			time.Sleep(time.Millisecond)
 		default:
 			w.err = err
@@ -167,8 +169,8 @@ func connected(t *testing.T, c *shared.Client) {
 	}
 }
 
-// refusedWithin is how long a busy machine may take to refuse what waits for nothing.
-const refusedWithin = 4 * time.Second
+// refusedWithin is how long it may take to refuse what waits for nothing; a machine that stands still may take longer a few times.
+const refusedWithin = time.Second
 
 // While the store's process is killed and started again, its clients are refused at once, connect again by themselves, and
 // what any of them was told is durable is there in the end.
@@ -215,7 +217,7 @@ func TestKilledServer(t *testing.T) {
 	}
 	stop.Store(true)
 	all.Wait()
-	acked, unknown, refused := 0, 0, 0
+	acked, unknown, refused, slow := 0, 0, 0, 0
 	for _, w := range writers {
 		if w.err != nil {
 			t.Fatalf("writer %d: %v", w.sender, w.err)
@@ -226,13 +228,13 @@ func TestKilledServer(t *testing.T) {
 				t.Fatalf("writer %d: message %d was acknowledged; ok %v, error %v", w.sender, n, ok, err)
 			}
 		}
-		acked, unknown, refused = acked+w.acked, unknown+w.unknown, refused+w.refused
-		if w.slow > refusedWithin {
-			t.Errorf("writer %d waited %v to be refused", w.sender, w.slow)
-		}
+		acked, unknown, refused, slow = acked+w.acked, unknown+w.unknown, refused+w.refused, slow+w.slow
 	}
 	if acked == 0 || unknown == 0 || refused == 0 {
 		t.Fatalf("%d acknowledged, %d of unknown outcome, %d refused: not all of it happened", acked, unknown, refused)
+	}
+	if slow > refused/4 {
+		t.Errorf("%d of %d were refused after more than %v", slow, refused, refusedWithin)
 	}
 	t.Logf("%d acknowledged, %d of unknown outcome, %d refused at once", acked, unknown, refused)
 	if err := child.Process.Signal(syscall.SIGTERM); err != nil {

@@ -245,12 +245,10 @@ func TestSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(quiet)
-	began := time.Now()
-	_, err = c.InboxFloor(ctx)
+	within, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	_, err = c.InboxFloor(within)
 	wantCode(t, err, chat.CodeRegionDegraded)
-	if took := time.Since(began); took > 20*time.Second {
-		t.Fatalf("it took %v", took)
-	}
 	_ = mute.Close()
 }
 
