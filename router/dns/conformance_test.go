@@ -33,7 +33,7 @@ func tool(t *testing.T, name, addr string) func(args ...string) string {
 	}
 	return func(args ...string) string {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, path, append([]string{"@" + host, "-p", port}, args...)...)
 		cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "LC_ALL=C") // without the settings of who runs the test
