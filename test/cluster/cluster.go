@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,10 +28,12 @@ import (
 )
 
 const (
-	// readyTimeout bounds the start of one process.
-	readyTimeout = 60 * time.Second
+	// readyTimeout bounds the start of one process, and the wait for its links.
+	readyTimeout = 2 * time.Minute
 	// stopTimeout bounds a clean end; then the process is killed.
-	stopTimeout = 10 * time.Second
+	stopTimeout = 30 * time.Second
+	// adminTimeout bounds one call to an admin listener.
+	adminTimeout = 30 * time.Second
 	// logTail is how much of a log a failed test shows, in bytes.
 	logTail = 4000
 )
@@ -91,6 +95,9 @@ func Start(t testing.TB, binary string, adjust func(*config.Config)) *Cluster {
 		c.WaitReady(r.Name)
 	}
 	c.waitFor("http://" + c.Config.Router.HTTP + "/readyz")
+	for _, r := range c.Config.Regions {
+		c.waitLinked(r)
+	}
 	return c
 }
 
@@ -166,20 +173,43 @@ func (c *Cluster) WaitReady(region chat.Region) { c.t.Helper(); c.waitFor(c.URL(
 
 func (c *Cluster) waitFor(address string) {
 	c.t.Helper()
-	var last error
-	for end := time.Now().Add(readyTimeout); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		answer, err := http.Get(address)
-		if err == nil {
-			_, _ = io.Copy(io.Discard, answer.Body)
-			_ = answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return
-			}
-			err = fmt.Errorf("status %s", answer.Status)
+	c.waitUntil(address, func([]byte) bool { return true })
+}
+
+// waitLinked waits until a region hears every other one: before that it may refuse what needs them.
+func (c *Cluster) waitLinked(r config.Region) {
+	c.t.Helper()
+	c.waitUntil("http://"+r.Admin+"/v1/peers", func(body []byte) bool {
+		var view struct {
+			Peers map[chat.Region]struct{ Up bool } `json:"peers"`
 		}
-		last = err
+		return json.Unmarshal(body, &view) == nil && !slices.ContainsFunc(c.Config.Regions, func(other config.Region) bool {
+			return other.Name != r.Name && !view.Peers[other.Name].Up
+		})
+	})
+}
+
+// asking bounds one request of a wait.
+var asking = &http.Client{Timeout: 10 * time.Second}
+
+// waitUntil waits until an address answers what fits.
+func (c *Cluster) waitUntil(address string, fits func(body []byte) bool) {
+	c.t.Helper()
+	var last string
+	for end := time.Now().Add(readyTimeout); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		answer, err := asking.Get(address)
+		if err != nil {
+			last = err.Error()
+			continue
+		}
+		body, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close() // only read
+		if err == nil && answer.StatusCode == http.StatusOK && fits(body) {
+			return
+		}
+		last = fmt.Sprintf("status %s, %s, %v", answer.Status, body, err)
 	}
-	c.t.Fatalf("%s is not ready: %v\n%s", address, last, c.Logs())
+	c.t.Fatalf("%s is not as it must be after %v: %s\n%s", address, readyTimeout, last, c.Logs())
 }
 
 // URL is a region's base URL.
@@ -273,7 +303,7 @@ func (c *Cluster) admin(region chat.Region, method, path string) (status int, bo
 		c.t.Fatal(err)
 	}
 	r, _ := c.Config.Region(region)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+r.Admin+path, nil)
 	if err != nil {

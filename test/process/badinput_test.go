@@ -35,7 +35,13 @@ type badInput struct {
 	ada, grace meridian.Account
 }
 
-const badHeartbeat = 2 * time.Second
+const (
+	badHeartbeat = 2 * time.Second
+	// helloWithin is how soon the first frame must come, and noHelloWithin when a socket without one must be closed: before it would be by
+	// the default.
+	helloWithin   = 2 * time.Second
+	noHelloWithin = 9 * time.Second
+)
 
 // Whatever comes in through the real socket is refused with its own code, counted, and harms nobody: afterwards two people
 // chat on the same node.
@@ -44,7 +50,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		cfg.Limits.SendQueueBytes = 128 << 10
 		cfg.Limits.SendsPerSecond = 1000
 		cfg.Timing.Heartbeat = badHeartbeat
-		cfg.Timing.HelloTimeout = time.Second
+		cfg.Timing.HelloTimeout = helloWithin
 		cfg.Timing.WriteTimeout = 2 * time.Second
 	})
 	b := &badInput{t: t, c: c, base: c.URL("eu-west")}
@@ -256,12 +262,12 @@ func badHellos(t *testing.T, b *badInput) {
 // silence: no hello in time, and a client that is there but says nothing (a half-open socket looks the same).
 func silence(t *testing.T, b *badInput) {
 	began := time.Now()
-	if _, closed := dialRaw(t, b.base).outcome(true); closed != 4002 || time.Since(began) > 5*time.Second {
+	if _, closed := dialRaw(t, b.base).outcome(true); closed != 4002 || time.Since(began) > noHelloWithin {
 		t.Errorf("no hello: closed with %d after %v", closed, time.Since(began))
 	}
 	r, _ := welcomed(t, b.base, b.ada.Access, "")
 	began = time.Now()
-	if _, closed := r.outcome(true); closed != 4009 || time.Since(began) > 5*badHeartbeat {
+	if _, closed := r.outcome(true); closed != 4009 || time.Since(began) > 12*badHeartbeat {
 		t.Errorf("silence: closed with %d after %v", closed, time.Since(began))
 	}
 }
@@ -270,12 +276,11 @@ func silence(t *testing.T, b *badInput) {
 func slowReader(t *testing.T, b *badInput) {
 	r, hello := welcomed(t, b.base, b.grace.Access, "")
 	writer, _ := welcomed(t, b.base, b.ada.Access, "")
+	r.deaf(t)
+	alive := r.alive()
 	const messages = 600
 	padding := strings.Repeat("x", b.c.Config.Limits.TextBytes-100)
 	sent, after := map[string]bool{}, ""
-	ping := func() { // it lives, it only does not read; once it is cut off nobody hears it
-		_ = r.conn.WriteMessage(websocket.TextMessage, []byte(`{"t":"ping"}`))
-	}
 	for i := range messages { // some 10 MB: more than the kernel's buffers and the node's queue take
 		id := meridian.NewClientID()
 		frame := map[string]any{"t": "send", "client_id": id, "to": map[string]string{"user": "grace"}, "body": map[string]string{"text": fmt.Sprint(i, padding)}}
@@ -284,17 +289,15 @@ func slowReader(t *testing.T, b *badInput) {
 		}
 		writer.write(frame)
 		sent[writer.want("ack").MessageID] = true // perhaps that of an earlier one, at level zone
-		if after = id; i%20 == 0 {
-			ping()
-		}
+		after = id
 	}
 	for len(sent) < messages {
 		sent[writer.want("ack").MessageID] = true
 	}
-	waitUntil(t, 20*time.Second, "the slow reader is counted", func() bool {
-		ping()
+	waitUntil(t, patience, "the slow reader is counted", func() bool {
 		return b.c.Metric("eu-west", "slow_consumers_total") > 0
 	})
+	alive()
 	cursor := hello.Cursor
 	take := func(f rawFrame) {
 		var m struct{ ID string }
@@ -319,7 +322,8 @@ func slowReader(t *testing.T, b *badInput) {
 	t.Logf("the slow reader had got %d of %d messages", before-len(sent), messages)
 	again, welcome := welcomed(t, b.base, b.grace.Access, cursor)
 	take(welcome)
-	for end := time.Now().Add(20 * time.Second); len(sent) > 0 && time.Now().Before(end); {
+	defer again.alive()()
+	for end := time.Now().Add(patience); len(sent) > 0 && time.Now().Before(end); {
 		f, err := again.next()
 		if err != nil {
 			t.Fatalf("resume: %v; %d messages are missing", err, len(sent))

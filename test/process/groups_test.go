@@ -168,7 +168,7 @@ func joinGroup(t *testing.T, c *cluster.Cluster, name string, near chat.Region) 
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
-	waitUntil(t, 20*time.Second, name+" is connected", func() bool {
+	waitUntil(t, patience, name+" is connected", func() bool {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		return m.online
@@ -240,12 +240,13 @@ func TestGroupOutlivesARegion(t *testing.T) {
 		five = append(five, joinGroup(t, c, fmt.Sprintf("five.%d", i), r))
 	}
 	api := &meridian.API{BaseURL: c.URL("us-east"), Token: func(context.Context) (string, error) { return five[0].account.Access, nil }}
-	group, err := api.MakeGroup(t.Context(), meridian.NewGroup{Name: "five", Members: []string{"five.1", "five.2", "five.3", "five.4"}})
-	if err != nil {
+	var group meridian.Conversation
+	wanted := meridian.NewGroup{ClientID: meridian.NewClientID(), Name: "five", Members: []string{"five.1", "five.2", "five.3", "five.4"}}
+	if err := patiently(t.Context(), func() (err error) { group, err = api.MakeGroup(t.Context(), wanted); return err }); err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range five {
-		waitUntil(t, 20*time.Second, m.name+" is told of the group", func() bool {
+		waitUntil(t, patience, m.name+" is told of the group", func() bool {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			return m.events["meridian.GroupChanged"] > 0
@@ -292,7 +293,7 @@ func agree(t *testing.T, c *cluster.Cluster, five []*groupMember, group string) 
 	t.Helper()
 	var want map[string]shownMessage
 	var differs string
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+	for end := time.Now().Add(2 * patience); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 		want, differs = nil, ""
 		for _, m := range five {
 			for _, r := range regions {

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -82,18 +83,20 @@ func TestRoundTripsAreLearned(t *testing.T) {
 // node.
 func (o *observer) agree(a *asker, addr netip.Addr, own bool, want chat.Region) {
 	o.t.Helper()
-	e, err := o.explain(addr, "")
-	if err != nil || e.Region != want {
-		o.t.Errorf("%s: explain says %s, %v, want %s\n%s", addr, e.Region, err, want, e.Text)
-	}
-	if names, err := a.ask(addr, 10*time.Second); err != nil || names[0] != want {
-		o.t.Errorf("%s: DNS answers %v, %v, want %s", addr, names, err, want)
-	}
+	// Who has just started may count another region as lost for a while.
+	waitUntil(o.t, patience, fmt.Sprintf("explain says %s for %s", want, addr), func() bool {
+		e, err := o.explain(addr, "")
+		return err == nil && e.Region == want
+	})
+	waitUntil(o.t, patience, fmt.Sprintf("DNS says %s for %s", want, addr), func() bool {
+		names, err := a.ask(addr, 10*time.Second)
+		return err == nil && len(names) > 0 && names[0] == want
+	})
 	if !own {
 		return
 	}
-	for _, base := range []string{o.router(), o.c.URL("us-east")} { // a node that has just started may not have all links yet
-		waitUntil(o.t, time.Minute, "the route of "+base+" leads to "+string(want), func() bool {
+	for _, base := range []string{o.router(), o.c.URL("us-east")} {
+		waitUntil(o.t, patience, "the route of "+base+" leads to "+string(want), func() bool {
 			var r routed
 			return o.get(base, "/v1/route", "", addr, &r) == nil && len(r.Endpoints) > 0 && r.regions()[0] == want
 		})

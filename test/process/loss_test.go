@@ -62,7 +62,7 @@ func TestLossUnderLoad(t *testing.T) {
 	var sockets []*kept
 	for i := range *lossSockets {
 		s := &kept{o: o, p: people[i%len(people)], addr: netip.MustParseAddr(fmt.Sprintf("81.2.69.%d", i%256))}
-		s.open(time.Now().Add(30 * time.Second))
+		s.open(time.Now().Add(patience))
 		sockets = append(sockets, s)
 	}
 	for _, s := range sockets {

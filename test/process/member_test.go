@@ -84,15 +84,30 @@ func joinAs(t *testing.T, c *cluster.Cluster, name, display string, zone chat.Zo
 	return m
 }
 
-// signUp tries for as long as the refusal is one that may pass.
-func signUp(ctx context.Context, api *meridian.API, s meridian.SignUp) (account meridian.Account, err error) {
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-		account, err = api.SignUp(ctx, s)
+// patience bounds waits that promise nothing: a machine that is busy may take long for anything.
+const patience = time.Minute
+
+// patiently makes a call again for as long as the refusal is one that may pass.
+func patiently(ctx context.Context, call func() error) (err error) {
+	for end := time.Now().Add(patience); ctx.Err() == nil; time.Sleep(200 * time.Millisecond) {
 		var e *meridian.Error
-		if err == nil || !errors.As(err, &e) || !e.Retryable {
+		if err = call(); err == nil || !errors.As(err, &e) || !e.Retryable || time.Now().After(end) {
 			break
 		}
 	}
+	return err
+}
+
+// signUp makes an account, patiently. After an outcome that was not known it may be there: a name that is taken then is the own.
+func signUp(ctx context.Context, api *meridian.API, s meridian.SignUp) (account meridian.Account, err error) {
+	tries := 0
+	err = patiently(ctx, func() (err error) {
+		account, err = api.SignUp(ctx, s)
+		if tries++; tries > 1 && meridian.CodeOf(err) == meridian.CodeUsernameTaken {
+			account, err = api.LogIn(ctx, meridian.Credentials{Username: s.Username, Password: s.Password})
+		}
+		return err
+	})
 	return account, err
 }
 

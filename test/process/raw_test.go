@@ -1,9 +1,12 @@
 package process
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +33,7 @@ type rawFrame struct {
 }
 
 // rawLimit bounds every wait for a frame.
-const rawLimit = 10 * time.Second
+const rawLimit = 30 * time.Second
 
 // dialRaw opens a socket and sends nothing.
 func dialRaw(t *testing.T, base string) *raw {
@@ -64,6 +67,35 @@ func (r *raw) text(kind int, data string) {
 	if err := r.conn.WriteMessage(kind, []byte(data)); err != nil {
 		r.t.Fatalf("write: %v", err)
 	}
+}
+
+// deaf lets the system take little for who does not read; else what fits there depends on the machine.
+func (r *raw) deaf(t *testing.T) {
+	t.Helper()
+	if err := r.conn.NetConn().(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// alive lets the socket be heard until stop is called, whatever else takes long; nobody else may write to it meanwhile.
+func (r *raw) alive() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var pings sync.WaitGroup
+	pings.Go(func() {
+		tick := time.NewTicker(badHeartbeat / 4)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			// Once it is cut off nobody hears it.
+			_ = r.conn.SetWriteDeadline(time.Now().Add(rawLimit))
+			_ = r.conn.WriteMessage(websocket.TextMessage, []byte(`{"t":"ping"}`))
+		}
+	})
+	return func() { cancel(); pings.Wait() }
 }
 
 // next reads one frame; the error ends the socket.

@@ -35,7 +35,11 @@ func (r *reader) api(m *member, region chat.Region) *meridian.API {
 		return api
 	}
 	api := &meridian.API{BaseURL: r.c.URL(region), Header: http.Header{"X-Forwarded-For": {addresses[region]}}}
-	account, err := api.LogIn(r.t.Context(), meridian.Credentials{Username: m.name, Password: password, Device: "reader"})
+	var account meridian.Account
+	err := patiently(r.t.Context(), func() (err error) {
+		account, err = api.LogIn(r.t.Context(), meridian.Credentials{Username: m.name, Password: password, Device: "reader"})
+		return err
+	})
 	if err != nil {
 		r.t.Fatalf("log %s in at %s: %v", m.name, region, err)
 	}
@@ -50,7 +54,12 @@ func (r *reader) mailboxes(m *member, region chat.Region) []history.Mailbox {
 	api := r.api(m, region)
 	var out []history.Mailbox
 	for before := ""; ; {
-		page, next, err := api.Conversations(r.t.Context(), before, 100)
+		var page []meridian.Conversation
+		var next string
+		err := patiently(r.t.Context(), func() (err error) {
+			page, next, err = api.Conversations(r.t.Context(), before, 100)
+			return err
+		})
 		if err != nil {
 			r.t.Fatalf("conversations of %s at %s: %v", m.name, region, err)
 		}
@@ -71,7 +80,12 @@ func (r *reader) messages(api *meridian.API, conversation string) []history.Mess
 	r.t.Helper()
 	var out []history.Message
 	for before := ""; ; {
-		page, next, err := api.Messages(r.t.Context(), conversation, before, 100)
+		var page []meridian.Message
+		var next string
+		err := patiently(r.t.Context(), func() (err error) {
+			page, next, err = api.Messages(r.t.Context(), conversation, before, 100)
+			return err
+		})
 		if err != nil {
 			r.t.Fatalf("messages of %s at %s: %v", conversation, api.BaseURL, err)
 		}

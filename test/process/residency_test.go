@@ -65,7 +65,7 @@ func residency(t *testing.T, sealed bool) {
 	} {
 		people = append(people, joinPinned(t, c, p.zone, p.home, p.near))
 	}
-	waitUntil(t, 20*time.Second, "everybody is connected", func() bool { // a client without a cursor begins at its welcome
+	waitUntil(t, patience, "everybody is connected", func() bool { // a client without a cursor begins at its welcome
 		for _, p := range people {
 			if region, _ := p.served(); region == "" {
 				return false
@@ -83,7 +83,7 @@ func residency(t *testing.T, sealed bool) {
 			}
 		}
 	})
-	waitUntil(t, 30*time.Second, "everybody has got every text", func() bool {
+	waitUntil(t, patience, "everybody has got every text", func() bool {
 		for i, p := range people {
 			if !p.has(people[i^1].texts) || len(p.client.Pending()) > 0 {
 				return false
@@ -117,15 +117,18 @@ func (p *pinned) chat(t *testing.T, peer *pinned) {
 			t.Fatal(err)
 		}
 	}
-	api, err := p.client.API()
+	err := patiently(t.Context(), func() error {
+		api, err := p.client.API()
+		if err == nil {
+			_, err = api.PutContact(t.Context(), peer.name)
+		}
+		if err == nil {
+			_, _, err = api.Conversations(t.Context(), "", 10)
+		}
+		return err
+	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := api.PutContact(t.Context(), peer.name); err != nil {
-		t.Errorf("contact: %v", err)
-	}
-	if _, _, err := api.Conversations(t.Context(), "", 10); err != nil {
-		t.Errorf("conversations: %v", err)
+		t.Errorf("contact and conversations: %v", err)
 	}
 	conversation := meridian.DirectConversation(p.id, peer.id)
 	p.client.Typing(conversation)

@@ -129,16 +129,13 @@ func TestThreeNodesLoseOne(t *testing.T) {
 	}
 }
 
-// writesWithin bounds the wait for messages between two faults.
-const writesWithin = time.Minute
-
 // writes waits until so many more messages have been sent.
 func (f *fleet) writes(more int64) {
 	f.t.Helper()
 	want := f.sent.Load() + more
-	for end := time.Now().Add(writesWithin); f.sent.Load() < want; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); f.sent.Load() < want; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			f.t.Fatalf("only %d of %d messages are sent after %v", f.sent.Load(), want, writesWithin)
+			f.t.Fatalf("only %d of %d messages are sent after %v", f.sent.Load(), want, patience)
 		}
 	}
 }
