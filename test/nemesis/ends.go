@@ -108,8 +108,14 @@ func (s *Scenario) deadLetters() (n int) {
 }
 
 // counted compares the acks that people were given with those that the nodes counted, level by level; differences are broken
-// promises. Only where no process ended and nobody had to send again must they be equal.
+// promises. Only where no process ended and nobody had to send again must they be equal. Should the machine stand still for longer than a
+// client waits, acks are lost with its link and given again: then the nodes must have counted no less.
 func (s *Scenario) counted() (differ int) {
+	links := 0
+	for _, p := range s.Fleet.People {
+		links += p.Connects
+	}
+	exact := links == len(s.Fleet.People)
 	for _, level := range []meridian.AckLevel{meridian.AckRegion, meridian.AckZone} {
 		told, sum := s.Fleet.Told(level), 0
 		for _, ref := range s.World.Nodes() {
@@ -120,14 +126,14 @@ func (s *Scenario) counted() (differ int) {
 			}
 			sum += int(n)
 		}
-		if told != sum {
+		if told > sum || exact && told < sum {
 			s.problem("people were given %d acks of level %s, the nodes counted %d", told, level, sum)
 			differ++
 		}
 		s.figure("level %s: people were given %d acks, the nodes counted %d", level, told, sum)
 	}
-	if first := int(s.Fleet.Acks.Load()); first != s.Fleet.Told(meridian.AckRegion) {
-		s.problem("people have %d sends and changes acknowledged, by %d acks of level region", first, s.Fleet.Told(meridian.AckRegion))
+	if first, told := int(s.Fleet.Acks.Load()), s.Fleet.Told(meridian.AckRegion); exact && first != told {
+		s.problem("people have %d sends and changes acknowledged, by %d acks of level region", first, told)
 		differ++
 	}
 	return differ

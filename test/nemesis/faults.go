@@ -13,7 +13,7 @@ import (
 )
 
 // startTimeout bounds the start of a process that was killed.
-const startTimeout = 30 * time.Second
+const startTimeout = 2 * time.Minute
 
 // nodes and region choose who is hit.
 func nodes(refs ...chat.NodeRef) func(*Scenario) []chat.NodeRef {

@@ -148,8 +148,8 @@ func (s *Scenario) watch(ctx context.Context, victims []*fleet.Person, hits []ch
 		for _, p := range victims {
 			url, since := p.Served()
 			ref, ok := s.World.NodeAt(url)
-			if _, done := took[p]; !done && ok && !slices.Contains(hits, ref) && since > began {
-				took[p] = since - began
+			if _, done := took[p]; !done && ok && !slices.Contains(hits, ref) {
+				took[p] = max(0, since-began) // somebody may have gone just before
 			}
 		}
 		pause(ctx, 10*time.Millisecond)

@@ -87,14 +87,18 @@ func (r *Reader) Claims(ctx context.Context, regions []chat.Region) ([]history.C
 	for _, region := range regions {
 		for i, name := range slices.Sorted(maps.Keys(given)) {
 			api, err := r.api(ctx, askers[i%len(askers)], region)
+			for end := time.Now().Add(patience); errRetry(err) && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+				api, err = r.api(ctx, askers[i%len(askers)], region)
+			}
 			if err != nil {
 				return nil, err
 			}
-			look := history.Claim{Kind: history.LookUpName, Name: name, Region: string(region), Invoked: f.now(), Outcome: history.Acked}
-			profile, err := api.User(ctx, name)
-			look.Returned, look.User = f.now(), profile.UserID
+			look, err := f.lookUp(ctx, api, name, region)
 			if meridian.CodeOf(err) == meridian.CodeNoMajority && len(regions) < len(f.regions()) && !given[name] {
 				continue
+			}
+			for end := time.Now().Add(patience); errRetry(err) && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+				look, err = f.lookUp(ctx, api, name, region)
 			}
 			if err != nil && meridian.CodeOf(err) != meridian.CodeUnknownUser {
 				return nil, fmt.Errorf("look %s up at %s: %w", name, region, err)
@@ -103,4 +107,12 @@ func (r *Reader) Claims(ctx context.Context, regions []chat.Region) ([]history.C
 		}
 	}
 	return all, nil
+}
+
+// lookUp asks a region once who has a name.
+func (f *Fleet) lookUp(ctx context.Context, api *meridian.API, name string, region chat.Region) (history.Claim, error) {
+	look := history.Claim{Kind: history.LookUpName, Name: name, Region: string(region), Invoked: f.now(), Outcome: history.Acked}
+	profile, err := api.User(ctx, name)
+	look.Returned, look.User = f.now(), profile.UserID
+	return look, err
 }

@@ -21,7 +21,14 @@ type Crowd struct {
 
 	mu    sync.Mutex
 	dials []time.Duration
+	stood []standstill
 }
+
+// standstill is a time in which the machine let nothing of this process run.
+type standstill struct{ until, length time.Duration }
+
+// pulse is how often a crowd looks whether it runs at all.
+const pulse = 20 * time.Millisecond
 
 // guest is one client of a crowd.
 type guest struct {
@@ -38,6 +45,7 @@ func (f *Fleet) Gather(ctx context.Context, size int, near chat.Region) (*Crowd,
 	c := &Crowd{fleet: f}
 	run, stop := context.WithCancel(context.Background())
 	c.stop = stop
+	c.ended.Go(func() { c.watch(run) })
 	for i := 0; len(c.clients) < size; i++ {
 		account, err := f.signUp(ctx, meridian.SignUp{Username: fmt.Sprintf("crowd-%s-%d", near, i), Password: Password, Zone: "world"}, near)
 		if err != nil {
@@ -53,7 +61,7 @@ func (f *Fleet) Gather(ctx context.Context, size int, near chat.Region) (*Crowd,
 			c.ended.Go(func() { _ = client.Run(run) }) // it ends with the crowd
 		}
 	}
-	for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * patience); ; time.Sleep(50 * time.Millisecond) {
 		if served := c.ServedBy(func(string) bool { return true }); served == size {
 			return c, nil
 		} else if time.Now().After(end) {
@@ -123,6 +131,38 @@ func (c *Crowd) Accepted(after time.Duration) []time.Duration {
 		}
 	}
 	return all
+}
+
+// watch notes when this process stood still.
+func (c *Crowd) watch(ctx context.Context) {
+	tick := time.NewTicker(pulse)
+	defer tick.Stop()
+	for last := c.fleet.now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := c.fleet.now()
+		if length := now - last; length > 2*pulse {
+			c.mu.Lock()
+			c.stood = append(c.stood, standstill{now, length})
+			c.mu.Unlock()
+		}
+		last = now
+	}
+}
+
+// StoodStill gives the longest time after a time in which nothing of this process ran: whoever would have come in it comes after it at once.
+func (c *Crowd) StoodStill(after time.Duration) (longest time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.stood {
+		if s.until > after {
+			longest = max(longest, s.length)
+		}
+	}
+	return longest
 }
 
 // Close ends every client.

@@ -15,6 +15,9 @@ import (
 	"meridian/test/history"
 )
 
+// patience bounds waits that promise nothing: a machine that is busy may take long for anything.
+const patience = time.Minute
+
 // Password is everybody's.
 const Password = "correct horse battery"
 
@@ -91,7 +94,7 @@ func New(ctx context.Context, w World, zones map[chat.Zone][]chat.Region, region
 			}
 		}
 	}
-	for end := time.Now().Add(30 * time.Second); !f.allServed(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); !f.allServed(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			f.Close()
 			return nil, fmt.Errorf("not everybody is served in time")
@@ -248,7 +251,7 @@ func (f *Fleet) Sends() []Send {
 // a name that is taken then is the own.
 func (f *Fleet) signUp(ctx context.Context, s meridian.SignUp, near chat.Region) (account meridian.Account, err error) {
 	open := false
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		account, err = f.api(near).SignUp(ctx, s)
 		if open && meridian.CodeOf(err) == meridian.CodeUsernameTaken {
 			account, err = f.api(near).LogIn(ctx, meridian.Credentials{Username: s.Username, Password: s.Password})

@@ -16,7 +16,7 @@ const (
 	groupMembers = 5
 	groupLeavers = 4
 	// groupTimeout bounds the wait until every member's region knows the group.
-	groupTimeout = 30 * time.Second
+	groupTimeout = patience
 )
 
 // group is one that people of all regions write to.

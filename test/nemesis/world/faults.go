@@ -101,13 +101,16 @@ func (w *World) SetClock(ref chat.NodeRef, offset time.Duration) error {
 	return err
 }
 
+// adminTimeout bounds one call to an admin listener.
+const adminTimeout = 20 * time.Second
+
 // Admin makes a call to a node's admin listener with the admin token.
 func (w *World) Admin(ref chat.NodeRef, method, path string) (string, error) {
 	token, err := os.ReadFile(filepath.Join(w.Config.SecretsPath(), "admin.token"))
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+w.addresses(ref.Region, ref.Node)["admin"]+path, nil)
 	if err != nil {

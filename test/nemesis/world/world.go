@@ -62,7 +62,7 @@ type World struct {
 	exits []string
 }
 
-const readyTimeout = 60 * time.Second
+const readyTimeout = 2 * time.Minute
 
 // Start makes the network and the configuration in dir and starts every node. On an error nothing is left running.
 func Start(dir string, plan Plan) (*World, error) {
