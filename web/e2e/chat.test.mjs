@@ -6,7 +6,7 @@ import { axe, eventually, mocked, openChat, openPage, send, signUp, startChat, t
 import { setup } from './setup.mjs';
 
 const run = setup();
-const options = { skip: run.skip, timeout: 60_000 };
+const options = { skip: run.skip, timeout: 240_000 };
 
 async function person(stem, settings) {
   const name = uniqueName(stem);
@@ -45,11 +45,19 @@ test('a stranger’s first word is a request; a message goes from sent to read',
   await eventually(async () => /delivered/.test(await lastMine(a.page).getAttribute('data-state')), 'delivered');
   await openChat(b.page, a.name);
   await eventually(async () => (await lastMine(a.page).getAttribute('data-state')) === 'read', 'read');
-  assert.equal(await entry.getByTestId('unread').count(), 0);
+  await eventually(async () => (await entry.getByTestId('unread').count()) === 0, 'nothing unread');
   await b.page.getByTestId('request-accept').click();
   await b.page.getByTestId('request').waitFor({ state: 'detached' });
-  await b.page.getByTestId('composer').pressSequentially('of course');
-  await a.page.getByTestId('typing').waitFor();
+  const composer = b.page.getByTestId('composer');
+  await composer.pressSequentially('of course');
+  // It is told every few seconds while one types, and never again where it got lost.
+  await eventually(async () => {
+    if (await a.page.getByTestId('typing').count()) return true;
+    await composer.press('End');
+    await composer.press('!');
+    await composer.press('Backspace');
+    return false;
+  }, 'typing');
   await eventually(async () => (await a.page.getByTestId('presence').getAttribute('data-state')) === 'online', 'online');
   await b.page.getByTestId('send').click();
   await eventually(async () => (await texts(a.page)).join() === 'may I?,of course', 'the answer');
@@ -169,7 +177,7 @@ test('keyboard alone: find, write, send, walk the messages', options, async () =
   await end(a, b);
 });
 
-test('a long conversation renders what is on the screen, and pages without a jump', { ...options, timeout: 120_000 }, async () => {
+test('a long conversation renders what is on the screen, and pages without a jump', { ...options, timeout: 300_000 }, async () => {
   const total = mocked ? 5_000 : 400;
   const [a, b] = [await person('long_a'), await person('long_b')];
   await startChat(a.page, b.name);
@@ -191,11 +199,9 @@ test('a long conversation renders what is on the screen, and pages without a jum
   for (let page = 0; page < 5; page++) {
     const before = await count();
     await toTop();
-    await b.page.waitForTimeout(150);
-    const seen = await topOf(list);
+    const seen = await atRest(list);
     await eventually(async () => (await count()) > before, `more than ${before}`);
-    await b.page.waitForTimeout(50);
-    const now = await topOf(list, seen.id);
+    const now = await atRest(list, seen.id);
     assert.ok(Math.abs(now.top - seen.top) <= 3, `message ${seen.id} moved from ${seen.top} to ${now.top}`);
   }
   await b.page.unroute(/\/messages\?/);
@@ -205,7 +211,7 @@ test('a long conversation renders what is on the screen, and pages without a jum
       return (await count()) >= total;
     },
     `all ${total}`,
-    60_000,
+    120_000,
   );
   const nodes = await list.evaluate((element) => element.querySelectorAll('*').length);
   assert.ok(nodes < 1_500, `${nodes} nodes for ${await count()} messages`);
@@ -228,7 +234,22 @@ async function fill(a, b, total) {
     return;
   }
   for (let i = 1; i < total; i++) await send(a.page, `message ${i} ${'word '.repeat(i % 23)}`);
-  await eventually(async () => (await lastMine(a.page).getAttribute('data-state')) !== 'pending', 'all sent', 60_000);
+  await eventually(async () => (await lastMine(a.page).getAttribute('data-state')) !== 'pending', 'all sent', 120_000);
+}
+
+/** atRest gives it once it stands where it stood three frames before. */
+async function atRest(list, id) {
+  const place = async () => JSON.stringify(await topOf(list, id));
+  let last;
+  await eventually(async () => {
+    const before = await place();
+    await list.evaluate(async () => {
+      for (let i = 0; i < 3; i++) await new Promise((resolve) => requestAnimationFrame(resolve));
+    });
+    last = await place();
+    return last === before && JSON.parse(last).id !== undefined;
+  }, 'the list at rest');
+  return JSON.parse(last);
 }
 
 /** topOf gives the first message on the screen, or the named one, with its place. */

@@ -8,7 +8,7 @@ import { setup } from './setup.mjs';
 
 const run = setup();
 after(() => Person.closeAll());
-const options = { skip: run.skip, timeout: 90_000 };
+const options = { skip: run.skip, timeout: 240_000 };
 const [paris, newYork, mumbai] = ['212.27.40.240', '128.59.1.3', '203.94.227.70'];
 
 async function browser(stem, settings) {
@@ -26,7 +26,7 @@ async function makeGroup(page, name, members) {
     await page.getByTestId('group-member-input').fill(member);
     await page.getByTestId('group-member-input').press('Enter');
   }
-  assert.equal(await page.getByTestId('group-chosen').count(), members.length);
+  await eventually(async () => (await page.getByTestId('group-chosen').count()) === members.length, 'all are chosen');
   await page.getByTestId('group-create').click();
   await page.getByRole('heading', { name, exact: true }).waitFor();
 }
@@ -57,7 +57,7 @@ const counts = (page, text, emoji, count) =>
   eventually(async () => (await reaction(page, text, emoji).getAttribute('data-count').catch(() => null)) === String(count), `${emoji} ${count} on ${text}`);
 const members = (page, count) => page.locator(`[data-testid=member-count][data-count="${count}"]`).waitFor();
 
-test('five people in three regions write, change and leave while a region dies, and end alike', { ...options, timeout: 180_000 }, async (t) => {
+test('five people in three regions write, change and leave while a region dies, and end alike', { ...options, timeout: 300_000 }, async (t) => {
   const [a, b] = [await browser('ana', { city: 'paris' }), await browser('bo', { city: 'new-york' })];
   const [c, d, e] = await Promise.all([
     Person.join(run.world, uniqueName('cy'), paris), Person.join(run.world, uniqueName('di'), mumbai), Person.join(run.world, uniqueName('ed'), newYork),
@@ -105,7 +105,7 @@ test('five people in three regions write, change and leave while a region dies, 
   await react(b.page, 'before the loss', '❤️');
   await edit(a.page, 'before the loss', 'just before the loss');
   await d.put({ t: 'send', to: { conversation: group }, body: { text: 'still here' } });
-  await eventually(async () => !['', from].includes(await a.page.getByTestId('region-chip').getAttribute('data-region')), 'another region', 20_000);
+  await eventually(async () => !['', from].includes(await a.page.getByTestId('region-chip').getAttribute('data-region')), 'another region');
   t.diagnostic(`another region after ${Date.now() - since} ms`);
   await row(b.page, 'in the dark').waitFor();
   await row(b.page, 'just before the loss').waitFor();
@@ -129,7 +129,7 @@ test('five people in three regions write, change and leave while a region dies, 
   const sorted = (list) => [...list].sort((x, y) => (x.text < y.text ? -1 : 1));
   const first = await settled(views.ana, want);
   for (const [name, view] of Object.entries(views)) {
-    await eventually(async () => JSON.stringify(sorted(await view())) === JSON.stringify(sorted(first)), `${name} sees what ana sees`, 30_000).catch(async () =>
+    await eventually(async () => JSON.stringify(sorted(await view())) === JSON.stringify(sorted(first)), `${name} sees what ana sees`).catch(async () =>
       assert.deepEqual(sorted(await view()), sorted(first), name),
     );
   }
@@ -154,7 +154,7 @@ async function settled(view, want) {
   await eventually(async () => {
     last = await view();
     return last.map(({ text }) => text).sort().join('|') === wanted;
-  }, `all of ${want.join(', ')}`, 30_000).catch(() => assert.deepEqual(last.map(({ text }) => text).sort(), [...want].sort()));
+  }, `all of ${want.join(', ')}`).catch(() => assert.deepEqual(last.map(({ text }) => text).sort(), [...want].sort()));
   return last;
 }
 
@@ -258,6 +258,7 @@ test('readers show under the last message that they read; ticks are double once 
   assert.notEqual(await row(a.page, 'seen?').getAttribute('data-state'), 'read');
   await eventually(() => c.messages.size === 1, 'the third has it');
   const [message] = c.messages.values();
+  await eventually(() => c.socket, 'the third is served');
   c.socket.send(JSON.stringify({ t: 'read', conversation_id: message.conversation_id, message_id: message.id }));
   await eventually(async () => (await row(a.page, 'seen?').getAttribute('data-state')) === 'read', 'read by all');
   c.close();
@@ -333,9 +334,15 @@ test('a quote leads to its message, however far up; a finger opens the menu', op
   // After a reload only the newest page is in memory.
   await a.page.reload();
   await openChat(a.page, b.username);
+  // It stands out for a moment only, which a machine that is busy may miss.
+  await a.page.getByTestId('messages').evaluate((list) => {
+    globalThis.found = new Set();
+    const note = () => list.querySelectorAll('.message-found [data-testid=message-text]').forEach((text) => globalThis.found.add(text.textContent));
+    new MutationObserver(note).observe(list, { subtree: true, childList: true, attributes: true });
+  });
   await row(a.page, 'about the far one').getByTestId('quote').tap();
   await row(a.page, 'the far one').waitFor();
-  await eventually(() => row(a.page, 'the far one').evaluate((element) => element.className.includes('message-found')), 'it stands out');
+  await eventually(() => a.page.evaluate(() => [...globalThis.found].join() === 'the far one'), 'it stands out');
   await row(a.page, 'the far one').getByTestId('message-more').tap();
   await a.page.locator('[data-testid=menu-emoji][data-emoji="🙏"]').tap();
   await counts(a.page, 'the far one', '🙏', 1);

@@ -87,6 +87,7 @@ export async function openPage(browser, world, { city, viewport, colorScheme, ha
     ...(colorScheme ? { colorScheme } : {}),
     ...(hasTouch ? { hasTouch } : {}),
   });
+  context.setDefaultTimeout(patience_ms);
   const page = await context.newPage();
   page.faults = [];
   page.on('pageerror', (error) => page.faults.push(String(error)));
@@ -98,19 +99,29 @@ export async function openPage(browser, world, { city, viewport, colorScheme, ha
   return page;
 }
 
+/** How long what promises nothing may take, in milliseconds: a machine that is busy may take long for anything. */
+const patience_ms = 60_000;
+
 let names = 0;
 /** uniqueName gives a username that no earlier test took. */
 export function uniqueName(stem) {
   return `${stem}_${Date.now().toString(36)}${(names++).toString(36)}`;
 }
 
-/** signUp makes an account in the page and waits until a region serves it. */
+/** signUp makes an account in the page and waits until a region serves it; who is refused for a moment tries again, as a person does. */
 export async function signUp(page, username) {
   await page.getByTestId('auth-switch').click();
   await page.getByTestId('auth-username').fill(username);
   await page.getByTestId('auth-password').fill('correct horse battery staple');
   await page.getByTestId('auth-submit').click();
-  await page.locator('[data-testid=region-chip]:not([data-region=""])').waitFor();
+  await eventually(async () => {
+    if (await page.locator('[data-testid=region-chip]:not([data-region=""])').count()) return true;
+    const refused = await page.locator('.auth-card [role=alert]').textContent({ timeout: 500 }).catch(() => '');
+    // After an outcome that nobody knew the account may be there.
+    if (/taken/.test(refused)) await page.getByTestId('auth-switch').click();
+    if (refused) await page.getByTestId('auth-submit').click();
+    return false;
+  }, `a region serves ${username}`);
 }
 
 /** startChat opens the conversation with a user. */
@@ -184,7 +195,7 @@ const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/
 /** axe gives the accessibility violations of a page, as lines. */
 export async function axe(page) {
   // Axe runs outside the page's content security policy.
-  await page.waitForTimeout(300); // an opening animation changes contrasts
+  await page.evaluate(still);
   await page.evaluate(axeSource);
   return page.evaluate(async () => {
     const result = await globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] });
@@ -192,8 +203,20 @@ export async function axe(page) {
   });
 }
 
+/** still runs in the page: it waits until every animation that ends has ended, for one that opens something changes contrasts. */
+async function still() {
+  const ends = (animation) => animation.playState === 'running' && animation.effect.getComputedTiming().endTime !== Infinity;
+  for (;;) {
+    // What was just rendered begins to move with one of the next frames.
+    for (let i = 0; i < 3; i++) await new Promise((resolve) => requestAnimationFrame(resolve));
+    const moving = document.getAnimations().filter(ends);
+    if (moving.length === 0) return;
+    await Promise.allSettled(moving.map(({ finished }) => finished));
+  }
+}
+
 /** eventually waits until check gives a true value, and fails with what it was told otherwise. */
-export async function eventually(check, what, limit_ms = 15_000) {
+export async function eventually(check, what, limit_ms = patience_ms) {
   const end = Date.now() + limit_ms;
   for (;;) {
     const value = await check();

@@ -6,6 +6,9 @@ import WebSocket from 'ws';
 
 const silence_ms = 4_000;
 const retry_ms = 400;
+/** How long a call is made again while it is refused for a moment, and how long one may take: a silent region has to be left soon. */
+const patience_ms = 60_000;
+const call_ms = 5_000;
 
 /** Person is signed up by join, and from then on has a socket in some region until close. */
 export class Person {
@@ -23,7 +26,8 @@ export class Person {
     Person.all.push(person);
     Object.assign(person, { world, username, address });
     const body = { username, password: 'correct horse battery staple', device: 'test' };
-    person.token = (await person.call('POST', '/v1/signup', body)).token;
+    // Given up and made again at once, a slow one would find its own name taken.
+    person.token = (await person.call('POST', '/v1/signup', body, patience_ms)).token;
     await person.connect();
     return person;
   }
@@ -33,21 +37,30 @@ export class Person {
     return (await answer.json()).endpoints;
   }
 
-  /** call asks the regions in turn until one answers. */
-  async call(method, path, body) {
+  /** call asks the regions in turn until one answers, and again while the answer is one that may pass. */
+  async call(method, path, body, limit_ms = call_ms) {
+    for (const end = Date.now() + patience_ms; ; await new Promise((resolve) => setTimeout(resolve, retry_ms))) {
+      const { done, answer, error } = await this.ask(method, path, body, limit_ms);
+      if (done) return answer;
+      if (!error.retryable || Date.now() > end) throw error;
+    }
+  }
+
+  async ask(method, path, body, limit_ms) {
     for (const { url } of await this.endpoints()) {
       const answer = await fetch(url + path, {
         method,
         headers: { 'Content-Type': 'application/json', ...(this.token ? { Authorization: `Bearer ${this.token}` } : {}) },
         ...(body ? { body: JSON.stringify(body) } : {}),
-        signal: AbortSignal.timeout(5_000),
+        signal: AbortSignal.timeout(limit_ms),
       }).catch(() => undefined);
-      if (!answer) continue;
-      const text = await answer.text();
-      if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
-      return text === '' ? undefined : JSON.parse(text);
+      const text = await answer?.text().catch(() => undefined);
+      if (text === undefined) continue;
+      if (answer.ok) return { done: true, answer: text === '' ? undefined : JSON.parse(text) };
+      const { retryable } = text.startsWith('{') ? JSON.parse(text) : {};
+      return { error: Object.assign(new Error(`${method} ${path}: ${answer.status} ${text}`), { retryable }) };
     }
-    throw new Error(`${method} ${path}: no region answers`);
+    return { error: Object.assign(new Error(`${method} ${path}: no region answers`), { retryable: true }) };
   }
 
   /** connect keeps a socket to the best region that has one, and resolves at the first welcome. */

@@ -7,7 +7,7 @@ import { setup } from './setup.mjs';
 
 const run = setup();
 
-test('what an older client left unsent goes out, and its conversations are there', { skip: run.skip, timeout: 60_000 }, async () => {
+test('what an older client left unsent goes out, and its conversations are there', { skip: run.skip, timeout: 240_000 }, async () => {
   const [name, other] = [uniqueName('old'), uniqueName('new')];
   const a = await openPage(run.browser, run.world);
   const b = await openPage(run.browser, run.world);
