@@ -239,15 +239,18 @@ func (s *Store) inSteps(r *request) error {
 	return nil
 }
 
-// inParts writes statements in as many batches as the server's limit asks for.
+// inParts writes statements in as many batches as the server's limit asks for. After the first one nothing is known to be undone.
 func (s *Store) inParts(all []statement) error {
-	for len(all) > 0 {
+	for part := 0; len(all) > 0; part++ {
 		n, bytes := 0, 0
 		for n < len(all) && (n == 0 || bytes < s.batchBytes/2) {
 			bytes += statementBytes(all[n].args)
 			n++
 		}
 		if err := s.write("cassandra.Commit", all[:n]); err != nil {
+			if part > 0 && chat.CodeOf(err) != chat.CodeInvalid {
+				err = unknown("cassandra.Commit", err)
+			}
 			return err
 		}
 		all = all[n:]
@@ -261,13 +264,29 @@ func (s *Store) write(op string, all []statement) error {
 	if len(all) == 0 {
 		return s.ready(op)
 	}
-	for try := 1; ; try++ {
-		err := s.writeOnce(op, all)
-		if chat.CodeOf(err) != chat.CodeUnknownOutcome || try == tries || s.isClosed() {
-			return err
+	return settle(op, func() error { return s.writeOnce(op, all) }, func(try int) bool {
+		if try == tries || s.isClosed() {
+			return false
 		}
 		s.opts.Metrics.Retried(op)
 		time.Sleep(time.Duration(try) * tryAgainAfter)
+		return true
+	})
+}
+
+// settle writes until the outcome is known, for as long as again says so. What a try left open stays open when a later one is not taken:
+// that the cluster cannot be reached now says nothing of what reached it before.
+func settle(op string, once func() error, again func(try int) bool) error {
+	doubtful := false
+	for try := 1; ; try++ {
+		err := once()
+		if chat.CodeOf(err) == chat.CodeRegionDegraded && doubtful {
+			err = unknown(op, err)
+		}
+		doubtful = doubtful || chat.CodeOf(err) == chat.CodeUnknownOutcome
+		if chat.CodeOf(err) != chat.CodeUnknownOutcome || !again(try) {
+			return err
+		}
 	}
 }
 
