@@ -157,22 +157,43 @@ func (a *fromACME) protocols() []string { return []string{"h2", "http/1.1", acme
 // look gets the certificates that are got early, and goes on when they are there. Getting one ends with its own time limits.
 func (a *fromACME) look(_ context.Context, m Metrics) {
 	a.mu.Lock()
-	for _, leaf := range a.leaves {
-		tellEnd(m, leaf)
-	}
 	m.Set("acme_failing", float64(len(a.failing)))
-	early := slices.Clone(a.early)
+	names := slices.Clone(a.early)
+	for name := range a.leaves { // renewed meanwhile, perhaps, and no client has come for it
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
 	a.mu.Unlock()
 	if a.fetching.CompareAndSwap(false, true) {
 		go func() {
 			defer a.fetching.Store(false)
-			for _, name := range early {
+			for _, name := range names {
 				_, _ = a.get(&tls.ClientHelloInfo{ // settle has logged the error
 					ServerName: name, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
 				})
 			}
 		}()
 	}
+}
+
+func (a *fromACME) list() []Certificate {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []Certificate
+	for _, name := range a.names {
+		c := Certificate{Name: name}
+		if leaf := a.leaves[name]; leaf != nil {
+			c = certificateOf(leaf)
+		}
+		if f, failing := a.failing[name]; failing {
+			c.Error = f.err.Error()
+		}
+		if c.ACME = true; !c.Ends.IsZero() || c.Error != "" {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // own lets the certificates of these names be got early.

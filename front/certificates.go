@@ -3,7 +3,6 @@ package front
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +27,8 @@ type certificates interface {
 	protocols() []string
 	// look brings them up to date, and tells what became of it.
 	look(ctx context.Context, m Metrics)
+	// list gives those that are served, in no order.
+	list() []Certificate
 	// own hears which names lead to this process.
 	own(names []string)
 }
@@ -58,8 +59,10 @@ func (f *Front) keep() (end func()) {
 	done.Go(func() {
 		tick := time.NewTicker(f.every)
 		defer tick.Stop()
+		w := watch{metrics: f.metrics, log: f.log}
 		for ctx.Err() == nil {
 			f.certs.look(ctx, f.metrics)
+			w.tell(f.certs.list(), time.Now())
 			select {
 			case <-ctx.Done():
 			case <-tick.C:
@@ -72,23 +75,15 @@ func (f *Front) keep() (end func()) {
 	}
 }
 
-// tellEnd tells when a certificate ends, by the first name in it.
-func tellEnd(m Metrics, leaf *x509.Certificate) {
-	name := leaf.Subject.CommonName
-	if len(leaf.DNSNames) > 0 {
-		name = leaf.DNSNames[0]
-	}
-	m.Set("tls_certificate_ends_seconds", float64(leaf.NotAfter.Unix()), name)
-}
-
 // files are pairs of certificate and key that are loaded anew when they change. A pair that cannot be used changes nothing.
 type files struct {
 	pairs []config.Certificate
 	log   *slog.Logger
 	used  atomic.Pointer[[]*tls.Certificate]
 
-	mu    sync.Mutex
-	taken []stamp
+	mu      sync.Mutex
+	taken   []stamp
+	refused error // why what stands in the files is not used; nil: it is
 }
 
 // openFiles loads all pairs. The error has CodeInvalid and names the file.
@@ -147,14 +142,25 @@ func (f *files) look(_ context.Context, m Metrics) {
 		f.taken = now // what is broken is tried again when it changes again
 		f.reload(m)
 	}
-	for _, c := range *f.used.Load() {
-		tellEnd(m, c.Leaf)
+}
+
+func (f *files) list() []Certificate {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []Certificate
+	for _, pair := range *f.used.Load() {
+		c := certificateOf(pair.Leaf)
+		if f.refused != nil {
+			c.Error = f.refused.Error()
+		}
+		out = append(out, c)
 	}
+	return out
 }
 
 func (f *files) reload(m Metrics) {
 	certs, err := load(f.pairs)
-	if err != nil {
+	if f.refused = err; err != nil {
 		m.Count("tls_reloads_total", "refused")
 		f.log.Error("certificate files have changed but cannot be used; the old ones stay", "err", err)
 		return

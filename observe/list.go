@@ -56,7 +56,7 @@ func clientMetrics() []Metric {
 		{Name: "auth_failures_total", Kind: Counter, Help: "Log-ins and tokens that were refused, by error code.", Labels: []string{"code"}},
 		{Name: "forwarded_ignored_total", Kind: Counter, Help: "Requests whose X-Forwarded-For (Forwarded, X-Real-IP) was not followed: unlisted, who sent it is no trusted proxy; malformed, a trusted proxy's entry is no address.", Labels: []string{"why"}, Start: [][]string{{"unlisted"}, {"malformed"}}},
 		{Name: "proxy_headers_total", Kind: Counter, Help: "Connections of listed proxies by their PROXY header: taken, or closed since it was missing, malformed, too_large or not there in time (timeout).", Labels: []string{"outcome"}, Start: [][]string{{"taken"}, {"missing"}, {"malformed"}, {"too_large"}, {"timeout"}}},
-		{Name: "tls_certificate_ends_seconds", Kind: Gauge, Help: "When a certificate that is served ends, in seconds since 1970, by the first name in it.", Labels: []string{"name"}},
+		{Name: "tls_certificate_ends_seconds", Kind: Gauge, Help: "When a certificate that is served ends, in seconds since 1970, by the first name in it. Below 14 days, or a sixth of its life, the log alarms.", Labels: []string{"name"}},
 		{Name: "tls_reloads_total", Kind: Counter, Help: "Certificate files that changed: taken, or refused, and the old ones stay.", Labels: []string{"outcome"}, Start: [][]string{{"taken"}, {"refused"}}},
 		{Name: "acme_failing", Kind: Gauge, Help: "Names for which the ACME server gave no certificate; they are tried again."},
 		{Name: "rate_limited_total", Kind: Counter, Help: "Requests over a limit, by what was limited.", Labels: []string{"limit"}},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"meridian/chat"
+	"meridian/front"
 	"meridian/region-node/drain"
 	"meridian/region-node/edge"
 	"meridian/region-node/messages"
@@ -38,6 +39,8 @@ type Status struct {
 	Clock    ClockStatus               `json:"clock"`
 	// Redis is how the node finds its region's; missing where there is none. Without it the node goes on, slower.
 	Redis *SharedStatus `json:"redis,omitempty"`
+	// Certificates are those that this node serves clients; missing where it speaks plain HTTP.
+	Certificates []front.Certificate `json:"certificates,omitempty"`
 	// Drain says how far this node's drain is; missing while the region does not drain.
 	Drain *drain.Progress `json:"drain,omitempty"`
 	// Forced are the regions that are forced up or down, as this node has heard from enough of them.
@@ -100,6 +103,7 @@ func (n *Node) Status(ctx context.Context) Status {
 	s := Status{
 		Region: n.opt.Region, Node: n.identity.Node, UpFor: n.clock.Now().Sub(n.started).Round(time.Second).String(), Sockets: n.gateway.Count(),
 		Peers: n.Peers(), Nodes: n.Nodes(), Services: n.Services(), Streams: n.messages.Status(), Zones: make(map[chat.Zone]ZoneRPO), Clock: n.clockStatus(), Drain: n.drain.Progress(),
+		Certificates: n.opt.Front.Certificates(),
 	}
 	if err := n.Ready(ctx); err != nil {
 		s.NotReady = err.Error()

@@ -203,6 +203,22 @@ func TestCertificatesByACME(t *testing.T) {
 		return s.another(1, sharedName, shared) || s.another(0, ownName, own)
 	})
 	pings(t, ws)
+	s.endsWithoutServer(t)
+}
+
+// endsWithoutServer takes the ACME server away: when a certificate has ended that nobody renews, the status of its node says so.
+func (s *acmeScene) endsWithoutServer(t *testing.T) {
+	t.Helper()
+	must(t, s.pebble.Kill())
+	eventually(t, "the status to tell of the end", func() bool {
+		status := s.nodes[1].Status(t.Context())
+		for _, p := range certificateProblems(regionState{Region: "eu-west", Status: &status}, time.Now()) {
+			if strings.Contains(p.Text, sharedName) && strings.Contains(p.Text, "has ended") {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // pings waits for the answer to a ping.

@@ -53,6 +53,7 @@ func statusOf(ctx context.Context, file string) ([]regionState, error) {
 			}
 		}
 		addDrains(&state, answers)
+		addCertificates(&state, answers)
 		if !state.Running {
 			state.Gone = nil // all of them: the region is down
 		}

@@ -114,6 +114,7 @@ func findProblems(regions []regionState) []problem {
 			problems = append(problems, problem{65, fmt.Sprintf("the clock of %s is %+.0f ms off the others'", r.Region, *c.AheadMs), "runbooks/region-failover.md"})
 		}
 		problems = append(problems, serviceProblems(r)...)
+		problems = append(problems, certificateProblems(r, time.Now())...)
 		if redis := r.Status.Redis; redis != nil && !redis.Up {
 			problems = append(problems, problem{55, fmt.Sprintf("the Redis of %s is lost, and the region goes on without it: %s", r.Region, redis.Error), "runbooks/redis-lost.md"})
 		}

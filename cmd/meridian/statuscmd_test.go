@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"meridian/chat"
+	"meridian/front"
 	regionnode "meridian/region-node"
 	"meridian/region-node/edge"
 	"meridian/region-node/messages"
@@ -88,6 +90,41 @@ func TestStatusTellsOfRedis(t *testing.T) {
 		problems := findProblems([]regionState{{Region: "eu-west", Running: true, Status: &regionnode.Status{Ready: true, Redis: shared}}})
 		if len(problems) != want || want == 1 && (!strings.Contains(problems[0].Text, "the Redis of eu-west is lost") || !strings.Contains(problems[0].Text, "connection refused")) {
 			t.Errorf("%+v: problems %+v", *shared, problems)
+		}
+	}
+}
+
+// Status tells of each name the certificate that is worst off among a region's nodes: when it ends, the nearer the higher, why there is none,
+// and why a new one cannot be used.
+func TestStatusTellsOfCertificates(t *testing.T) {
+	now := time.Now()
+	cert := func(left time.Duration) front.Certificate {
+		return front.Certificate{Name: "chat.test", Begins: now.Add(left - 365*24*time.Hour), Ends: now.Add(left)}
+	}
+	broken := cert(100 * 24 * time.Hour)
+	broken.Error = "half a key"
+	for _, c := range []struct {
+		nodes []front.Certificate // one each
+		rank  int
+		want  string
+	}{
+		{[]front.Certificate{cert(100 * 24 * time.Hour), cert(15 * 24 * time.Hour)}, 0, ""},
+		{[]front.Certificate{cert(100 * 24 * time.Hour), cert(10*24*time.Hour + time.Hour)}, 58, "the certificate of chat.test at region eu-west ends in 10 days, on "},
+		{[]front.Certificate{cert(30*time.Hour + time.Second), cert(100 * 24 * time.Hour)}, 86, "the certificate of chat.test at region eu-west ends in 30h0m0s, on "},
+		{[]front.Certificate{cert(-time.Hour), cert(30 * time.Hour)}, 95, "the certificate of chat.test at region eu-west has ended, on "},
+		{[]front.Certificate{cert(100 * 24 * time.Hour), {Name: "chat.test", ACME: true, Error: "rateLimited"}}, 86, "region eu-west has no certificate for chat.test from the ACME server: rateLimited"},
+		{[]front.Certificate{broken, broken}, 57, "new certificates of region eu-west cannot be used, the old ones stay: half a key"},
+	} {
+		state := regionState{Region: "eu-west", Running: true, Status: &regionnode.Status{Ready: true}}
+		answers := []*regionnode.Status{nil}
+		for _, one := range c.nodes {
+			answers = append(answers, &regionnode.Status{Certificates: []front.Certificate{one}})
+		}
+		addCertificates(&state, answers)
+		switch problems := findProblems([]regionState{state}); {
+		case c.want == "" && len(problems) == 0:
+		case len(problems) != 1 || problems[0].Rank != c.rank || !strings.HasPrefix(problems[0].Text, c.want) || problems[0].Runbook != certificateRunbook:
+			t.Errorf("want %q, got %+v", c.want, problems)
 		}
 	}
 }
