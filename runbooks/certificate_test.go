@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"meridian/deploy/local"
 )
 
 // Every command of the runbook about certificates does what the runbook says, at a node whose certificate nears its end until somebody
@@ -50,24 +51,19 @@ func TestProcessCertificateRunbook(t *testing.T) {
 // startSecureNode starts the one node of a region, that serves clients by the certificate in dir, and gives its configuration.
 func startSecureNode(t *testing.T, binary, dir string) (file string) {
 	t.Helper()
-	var free [3]string
-	for i := range free {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		free[i] = l.Addr().String()
-		defer l.Close()
+	host, err := local.Address(8443, 8201, 8301)
+	if err != nil {
+		t.Fatal(err)
 	}
 	file = filepath.Join(dir, "secure.yaml")
 	text := fmt.Sprintf(`
 data_dir: %[1]s/data
 router: {dns: "", http: ""}
-regions: [{name: eu-west, country: IE, latitude: 53.35, longitude: -6.26, http: %[2]q, admin: %[3]q, backbone: %[4]q, url: "https://%[2]s"}]
+regions: [{name: eu-west, country: IE, latitude: 53.35, longitude: -6.26, http: "%[2]s:8443", admin: "%[2]s:8201", backbone: "%[2]s:8301", url: "https://chat.example.test:8443"}]
 zones: [{name: eu, regions: [eu-west]}]
 home_zones: {default: eu}
 network: {tls: {certificates: [{cert_file: %[1]s/cert.pem, key_file: %[1]s/key.pem}]}}
-`, dir, free[0], free[1], free[2])
+`, dir, host)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
