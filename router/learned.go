@@ -1,32 +1,36 @@
 package router
 
 import (
+	"log/slog"
 	"time"
 
+	"meridian/chat"
 	"meridian/config"
 	"meridian/router/decide"
 	"meridian/router/geo"
 	"meridian/router/learned"
+	"meridian/router/meter"
+	"meridian/router/table"
 )
 
-// learnedAtStart gives what was learned; nothing where the file cannot be used: without it decisions are right, and a router that did not
+// learnedAtStart gives what was learned; nothing where the file cannot be used: without it decisions are right, and a process that did not
 // start would answer nobody.
-func learnedAtStart(opts Options, model *decide.Model) *learned.Set {
-	set, err := learned.Open(opts.Config.Router.Learned, model, time.Now())
+func learnedAtStart(cfg *config.Config, model *decide.Model, metrics meter.Metrics, log *slog.Logger) *learned.Set {
+	set, err := openLearnedAnew(cfg, model)
 	if err != nil {
-		opts.Metrics.Count("learned_refused_total", string(geo.FaultOf(err)))
-		opts.Log.Error("learned round trips cannot be used; regions are chosen without them", "error", err)
+		metrics.Count("learned_refused_total", string(geo.FaultOf(err)))
+		log.Error("learned round trips cannot be used; regions are chosen without them", "error", err)
 	}
 	return set
 }
 
 // openLearned loads what cfg has learned, and compares it with what is in use. It changes nothing.
-func (r *Router) openLearned(cfg *config.Config, model *decide.Model, data *geo.Data) (*learned.Set, error) {
+func openLearned(cfg *config.Config, model *decide.Model, data *geo.Data, inUse *learned.Set) (*learned.Set, error) {
 	set, err := openLearnedAnew(cfg, model)
 	if err != nil {
 		return nil, err
 	}
-	return set, learned.CheckSwap(model, data, r.Table().Learned(), set, cfg.Router.CanaryAddresses(), cfg.Router.Learned.ChangedShare)
+	return set, learned.CheckSwap(model, data, inUse, set, cfg.Router.CanaryAddresses(), cfg.Router.Learned.ChangedShare)
 }
 
 // openLearnedAnew loads what cfg has learned.
@@ -34,17 +38,23 @@ func openLearnedAnew(cfg *config.Config, model *decide.Model) (*learned.Set, err
 	return learned.Open(cfg.Router.Learned, model, time.Now())
 }
 
-// relearn takes the learned round trips anew while serving. After an error, which is Reload's, the old ones stay.
+// relearn takes the learned round trips anew into a table that serves. After an error, which is Reload's, the old ones stay.
+func relearn(cfg *config.Config, live *table.Live, hosts []chat.ZoneSpec) error {
+	defer geo.Frugal(cfg.Router)()
+	model, data := live.Model(), live.Data()
+	set, err := openLearned(cfg, model, data, live.Learned())
+	if err != nil {
+		return err
+	}
+	return live.ReplaceLearned(model, data, set, hosts)
+}
+
+// relearn takes the learned round trips anew while serving.
 func (r *Router) relearn() error {
 	r.reload.Lock()
 	defer r.reload.Unlock()
 	now := r.view()
-	defer geo.Frugal(now.cfg.Router)()
-	model, data := now.live.Model(), now.live.Data()
-	set, err := r.openLearned(now.cfg, model, data)
-	if err == nil {
-		err = now.live.ReplaceLearned(model, data, set, now.hosts)
-	}
+	err := relearn(now.cfg, now.live, now.hosts)
 	r.countReload(err)
 	return err
 }
@@ -71,4 +81,11 @@ func learnedFiles(cfg *config.Config) []string {
 		return nil
 	}
 	return []string{cfg.Router.Learned.File}
+}
+
+// tellLearned tells how old what was learned is.
+func tellLearned(m meter.Metrics, set *learned.Set) {
+	if set != nil {
+		m.Set("learned_age_seconds", time.Since(set.Collected()).Seconds())
+	}
 }

@@ -68,7 +68,7 @@ func (r *Router) fill(next, old *view) error {
 	}
 	var set *learned.Set
 	if sameRegions(old.cfg, next.cfg) {
-		set, err = r.openLearned(next.cfg, model, data)
+		set, err = openLearned(next.cfg, model, data, old.live.Learned())
 	} else { // what was learned before names regions by other numbers
 		set, err = openLearnedAnew(next.cfg, model)
 	}

@@ -105,7 +105,7 @@ func New(opts Options) (*Router, error) {
 		return nil, err
 	}
 	v := newView(opts.Config, regions)
-	if v.live, err = table.NewLearned(model, data, learnedAtStart(opts, model), v.hosts); err != nil {
+	if v.live, err = table.NewLearned(model, data, learnedAtStart(opts.Config, model, opts.Metrics, opts.Log), v.hosts); err != nil {
 		return nil, err
 	}
 	r.opts.Data = nil // the table has it, until it is swapped
@@ -249,9 +249,7 @@ func (r *Router) take(states decide.States) {
 	}
 	live := r.Table()
 	r.opts.Metrics.Set("geo_data_age_seconds", time.Since(live.Data().Sources()[0].Built).Seconds())
-	if set := live.Learned(); set != nil {
-		r.opts.Metrics.Set("learned_age_seconds", time.Since(set.Collected()).Seconds())
-	}
+	tellLearned(r.opts.Metrics, live.Learned())
 	before := live.States()
 	if !live.SetStates(states) {
 		return

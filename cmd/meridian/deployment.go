@@ -18,10 +18,10 @@ import (
 	"meridian/observe"
 	regionnode "meridian/region-node"
 	"meridian/replication/link"
+	"meridian/router"
 	"meridian/router/decide"
 	"meridian/router/geo"
 	"meridian/router/health"
-	"meridian/router/learned"
 	"meridian/web"
 )
 
@@ -32,7 +32,6 @@ type deployment struct {
 	secrets  *secrets
 	model    *decide.Model
 	data     *geo.Data
-	learned  *learned.Set
 	network  link.Network
 	log      *slog.Logger
 	web      http.Handler
@@ -45,6 +44,8 @@ type deployment struct {
 	reread atomic.Pointer[config.Config]
 	// setClock, if set, lets an admin call set the clock: a test of the system's own, see nodeCommand.
 	setClock func(offset time.Duration)
+	// watchEvery, if set, is how often files of learned round trips are looked at: a test of the system's own.
+	watchEvery time.Duration
 }
 
 // newDeployment loads keys and address data. cfg must be valid and its addresses final.
@@ -68,9 +69,6 @@ func newDeployment(cfg *config.Config, logTo io.Writer, simulate bool) (*deploym
 	defer geo.Frugal(cfg.Router)()
 	if d.data, err = geo.Open(cfg.Router, time.Now()); err != nil {
 		return nil, err
-	}
-	if d.learned, err = learned.Open(cfg.Router.Learned, d.model, time.Now()); err != nil {
-		d.log.Error("learned round trips cannot be used; regions are chosen without them", "error", err)
 	}
 	d.peers = cfg.Backbones()
 	d.web = web.Handler(web.Options{ConnectOrigins: d.connectOrigins, Version: version})
@@ -111,11 +109,17 @@ func (d *deployment) startNode(ctx context.Context, ref chat.NodeRef, ls listene
 }
 
 func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, ls listeners) (node *regionnode.Node, err error) {
-	opt, err := d.nodeOptions(ref, ls)
+	metrics := observe.NewMetrics(ref.Region)
+	places, err := router.NewPlaces(router.PlacesOptions{
+		Config: d.cfg, Model: d.model, Data: d.data, WatchEvery: d.watchEvery, Metrics: metrics, Log: d.log.With("region", ref.Region, "node", ref.Node),
+	})
 	if err != nil {
 		return nil, err
 	}
-	metrics := observe.NewMetrics(ref.Region)
+	opt, err := d.nodeOptions(ref, ls, places)
+	if err != nil {
+		return nil, err
+	}
 	opt.Metrics, opt.Front = metrics, d.front.With(metrics)
 	opt.Front.Own(d.namesOf(ref))
 	probes, err := d.probesOf(ref.Region, metrics)
@@ -150,13 +154,16 @@ func (d *deployment) newNode(ctx context.Context, ref chat.NodeRef, ls listeners
 	}
 	if err = node.Start(); err == nil {
 		pump()
-		probeFor(node, probes)
+		untilDone(node, places.Watch)
+		if probes != nil {
+			untilDone(node, probes.Run)
+		}
 	}
 	return node, err
 }
 
 // nodeOptions gives what a node needs beside its store, what it shares and its metrics.
-func (d *deployment) nodeOptions(ref chat.NodeRef, ls listeners) (opt regionnode.Options, err error) {
+func (d *deployment) nodeOptions(ref chat.NodeRef, ls listeners, places *router.Places) (opt regionnode.Options, err error) {
 	region := ref.Region
 	log := d.log.With("region", region, "node", ref.Node)
 	tracer, err := observe.NewTracer(observe.Telemetry(d.cfg.Telemetry), region, log)
@@ -172,8 +179,14 @@ func (d *deployment) nodeOptions(ref chat.NodeRef, ls listeners) (opt regionnode
 		Config: d.cfg, Region: region, StoreInfo: d.storeInfo(ref), Keys: d.secrets.keys.Only(d.zonesOf(region)...), DirectoryKey: d.secrets.directoryKey,
 		AdminToken: d.secrets.adminToken, HTTP: ls.http, Admin: ls.admin, Backbone: ls.backbone,
 		Peers: d.peersOf(ref), Identity: identity, Network: d.network, Web: d.web,
-		Route:     func(node *regionnode.Node) http.Handler { return d.routeHandler(node, hints) },
-		Endpoints: d.endpoints, Elsewhere: d.elsewhere, Reported: hints.Count,
+		Route: func(node *regionnode.Node) http.Handler { return d.routeHandler(node, places, hints) },
+		Endpoints: func(node *regionnode.Node, zone chat.Zone, addr netip.Addr) []chat.Endpoint {
+			return d.endpoints(node, places, zone, addr)
+		},
+		Elsewhere: func(node *regionnode.Node, zone chat.Zone, addr netip.Addr) []chat.Endpoint {
+			return d.elsewhere(node, places, zone, addr)
+		},
+		Reported:    hints.Count,
 		Unreachable: func(r chat.Region, client netip.Addr) { hints.Tell(r, client) },
 		Country:     d.country, NetworkOf: d.networkOf, Simulate: d.simulate, Now: d.clock.now, SetClock: d.setClock, Log: log,
 		Tracer: tracer,
@@ -248,12 +261,12 @@ func (d *deployment) states(node *regionnode.Node) decide.States {
 }
 
 // elsewhere ranks the regions for somebody as if node's region were drained; none when nobody else may serve them.
-func (d *deployment) elsewhere(node *regionnode.Node, zone chat.Zone, addr netip.Addr) []chat.Endpoint {
+func (d *deployment) elsewhere(node *regionnode.Node, places *router.Places, zone chat.Zone, addr netip.Addr) []chat.Endpoint {
 	states := d.states(node)
 	state := states[node.Region()]
 	state.Draining, state.DrainWeight = true, 0
 	states[node.Region()] = state
-	decision := d.decide(states, zone, addr)
+	decision := d.decide(places, states, zone, addr)
 	if decision.Region == "" || decision.Region == node.Region() {
 		return nil
 	}
@@ -261,13 +274,13 @@ func (d *deployment) elsewhere(node *regionnode.Node, zone chat.Zone, addr netip
 }
 
 // endpoints ranks the regions for a person of zone at addr, by the same decision that DNS and explain give.
-func (d *deployment) endpoints(node *regionnode.Node, zone chat.Zone, addr netip.Addr) []chat.Endpoint {
-	return d.endpointsOf(node, d.decide(d.states(node), zone, addr))
+func (d *deployment) endpoints(node *regionnode.Node, places *router.Places, zone chat.Zone, addr netip.Addr) []chat.Endpoint {
+	return d.endpointsOf(node, d.decide(places, d.states(node), zone, addr))
 }
 
 // decide decides for a person of zone at addr. Where no region may serve, the ranking stands all the same.
-func (d *deployment) decide(states decide.States, zone chat.Zone, addr netip.Addr) decide.Decision {
-	in := d.input(addr, states)
+func (d *deployment) decide(places *router.Places, states decide.States, zone chat.Zone, addr netip.Addr) decide.Decision {
+	in := d.input(places, addr, states)
 	if spec, ok := d.topology.Zone(zone); ok {
 		in.Zone = &spec
 	}
@@ -276,10 +289,9 @@ func (d *deployment) decide(states decide.States, zone chat.Zone, addr netip.Add
 }
 
 // input is what every decision about addr begins with.
-func (d *deployment) input(addr netip.Addr, states decide.States) decide.Input {
+func (d *deployment) input(places *router.Places, addr netip.Addr, states decide.States) decide.Input {
 	in := decide.Input{Address: addr, States: states, Now: d.clock.now()}
-	in.Place, in.Prefix = d.data.Lookup(addr)
-	d.learned.Tell(&in)
+	places.Tell(&in)
 	return in
 }
 

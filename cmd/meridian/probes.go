@@ -35,15 +35,12 @@ func (d *deployment) probesOf(region chat.Region, metrics meter.Metrics) (*healt
 	}), nil
 }
 
-// probeFor runs it until the node ends.
-func probeFor(node *regionnode.Node, m *health.Monitor) {
-	if m == nil {
-		return
-	}
+// untilDone runs what ends with its context until the node ends.
+func untilDone(node *regionnode.Node, run func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		<-node.Done()
 		cancel()
 	}()
-	go m.Run(ctx)
+	go run(ctx)
 }

@@ -51,7 +51,8 @@ func (d *deployment) bindRouter(freePorts, force bool, file string) (*routerProc
 	var err error
 	r, err = router.New(router.Options{
 		StateFile: state, Force: force, Config: d.cfg, Data: d.data, Key: d.secrets.routeKey, CookieSecret: d.secrets.cookieKey, TokenZone: d.tokenZone, BucketZones: d.bucketZones,
-		Handlers: handlers, Front: d.front.With(metrics), Simulate: d.simulate, FreePorts: freePorts, Log: d.log.With("part", "router"), Metrics: metrics,
+		Handlers: handlers, Front: d.front.With(metrics), Simulate: d.simulate, FreePorts: freePorts, WatchEvery: d.watchEvery,
+		Log: d.log.With("part", "router"), Metrics: metrics,
 	})
 	if err != nil {
 		return nil, err
@@ -131,10 +132,10 @@ func askBucket(ctx context.Context, base string, bucket uint16) ([]chat.Zone, er
 }
 
 // routeHandler is GET /v1/route on a region node: the same decision, by what this node sees of the others.
-func (d *deployment) routeHandler(node *regionnode.Node, hints *health.Hints) http.Handler {
+func (d *deployment) routeHandler(node *regionnode.Node, places *router.Places, hints *health.Hints) http.Handler {
 	return discovery.New(discovery.Options{
 		Decide: func(q table.Query) (decide.Decision, error) {
-			in := d.input(q.Address, d.states(node))
+			in := d.input(places, q.Address, d.states(node))
 			in.Zone, in.Simulated = q.Zone, q.Simulated
 			return d.model.Decide(in)
 		},

@@ -218,19 +218,30 @@ type Query struct {
 // Decide decides with all reasons. Its errors are decide.Model.Decide's.
 func (l *Live) Decide(q Query) (decide.Decision, error) {
 	s := l.now.Load()
-	place, prefix := s.data.Lookup(q.Address)
 	plain, _ := geo.Normalise(q.Address)
-	ranking, _ := s.lookup(plain)
 	in := decide.Input{
-		Address: q.Address, Prefix: prefix, Place: place, Zone: q.Zone, Simulated: q.Simulated, States: s.states, Generations: s.gen,
-		ShedHash: decide.ShedHash(plain), Held: s.rankings[ranking].held,
+		Address: q.Address, Zone: q.Zone, Simulated: q.Simulated, States: s.states, Generations: s.gen, ShedHash: decide.ShedHash(plain),
 	}
 	if s.learned != nil {
 		in.Now = time.Now()
-		s.learned.Tell(&in)
 	}
+	s.tell(&in, plain)
 	if q.Host != General {
 		in.Host = &s.hosts[q.Host-1]
 	}
 	return s.model.Decide(in)
+}
+
+// Tell puts into the input of a decision what the table knows of its address: where it is, what was learned of it and what is held on to.
+func (l *Live) Tell(in *decide.Input) {
+	plain, _ := geo.Normalise(in.Address)
+	l.now.Load().tell(in, plain)
+}
+
+// tell is Tell; plain is the address in its normal form.
+func (s *snapshot) tell(in *decide.Input, plain netip.Addr) {
+	in.Place, in.Prefix = s.data.Lookup(in.Address)
+	ranking, _ := s.lookup(plain)
+	in.Held = s.rankings[ranking].held
+	s.learned.Tell(in)
 }
