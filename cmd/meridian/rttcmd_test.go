@@ -51,3 +51,33 @@ func TestRTT(t *testing.T) {
 		t.Errorf("%v: %+v", err, d)
 	}
 }
+
+// What was learned counts in simulate and in geo diff as in a decision; a file that cannot be used is an error, not left out.
+func TestLearnedIsSimulated(t *testing.T) {
+	dir := t.TempDir()
+	config := func(rows string) string {
+		file := filepath.Join(dir, "learned.csv")
+		must(t, os.WriteFile(file, []byte("# meridian learned round trips, version 1\n# collected 2026-11-29T15:00:00Z\nnetwork,country,asn,region,p50_ms,samples,last\n"+rows), 0o600))
+		path := filepath.Join(dir, "learned.yaml")
+		must(t, os.WriteFile(path, []byte("router: {learned: {max_age: 0s, file: "+file+"}}\n"), 0o600))
+		return path
+	}
+	people := filepath.Join(dir, "people.csv")
+	must(t, os.WriteFile(people, []byte("81.2.69.142,1\n"), 0o600))
+	says := func(want string, args ...string) {
+		t.Helper()
+		if code, out, errs := verb(t, args...); !strings.Contains(out+errs, want) {
+			t.Errorf("%v: exit %d, no %q in\n%s%s", args, code, want, out, errs)
+		}
+	}
+	london, east := cityFile(t, 1780272000, "London", 51.5, -0.1), cityFile(t, 1782864000, "Nowhere", 40, -75)
+	says("0.00 % of all people move", "simulate", "--down", "us-east", "--population", people)
+	says("eu-west          us-east", "geo", "diff", london, east)
+	near := config("81.2.64.0/20,,,us-east,2.00,120,2026-11-29\n81.2.64.0/20,,,eu-west,20.00,120,2026-11-29\n")
+	says("GB       world      us-east        eu-west            100.00       +18", "simulate", "--down", "us-east", "--population", people, "--config", near)
+	says("; learned round trips 2026-11-29", "simulate", "--down", "us-east", "--config", near)
+	says("IPv4: 0.0000 % of", "geo", "diff", london, east, "--config", near)
+	broken := config("x\n")
+	says("is damaged in line 4", "simulate", "--down", "us-east", "--config", broken)
+	says("is damaged in line 4", "geo", "diff", london, east, "--config", broken)
+}

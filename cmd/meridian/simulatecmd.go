@@ -16,6 +16,7 @@ import (
 	regionnode "meridian/region-node"
 	"meridian/router/decide"
 	"meridian/router/geo"
+	"meridian/router/learned"
 	"meridian/router/simulate"
 )
 
@@ -40,7 +41,7 @@ func simulateCommand() *cobra.Command {
 	var f simulateFlags
 	cmd := &cobra.Command{
 		Use: "simulate --down REGION[,REGION]", Short: "Say what the loss of regions would do: who moves where, added round trips, load, room",
-		Long: `Say what the loss of regions would do, by the decision that DNS, discovery and the edge ask: who would move where, by country, how
+		Long: `Say what the loss of regions would do, by the decision that DNS, discovery and the edge ask, with what was learned (router.learned.file): who would move where, by country, how
 much longer their round trips would be, what load each region would have against its capacity_sockets, and whom nobody could serve.
 
 --population says who the people are:
@@ -102,7 +103,11 @@ func (f *simulateFlags) run(ctx context.Context) (*simulate.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := simulate.Question{Model: model, Topology: cfg.Topology(), Regions: cfg.Regions, People: simulate.FromTable(data, cfg.HomeZones)}
+	set, err := learned.Open(cfg.Router.Learned, model, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	q := simulate.Question{Model: model, Topology: cfg.Topology(), Regions: cfg.Regions, People: simulate.FromTable(data, set, cfg.HomeZones)}
 	for _, r := range f.down {
 		q.Down = append(q.Down, chat.Region(r))
 	}

@@ -47,14 +47,23 @@ type Move struct {
 	IPv6 float64     `json:"ipv6_share"`
 }
 
-// Diff compares two Data under model. Only the first region counts, without health and load.
-func Diff(model *decide.Model, old, next *Data) Difference {
+// Side is address data that is compared, with what was learned of its addresses.
+type Side struct {
+	Data *Data
+	// Learned says what was learned, by the numbers of Over at an address; nil: nothing.
+	Learned func(network, asn uint32, country string) []decide.Measured
+	// Over are the layers of what was learned.
+	Over [2]*ranges.Set
+}
+
+// Diff compares two sides under model. Only the first region counts, without health and load.
+func Diff(model *decide.Model, old, next Side) Difference {
 	var d Difference
 	countries := map[string]*CountryChange{}
 	moves := map[[2]chat.Region]*Move{}
-	from, to := old.first(model), next.first(model)
+	from, to := newFirsts(model, old), newFirsts(model, next)
 	ranges.Each(func(p ranges.Piece) {
-		a, b := &from[p.Values[0]], &to[p.Values[1]]
+		a, b := from.at(p.Values[0], p.Values[2], p.Values[3]), to.at(p.Values[1], p.Values[4], p.Values[5])
 		c := countries[a.country]
 		if c == nil {
 			c = &CountryChange{Country: a.country}
@@ -78,7 +87,7 @@ func Diff(model *decide.Model, old, next *Data) Difference {
 				m.IPv4 += p.Size
 			}
 		}
-	}, old.set, next.set)
+	}, old.Data.set, next.Data.set, from.over[0], from.over[1], to.over[0], to.over[1])
 	for _, m := range moves {
 		m.IPv4, m.IPv6 = part(m.IPv4, d.IPv4.Addresses), part(m.IPv6, d.IPv6.Addresses)
 		d.Moves = append(d.Moves, *m)
@@ -114,13 +123,45 @@ type ranked struct {
 	region  chat.Region
 }
 
-func (d *Data) first(model *decide.Model) []ranked {
-	out := make([]ranked, d.Count())
-	for i := range out {
-		p := d.Place(uint32(i))
-		out[i] = ranked{p.Level != decide.LevelNone, p.Country, model.Rank(p).Order[0].Region}
+// firsts gives the first regions of one side.
+type firsts struct {
+	model   *decide.Model
+	side    Side
+	over    [2]*ranges.Set
+	plain   []ranked
+	learned map[[3]uint32]*ranked // by place and what was learned
+}
+
+func newFirsts(model *decide.Model, side Side) *firsts {
+	f := &firsts{model: model, side: side, over: side.Over, plain: make([]ranked, side.Data.Count()), learned: map[[3]uint32]*ranked{}}
+	for i := range f.plain {
+		f.plain[i] = f.rank(uint32(i), nil)
 	}
-	return out
+	if side.Learned == nil {
+		var none ranges.Builder
+		f.over = [2]*ranges.Set{none.Set(), none.Set()}
+	}
+	return f
+}
+
+func (f *firsts) rank(place uint32, learned []decide.Measured) ranked {
+	p := f.side.Data.Place(place)
+	return ranked{p.Level != decide.LevelNone, p.Country, f.model.Rank(p, learned...).Order[0].Region}
+}
+
+// at gives what is at a place of which something may have been learned.
+func (f *firsts) at(place, network, asn uint32) *ranked {
+	if network|asn == 0 || place == IPv4InIPv6 {
+		return &f.plain[place]
+	}
+	key := [3]uint32{place, network, asn}
+	r := f.learned[key]
+	if r == nil {
+		one := f.rank(place, f.side.Learned(network, asn, f.side.Data.Country(place)))
+		r = &one
+		f.learned[key] = r
+	}
+	return r
 }
 
 func (s *Share) add(old, next *ranked, size float64) {

@@ -80,7 +80,7 @@ func TestDiff(t *testing.T) {
 	boston := write(t, "GeoLite2-City", networks{
 		"81.2.69.0/24": geotest.Nested("US", "Boston", 42.4, -71.1), "2a00:23c4:1::/48": geotest.Nested("GB", "Nowhere", 40, -75), "77.0.0.0/24": geotest.Nested("DE", "Berlin", 52.5, 13.4),
 	})
-	d := geo.Diff(model, load(t), load(t, boston))
+	d := geo.Diff(model, geo.Side{Data: load(t)}, geo.Side{Data: load(t, boston)})
 	if len(d.Moves) != 1 || d.Moves[0].From != "eu-west" || d.Moves[0].To != "us-east" {
 		t.Fatalf("moves: %+v", d.Moves)
 	}
@@ -94,7 +94,7 @@ func TestDiff(t *testing.T) {
 	if len(d.Countries) != 1 || d.Countries[0].Country != "GB" || !near(d.Countries[0].IPv4.Region*d.Countries[0].IPv4.Addresses, 256) {
 		t.Errorf("countries: %+v", d.Countries)
 	}
-	if back := geo.Diff(model, load(t, boston), load(t)); len(back.Moves) != 1 || back.Moves[0].From != "us-east" || back.Moves[0].To != "eu-west" {
+	if back := geo.Diff(model, geo.Side{Data: load(t, boston)}, geo.Side{Data: load(t)}); len(back.Moves) != 1 || back.Moves[0].From != "us-east" || back.Moves[0].To != "eu-west" {
 		t.Errorf("back: %+v", back.Moves)
 	}
 }

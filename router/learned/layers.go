@@ -55,3 +55,14 @@ func (l *Layers) Learned(number uint64) []decide.Measured {
 	}
 	return l.set.join(uint32(number>>32), uint32(number))
 }
+
+// Side is address data with what was learned of its addresses, to be compared by geo.Diff.
+func (s *Set) Side(data *geo.Data) geo.Side {
+	if s == nil {
+		return geo.Side{Data: data}
+	}
+	l := s.Over(data)
+	return geo.Side{Data: data, Over: l.Sets, Learned: func(network, asn uint32, country string) []decide.Measured {
+		return l.Learned(l.Number(network, asn, country))
+	}}
+}

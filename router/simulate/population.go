@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -17,12 +18,15 @@ import (
 	"meridian/config"
 	"meridian/router/decide"
 	"meridian/router/geo"
+	"meridian/router/geo/ranges"
+	"meridian/router/learned"
 )
 
-// Group is people who are alike: they are at one place and have one home zone.
+// Group is people who are alike: they are at one place, the same was learned of the way to them, and they have one home zone.
 type Group struct {
-	Place decide.Place
-	Zone  chat.Zone
+	Place   decide.Place
+	Learned []decide.Measured
+	Zone    chat.Zone
 	// Weight is how many they are, in whatever unit all groups share.
 	Weight float64
 }
@@ -34,6 +38,7 @@ type Population struct {
 	Source string
 	rule   config.HomeZones
 	data   *geo.Data
+	set    *learned.Set
 	// byCountry are the places of a country, with the addresses that each has.
 	byCountry map[string][]Group
 }
@@ -41,32 +46,43 @@ type Population struct {
 // TableRule is how the address data stands for people, who are not in it.
 const TableRule = "each IPv4 address of the address data counts once, at its place, with the home zone that home_zones gives its country"
 
-// FromTable makes a population of the address data by TableRule.
-func FromTable(data *geo.Data, rule config.HomeZones) *Population {
-	weights := make(map[decide.Place]float64)
-	for a := netip.IPv4Unspecified(); a.IsValid(); {
-		place, prefix := data.Lookup(a)
-		if place.Level != decide.LevelNone {
-			weights[place] += float64(uint64(1) << (32 - prefix.Bits()))
+// kind is what the decision knows of people: where they are, and by its number what was learned of the way to them.
+type kind struct {
+	place   decide.Place
+	learned uint64
+}
+
+// FromTable makes a population of the address data by TableRule, with what was learned of the addresses.
+func FromTable(data *geo.Data, set *learned.Set, rule config.HomeZones) *Population {
+	weights := make(map[kind]float64)
+	layers := set.Over(data)
+	ranges.Each(func(piece ranges.Piece) {
+		number := piece.Values[0]
+		place := data.Place(number)
+		if !piece.First.Is4() || place.Level == decide.LevelNone {
+			return
 		}
-		a = geo.Last(prefix).Next()
+		k := kind{place: place}
+		if piece.Values[1]|piece.Values[2] != 0 {
+			k.learned = layers.Number(piece.Values[1], piece.Values[2], place.Country)
+		}
+		weights[k] += piece.Size
+	}, data.Set(), layers.Sets[0], layers.Sets[1])
+	p := &Population{Source: data.Edition() + ": " + TableRule, rule: rule, data: data, set: set, byCountry: make(map[string][]Group)}
+	if set != nil {
+		p.Source += "; " + set.Edition()
 	}
-	p := &Population{Source: data.Edition() + ": " + TableRule, rule: rule, data: data, byCountry: make(map[string][]Group)}
-	for place, weight := range weights {
-		g := Group{Place: place, Zone: p.home(place.Country), Weight: weight}
+	for _, k := range slices.SortedFunc(maps.Keys(weights), byPlace) {
+		g := Group{Place: k.place, Learned: layers.Learned(k.learned), Zone: p.home(k.place.Country), Weight: weights[k]}
 		p.Groups = append(p.Groups, g)
-		p.byCountry[place.Country] = append(p.byCountry[place.Country], g)
-	}
-	slices.SortFunc(p.Groups, byPlace)
-	for _, groups := range p.byCountry {
-		slices.SortFunc(groups, byPlace)
+		p.byCountry[k.place.Country] = append(p.byCountry[k.place.Country], g)
 	}
 	return p
 }
 
-func byPlace(a, b Group) int {
-	return cmp.Or(cmp.Compare(a.Place.Country, b.Place.Country), cmp.Compare(a.Place.City, b.Place.City),
-		cmp.Compare(a.Place.Latitude, b.Place.Latitude), cmp.Compare(a.Place.Longitude, b.Place.Longitude), cmp.Compare(a.Zone, b.Zone))
+func byPlace(a, b kind) int {
+	return cmp.Or(cmp.Compare(a.place.Country, b.place.Country), cmp.Compare(a.place.City, b.place.City),
+		cmp.Compare(a.place.Latitude, b.place.Latitude), cmp.Compare(a.place.Longitude, b.place.Longitude), cmp.Compare(a.learned, b.learned))
 }
 
 func (p *Population) home(country string) chat.Zone {
@@ -78,7 +94,7 @@ func (p *Population) home(country string) chat.Zone {
 
 // With gives a population of the same places without people.
 func (p *Population) With(source string) *Population {
-	return &Population{Source: source, rule: p.rule, data: p.data, byCountry: p.byCountry}
+	return &Population{Source: source, rule: p.rule, data: p.data, set: p.set, byCountry: p.byCountry}
 }
 
 // Add adds people of a country, at its places by their addresses; zone "" is the one of the rule. A country that the data does not
@@ -96,7 +112,7 @@ func (p *Population) Add(country string, zone chat.Zone, weight float64) {
 		all += g.Weight
 	}
 	for _, g := range groups {
-		p.Groups = append(p.Groups, Group{Place: g.Place, Zone: zone, Weight: weight * g.Weight / all})
+		p.Groups = append(p.Groups, Group{Place: g.Place, Learned: g.Learned, Zone: zone, Weight: weight * g.Weight / all})
 	}
 }
 
@@ -166,6 +182,8 @@ func (p *Population) addRow(row []string, first bool, topology chat.Topology) er
 	if zone == "" {
 		zone = p.home(place.Country)
 	}
-	p.Groups = append(p.Groups, Group{Place: place, Zone: zone, Weight: share})
+	plain, _ := geo.Normalise(addr)
+	measured, _ := p.set.Lookup(plain, place)
+	p.Groups = append(p.Groups, Group{Place: place, Learned: measured, Zone: zone, Weight: share})
 	return nil
 }

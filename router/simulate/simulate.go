@@ -183,7 +183,7 @@ func (s *run) add(g Group) {
 // serve decides for a group: the region where its sockets end, and the round trip to it, with the way on to its home where that is
 // another region.
 func (s *run) serve(g Group, states decide.States) way {
-	in := decide.Input{Place: g.Place, States: states}
+	in := decide.Input{Place: g.Place, Learned: g.Learned, States: states}
 	spec, known := s.q.Topology.Zone(g.Zone)
 	if known {
 		in.Zone = &spec

@@ -29,7 +29,7 @@ func question(t *testing.T, cfg *config.Config) Question {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Question{Model: geotest.Model(t, cfg), Topology: cfg.Topology(), Regions: cfg.Regions, People: FromTable(data, cfg.HomeZones), Sockets: 10_000}
+	return Question{Model: geotest.Model(t, cfg), Topology: cfg.Topology(), Regions: cfg.Regions, People: FromTable(data, nil, cfg.HomeZones), Sockets: 10_000}
 }
 
 func ask(t *testing.T, q Question) *Report {
