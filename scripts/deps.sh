@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-tests}
+. scripts/try.sh
 
 fail() { echo "deps: $*" >&2; exit 1; }
 
@@ -57,7 +58,7 @@ if [ "${#packages[@]}" -gt 0 ]; then
   [ "$(id -u)" = 0 ] || fail "missing: ${packages[*]}; run: sudo apt-get install -y --no-install-recommends ${packages[*]}"
   echo "deps: installing ${packages[*]}"
   export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
+  try apt-get update -qq
   # A package that brings a service asks this file whether it may start it (101: no).
   policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
@@ -65,9 +66,12 @@ if [ "${#packages[@]}" -gt 0 ]; then
     chmod +x "$policy"
     trap 'rm -f "$policy"' EXIT
   fi
-  apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  try apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
-[ "$what" != tests ] || scripts/moto.sh >/dev/null
+if [ "$what" = tests ]; then
+  try go mod download
+  scripts/moto.sh >/dev/null
+fi
 if [ "$what" = bench-dns ]; then
   echo "deps: ${go_version}, $(knotd --version), gdnsd, taskset"
   exit

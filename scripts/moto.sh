@@ -3,6 +3,7 @@
 # and as scripts/moto-requirements.txt has it, unless it is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/try.sh
 fail() { echo "moto: $*" >&2; exit 1; }
 
 command -v python3 >/dev/null || fail "python3 is missing: install Python 3.10 or newer (Debian: apt-get install python3 python3-venv)"
@@ -17,7 +18,7 @@ if [ ! -e "$dir/installed" ]; then
   rm -rf "$dir"
   echo "moto: installing into $dir" >&2
   python3 -m venv "$dir" >&2 || fail "python3 cannot make a virtual environment (Debian: apt-get install python3-venv)"
-  "$dir/bin/pip" install --quiet --disable-pip-version-check --no-input -r scripts/moto-requirements.txt >&2 ||
+  try "$dir/bin/pip" install --quiet --disable-pip-version-check --no-input -r scripts/moto-requirements.txt >&2 ||
     fail "pip cannot install moto: it needs a package index, see its words above"
   touch "$dir/installed"
 fi

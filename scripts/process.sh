@@ -4,5 +4,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export MERIDIAN_BIN="$PWD/bin/meridian"
-go test -tags process -run '^TestProcess' -count 1 -v -timeout 4m ./runbooks
-go test -count 1 -v -timeout 19m ./test/process
+go test -tags process -run '^TestProcess' -count 1 -v -timeout 8m ./runbooks
+go test -count 1 -v -timeout 20m ./test/process

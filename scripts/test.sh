@@ -4,10 +4,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/stage.sh
 budget 4800
-stage dependencies 600 scripts/deps.sh
-stage "web client" 600 scripts/web.sh --require
+# The limits end what hangs; each leaves several times what the stage takes on two cores.
+stage dependencies 1200 scripts/deps.sh
+stage "web client" 900 scripts/web.sh --require
 stage build 900 make --no-print-directory build
-stage format 60 scripts/format.sh
+stage format 300 scripts/format.sh
 stage vet 600 go vet ./...
 stage "vet process tests" 300 go vet -tags process ./runbooks
 # What starts processes or servers for minutes has stages of its own.
@@ -15,9 +16,9 @@ servers='^meridian/(store/(cassandra|redis|postgres|events|objects)|deploy/local
 stage "Go tests" 1200 go test -p 1 -timeout 15m $(go list ./... | grep -v -E -e /test/process -e '/test/nemesis$' -e "$servers")
 stage "S3 server" 900 go test ./deploy/local -run '^TestVersityGW$' # the first time it is built, for minutes
 stage "real stores" 1500 go test -p 1 -timeout 20m $(go list ./... | grep -E "$servers")
-stage "web tests" 300 npm --prefix web test
-stage "browser tests" 600 npm --prefix web run e2e
-stage "browser tests on real stores" 600 scripts/real.sh
-stage "process tests" 1200 scripts/process.sh
-stage nemesis 600 scripts/nemesis.sh short
+stage "web tests" 600 npm --prefix web test
+stage "browser tests" 900 npm --prefix web run e2e
+stage "browser tests on real stores" 900 scripts/real.sh
+stage "process tests" 1800 scripts/process.sh
+stage nemesis 1200 scripts/nemesis.sh short
 finished test

@@ -3,6 +3,7 @@
 # the same and serves a plain page; --require makes that an error.
 set -euo pipefail
 cd "$(dirname "$0")/../web"
+. ../scripts/try.sh
 
 node_min=20.19
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
@@ -19,7 +20,7 @@ fi
 
 if [ ! -f node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   echo "web: npm ci"
-  npm ci --no-audit --no-fund
+  try npm ci --no-audit --no-fund
 fi
 if [ -f dist/index.html ] && [ -z "$(find src public scripts index.html package.json package-lock.json tsconfig.json vite.config.ts -newer dist/index.html -type f -print -quit)" ]; then
   exit 0

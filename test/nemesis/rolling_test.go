@@ -18,6 +18,12 @@ import (
 // so that both can change places. It is on the main line: a shallow clone can fetch it.
 const sameLayout = "d794643931aa11652b0a3193d1583c12442e0818"
 
+// fetchTries and fetchPause bound what needs the network, which may not answer for a moment.
+const (
+	fetchTries = 3
+	fetchPause = 10 * time.Second
+)
+
 // git runs git in the module and gives what it says.
 func git(t *testing.T, args ...string) string {
 	t.Helper()
@@ -33,18 +39,27 @@ func git(t *testing.T, args ...string) string {
 // build builds the program as it was at a commit, which a shallow clone fetches first.
 func build(t *testing.T, commit string) string {
 	t.Helper()
-	if tool("git", "cat-file", "-e", commit+"^{commit}") != nil {
-		git(t, "fetch", "--depth", "1", "origin", commit)
+	for try := 1; tool("git", "cat-file", "-e", commit+"^{commit}") != nil; try++ {
+		if err := tool("git", "fetch", "--depth", "1", "origin", commit); err != nil && try == fetchTries {
+			t.Fatalf("git fetch of %s: %v", commit, err)
+		} else if err != nil {
+			pause(t.Context(), fetchPause)
+		}
 	}
 	dir, bin := filepath.Join(t.TempDir(), "tree"), filepath.Join(t.TempDir(), "meridian-"+commit[:7])
 	git(t, "worktree", "add", "--detach", dir, commit)
 	defer git(t, "worktree", "remove", "--force", dir)
-	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "./cmd/meridian") // the same bytes next time, from the cache
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, os.Stderr, os.Stderr
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("build of %s: %v", commit, err)
+	var err error
+	for range fetchTries { // it may need modules that are not here
+		cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "./cmd/meridian") // the same bytes next time, from the cache
+		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, os.Stderr, os.Stderr
+		if err = cmd.Run(); err == nil {
+			return bin
+		}
+		pause(t.Context(), fetchPause)
 	}
-	return bin
+	t.Fatalf("build of %s: %v", commit, err)
+	return ""
 }
 
 // While people write and change what they wrote, every process, stores and nodes, is restarted one by one from a recent build
