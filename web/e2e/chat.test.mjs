@@ -1,11 +1,13 @@
 // What a person does with the client, one thing after the other, in a real browser.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { axe, eventually, mocked, openChat, openPage, send, signUp, startChat, texts, uniqueName } from './harness.mjs';
+import { Person } from './person.mjs';
 import { setup } from './setup.mjs';
 
 const run = setup();
+after(() => Person.closeAll());
 const options = { skip: run.skip, timeout: 240_000 };
 
 async function person(stem, settings) {
@@ -218,7 +220,7 @@ test('a long conversation renders what is on the screen, and pages without a jum
   await end(a, b);
 });
 
-/** fill makes a long conversation: in the mock directly, else by sending. */
+/** fill makes a long conversation: in the mock directly, else from another device, some at a time. */
 async function fill(a, b, total) {
   const { world } = run;
   if (mocked) {
@@ -233,8 +235,17 @@ async function fill(a, b, total) {
     }
     return;
   }
-  for (let i = 1; i < total; i++) await send(a.page, `message ${i} ${'word '.repeat(i % 23)}`);
-  await eventually(async () => (await lastMine(a.page).getAttribute('data-state')) !== 'pending', 'all sent', 120_000);
+  const device = await Person.device(world, a.name, '128.59.1.3');
+  const text = (i) => `message ${i} ${'word '.repeat(i % 23)}`;
+  const at_once = 40;
+  for (let from = 1; from < total; from += at_once) {
+    const numbers = Array.from({ length: Math.min(at_once, total - from) }, (_, i) => from + i);
+    await Promise.all(numbers.map((i) => device.put({ t: 'send', to: { user: b.name }, body: { text: text(i) } })));
+  }
+  device.close();
+  // What still came while the conversation is open would be in it without a page of the past.
+  const entry = b.page.locator(`[data-testid=conv-item][data-peer="${a.name}"]`);
+  await eventually(async () => (await entry.innerText()).includes(`message ${total - 1} `), 'the other side has all');
 }
 
 /** atRest gives it once it stands where it stood three frames before. */

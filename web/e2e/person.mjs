@@ -10,7 +10,7 @@ const retry_ms = 400;
 const patience_ms = 60_000;
 const call_ms = 5_000;
 
-/** Person is signed up by join, and from then on has a socket in some region until close. */
+/** Person is signed up by join, or logged in by another device, and from then on has a socket in some region until close. */
 export class Person {
   static all = [];
   messages = new Map(); // id → message, with all that events said about it
@@ -21,13 +21,22 @@ export class Person {
   early = []; // changes whose message is still to come
   closed = false;
 
-  static async join(world, username, address) {
+  static join(world, username, address) {
+    return Person.#begin('/v1/signup', world, username, address);
+  }
+
+  /** device logs somebody in once more who signed up in a page. */
+  static device(world, username, address) {
+    return Person.#begin('/v1/login', world, username, address);
+  }
+
+  static async #begin(path, world, username, address) {
     const person = new Person();
     Person.all.push(person);
     Object.assign(person, { world, username, address });
     const body = { username, password: 'correct horse battery staple', device: 'test' };
-    // Given up and made again at once, a slow one would find its own name taken.
-    person.token = (await person.call('POST', '/v1/signup', body, patience_ms)).token;
+    // Given up and made again at once, a slow sign-up would find its own name taken.
+    person.token = (await person.call('POST', path, body, patience_ms)).token;
     await person.connect();
     return person;
   }
