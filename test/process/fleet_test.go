@@ -20,7 +20,7 @@ import (
 const (
 	fleetMessages = 10_000
 	// fleetTime is how long the messages are spread over; the faults lie within.
-	fleetTime  = 100 * time.Second
+	fleetTime  = 75 * time.Second
 	perRegion  = 10
 	pinnedEach = 4
 	// elsewhere is promise 5: the clients of a lost region are served by another one within this.
