@@ -60,6 +60,7 @@ func TestRefusedElsewhere(t *testing.T) {
 			t.Errorf("the history in %s says %v", r, m["refusals"])
 		}
 	}
+	w.serves("ap-south")
 	b, _ := w.connect("ap-south", bob, "")
 	if status, out := w.call("GET", "ap-south", "/v1/conversations", bob.token, nil); status != http.StatusOK || len(out["conversations"].([]any)) > 0 {
 		t.Errorf("bob has %d %v", status, out)

@@ -138,7 +138,7 @@ func (w *world) start(name string, change func(*Options)) *node {
 	n := &node{name: name, addr: w.peers[name], metrics: &counter{}}
 	o := Options{
 		Region: ref(name).Region, Node: ref(name).Node, Incarnation: 1, Identity: identity, Listener: w.listeners[name], Peers: peers, Network: w.network,
-		DeadAfter: 20 * time.Second, DialTimeout: 2 * time.Second, Metrics: n.metrics,
+		DeadAfter: 20 * time.Second, DialTimeout: 20 * time.Second, Metrics: n.metrics,
 		Handlers: Handlers{
 			OnUp:   func(peer Remote) { n.note("up " + short(peer.NodeRef)) },
 			OnDown: func(peer Remote) { n.note("down " + short(peer.NodeRef)) },
