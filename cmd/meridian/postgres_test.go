@@ -134,13 +134,24 @@ func signUp(t *testing.T, addr, name string) meridian.Account {
 	return signUpIn(t, addr, name, "")
 }
 
-// signUpIn pins the person to a zone, unless that is "".
-func signUpIn(t *testing.T, addr, name, zone string) meridian.Account {
+// signUpIn pins the person to a zone, unless that is "". Who is told to try again, or that it is not known what came of it, does so: the
+// machine may stand still for longer than the regions wait for each other.
+func signUpIn(t *testing.T, addr, name, zone string) (a meridian.Account) {
 	t.Helper()
-	a, err := (&meridian.API{BaseURL: "http://" + addr}).SignUp(t.Context(), meridian.SignUp{Username: name, Password: longPassword, Zone: zone})
-	if err != nil {
-		t.Fatal(err)
-	}
+	api := &meridian.API{BaseURL: "http://" + addr}
+	tries := 0
+	waitFor(t, "the sign-up of "+name, func() bool {
+		var err error
+		a, err = api.SignUp(t.Context(), meridian.SignUp{Username: name, Password: longPassword, Zone: zone})
+		var refused *meridian.Error
+		if tries++; tries > 1 && errors.As(err, &refused) && refused.Code == meridian.CodeUsernameTaken {
+			a, err = logIn(t, addr, name)
+		}
+		if err != nil && (!errors.As(err, &refused) || !refused.Retryable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	return a
 }
 

@@ -135,16 +135,8 @@ type correspondent struct {
 // newCorrespondent signs two people of a zone up in a region, of whom the first will write to the second there.
 func newCorrespondent(t *testing.T, region, addr, zone, from, to string) *correspondent {
 	t.Helper()
-	api := &meridian.API{BaseURL: "http://" + addr}
-	for _, name := range []string{from, to} {
-		if _, err := api.SignUp(t.Context(), meridian.SignUp{Username: name, Password: "a long password", Zone: zone}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	account, err := api.LogIn(t.Context(), meridian.Credentials{Username: from, Password: "a long password"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	account := signUpIn(t, addr, from, zone)
+	signUpIn(t, addr, to, zone)
 	w := &correspondent{t: t, to: to, acked: make(chan struct{}, 100)}
 	w.client = meridian.New(meridian.Options{
 		Endpoints: []meridian.Endpoint{{Region: region, URL: "http://" + addr}}, Tokens: account.Tokens,

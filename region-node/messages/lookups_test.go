@@ -131,7 +131,7 @@ func submit(s *messages.Service, client byte) chan replication.Submitted {
 	return answer
 }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func got[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()
