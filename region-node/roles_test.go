@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -121,18 +123,37 @@ func (s *splitWorld) relaunch(name chat.NodeID) {
 	s.launch(name, ls)
 }
 
+// reborn runs nodes again whose lives are over, as who runs their processes does: the machine may have stood still for longer than
+// their leases.
+func (s *splitWorld) reborn() {
+	s.t.Helper()
+	for _, key := range slices.Collect(maps.Keys(s.nodes)) {
+		select {
+		case <-s.nodes[key].Over():
+			s.stop(key)
+			_, name, _ := strings.Cut(string(key), "/")
+			s.relaunch(chat.NodeID(name))
+		default:
+		}
+	}
+}
+
 // settled waits until every node serves and has heard of all that run.
 func (s *splitWorld) settled() {
 	s.t.Helper()
 	running := len(s.nodes) - 1
-	for key, n := range s.nodes {
-		s.serves(key)
+	for _, key := range slices.Collect(maps.Keys(s.nodes)) {
+		s.eventually(string(key)+" serves", func() bool {
+			s.reborn()
+			return s.nodes[key].Ready(s.t.Context()) == nil
+		})
 		if key == "us-east" {
-			s.eventually("link to eu-west", func() bool { return n.Peers()["eu-west"].Up })
+			s.eventually("link to eu-west", func() bool { return s.nodes[key].Peers()["eu-west"].Up })
 			continue
 		}
 		s.eventually(string(key)+" knows the others", func() bool {
-			words := n.Services()
+			s.reborn()
+			words := s.nodes[key].Services()
 			for node := range words {
 				if !words[node].Taking {
 					return false
