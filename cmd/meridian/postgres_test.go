@@ -162,14 +162,14 @@ func logIn(t *testing.T, addr, name string) (meridian.Account, error) {
 // talker is a client with what it was told.
 type talker struct {
 	client *meridian.Client
-	acked  chan struct{}
+	acked  chan string // client ids; one may come again
 	texts  chan string
 }
 
 // converse connects a person's client to one region.
 func converse(t *testing.T, addr string, who meridian.Account) *talker {
 	t.Helper()
-	k := &talker{acked: make(chan struct{}, 100), texts: make(chan string, 100)}
+	k := &talker{acked: make(chan string, 100), texts: make(chan string, 100)}
 	connected := make(chan struct{}, 1)
 	k.client = meridian.New(meridian.Options{
 		Endpoints: []meridian.Endpoint{{URL: "http://" + addr}}, Tokens: who.Tokens,
@@ -182,7 +182,7 @@ func converse(t *testing.T, addr string, who meridian.Account) *talker {
 				}
 			case meridian.Acked:
 				if e.Level == "region" {
-					k.acked <- struct{}{}
+					k.acked <- e.ClientID
 				}
 			case meridian.Received:
 				k.texts <- e.Message.Text
@@ -209,13 +209,19 @@ func converse(t *testing.T, addr string, who meridian.Account) *talker {
 
 func (k *talker) send(t *testing.T, to, text string) {
 	t.Helper()
-	if _, err := k.client.Send(meridian.Outgoing{ToUser: to, Text: text}); err != nil {
+	sent, err := k.client.Send(meridian.Outgoing{ToUser: to, Text: text})
+	if err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-k.acked:
-	case <-time.After(time.Minute):
-		t.Fatalf("%q is not acknowledged in a minute", text)
+	for end := time.After(time.Minute); ; {
+		select {
+		case id := <-k.acked:
+			if id == sent {
+				return
+			}
+		case <-end:
+			t.Fatalf("%q is not acknowledged in a minute", text)
+		}
 	}
 }
 

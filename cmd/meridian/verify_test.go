@@ -127,7 +127,7 @@ type correspondent struct {
 	t      *testing.T
 	client *meridian.Client
 	to     string
-	acked  chan struct{}
+	acked  chan string // client ids; one may come again
 	texts  []string
 	stop   func()
 }
@@ -137,12 +137,12 @@ func newCorrespondent(t *testing.T, region, addr, zone, from, to string) *corres
 	t.Helper()
 	account := signUpIn(t, addr, from, zone)
 	signUpIn(t, addr, to, zone)
-	w := &correspondent{t: t, to: to, acked: make(chan struct{}, 100)}
+	w := &correspondent{t: t, to: to, acked: make(chan string, 100)}
 	w.client = meridian.New(meridian.Options{
 		Endpoints: []meridian.Endpoint{{Region: region, URL: "http://" + addr}}, Tokens: account.Tokens,
 		Handle: func(e meridian.Event) {
 			if a, ok := e.(meridian.Acked); ok && a.Level == "region" {
-				w.acked <- struct{}{}
+				w.acked <- a.ClientID
 			}
 		},
 	})
@@ -158,18 +158,22 @@ func newCorrespondent(t *testing.T, region, addr, zone, from, to string) *corres
 
 // say writes so many texts and waits until all are acknowledged.
 func (w *correspondent) say(texts int) {
+	waits := make(map[string]bool)
 	for range texts {
 		text := fmt.Sprintf("before the loss, %d", len(w.texts))
 		w.texts = append(w.texts, text)
-		if _, err := w.client.Send(meridian.Outgoing{ToUser: w.to, Text: text}); err != nil {
+		id, err := w.client.Send(meridian.Outgoing{ToUser: w.to, Text: text})
+		if err != nil {
 			w.t.Error(err)
 			return
 		}
+		waits[id] = true
 	}
-	for range texts {
+	for end := time.After(time.Minute); len(waits) > 0; {
 		select {
-		case <-w.acked:
-		case <-time.After(time.Minute):
+		case id := <-w.acked:
+			delete(waits, id)
+		case <-end:
 			w.t.Error("not acknowledged in a minute")
 			return
 		}
