@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf16"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -126,9 +128,25 @@ func (s *Set) file(path string, r *Result) error {
 	case strings.HasSuffix(path, ".log") || strings.HasPrefix(filepath.Base(path), "MANIFEST-"):
 		s.records(b, path, r)
 	case strings.HasSuffix(path, ".sst"):
-		return s.table(path, r)
+		return s.written(path, r)
 	}
 	return nil
+}
+
+// writtenWithin bounds the wait for a table that a store is writing.
+const writtenWithin = time.Minute
+
+// written reads a table, and again while a store is still writing it. One that goes away meanwhile was replaced.
+func (s *Set) written(path string, r *Result) error {
+	for end := time.Now().Add(writtenWithin); ; time.Sleep(50 * time.Millisecond) {
+		err := s.table(path, r)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // records joins the pieces that a log cuts its records into, at the borders of its blocks.
@@ -165,15 +183,12 @@ func tableOptions() sstable.ReaderOptions {
 // table reads every row of a table, also those that are deleted or overwritten but still there.
 func (s *Set) table(path string, r *Result) error {
 	file, err := vfs.Default.Open(path)
-	if os.IsNotExist(err) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
 	readable, err := sstable.NewSimpleReadable(file)
 	if err != nil {
-		return err
+		return errors.Join(err, file.Close())
 	}
 	ctx := context.Background()
 	reader, err := sstable.NewReader(ctx, readable, tableOptions())

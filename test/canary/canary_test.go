@@ -6,11 +6,13 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -114,5 +116,41 @@ func TestStoreFilesAreRead(t *testing.T) {
 	must(err)
 	if !found(r, "table") || !found(r, "log") {
 		t.Errorf("after the close: %d hits in %d files, %d records, %d rows", len(r.Hits), r.Files, r.Records, r.Rows)
+	}
+}
+
+// A table that a store is writing is read once it is whole, and one that went away meanwhile is passed over.
+func TestTablesComeAndGo(t *testing.T) {
+	dir := t.TempDir()
+	db, err := pebble.Open(filepath.Join(dir, "made"), &pebble.Options{Merger: &pebble.Merger{Name: "meridian.rows.1", Merge: pebble.DefaultMerger.Merge}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := random(t)
+	if err := errors.Join(db.Set([]byte("key"), append(bytes.Repeat([]byte("compressible "), 1000), id[:]...), nil), db.Flush(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(dir, "made", "*.sst"))
+	if err != nil || len(tables) != 1 {
+		t.Fatalf("%v: tables %v", err, tables)
+	}
+	whole, err := os.ReadFile(tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := filepath.Join(dir, "live")
+	half := filepath.Join(live, "000004.sst")
+	if err := errors.Join(os.Mkdir(live, 0o700), os.WriteFile(half, whole[:len(whole)/2], 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { _ = os.WriteFile(half, whole, 0o600) }) // the search tells if not
+	var set Set
+	set.Add("table", id[:])
+	if r, err := set.Dir(live); err != nil || !foundIn(r, "table", ": row") {
+		t.Errorf("%v: %d hits in %d files, %d rows", err, len(r.Hits), r.Files, r.Rows)
+	}
+	var r Result
+	if err := set.written(filepath.Join(live, "000005.sst"), &r); err != nil || r.Rows != 0 {
+		t.Errorf("a table that went away: %v, %+v", err, r)
 	}
 }

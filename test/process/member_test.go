@@ -149,7 +149,9 @@ func (m *member) handle(e meridian.Event) {
 		m.resets++
 		m.view = map[string]bool{}
 	case meridian.Refused:
-		m.refusals = append(m.refusals, e.Err)
+		if !e.Err.Retryable { // a region that has just started takes nobody yet: the client goes on to the next
+			m.refusals = append(m.refusals, e.Err)
+		}
 	}
 }
 
