@@ -73,6 +73,7 @@ function run(command, args) {
 export function launchBrowser() {
   return chromium.launch({
     executablePath: browserPath,
+    timeout: 2 * patience_ms,
     args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'],
   });
 }
