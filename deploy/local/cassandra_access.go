@@ -68,9 +68,10 @@ func (c *Cassandra) Access() CassandraAccess {
 	return a
 }
 
+// What is asked of a server that runs; on a busy machine a Java that has just started takes seconds for a log-in.
 const (
-	connectWithin = 2 * time.Second
-	answerWithin  = 10 * time.Second
+	connectWithin = 15 * time.Second
+	answerWithin  = 15 * time.Second
 )
 
 // Config gives a gocql configuration that logs in as login (nil: an open cluster) at the cluster's own hosts: for set-up and
@@ -163,14 +164,14 @@ func (c *Cassandra) setUp(ctx context.Context) error {
 		return err
 	}
 	if c.o.Open {
-		return with(c.nodes[0].at(cfg), func(s *gocql.Session) error { return execute(ctx, s, c.createKeyspaces()) })
+		return execute(ctx, c.nodes[0].at(cfg), c.createKeyspaces())
 	}
 	cfg.Authenticator = gocql.PasswordAuthenticator{Username: defaultRole, Password: defaultRole}
 	admin, err := createRole(a.Admin, true)
 	if err != nil {
 		return err
 	}
-	if err := with(c.nodes[0].at(cfg), func(s *gocql.Session) error { return execute(ctx, s, []string{admin}) }); err != nil {
+	if err := execute(ctx, c.nodes[0].at(cfg), []string{admin}); err != nil {
 		return err
 	}
 	if cfg, err = a.Config(a.Admin); err != nil {
@@ -180,7 +181,7 @@ func (c *Cassandra) setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return with(c.nodes[0].at(cfg), func(s *gocql.Session) error { return execute(ctx, s, statements) })
+	return execute(ctx, c.nodes[0].at(cfg), statements)
 }
 
 func (c *Cassandra) createRoles(a CassandraAccess) ([]string, error) {
@@ -237,27 +238,36 @@ func createRole(l *Login, superuser bool) (string, error) {
 }
 
 const (
-	setUpWithin = time.Minute // one statement, on a busy machine
+	setUpWithin = 3 * time.Minute // one log-in or statement, on a busy machine
 	setUpAgain  = 100 * time.Millisecond
 )
 
 // execute runs statements that may run twice, in order.
-func execute(ctx context.Context, s *gocql.Session, statements []string) error {
+func execute(ctx context.Context, cfg *gocql.ClusterConfig, statements []string) error {
+	var s *gocql.Session
+	err := patiently(ctx, setUpWithin, func(context.Context) (err error) {
+		s, err = cfg.CreateSession()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
 	for _, statement := range statements {
-		if err := executeOne(ctx, s, statement); err != nil {
+		if err := patiently(ctx, setUpWithin, func(ctx context.Context) error { return s.Query(statement).WithContext(ctx).Exec() }); err != nil {
 			return fmt.Errorf("%.60s…: %w", statement, err)
 		}
 	}
 	return nil
 }
 
-// executeOne tries for a while: the first moments of a cluster refuse some statements, as what manages the roles starts after the
-// port is open.
-func executeOne(ctx context.Context, s *gocql.Session, statement string) error {
-	ctx, cancel := context.WithTimeout(ctx, setUpWithin)
+// patiently does something until it succeeds, for a while: in the first moments of a cluster what manages the roles starts after the port is
+// open, and nodes have yet to hear of each other; a busy one does not answer in time.
+func patiently(ctx context.Context, within time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for {
-		err := s.Query(statement).WithContext(ctx).Exec()
+		err := do(ctx)
 		if err == nil {
 			return nil
 		}
@@ -277,7 +287,5 @@ func (c *Cassandra) CreateKeyspace(ctx context.Context, name string) error {
 		return err
 	}
 	create := fmt.Sprintf("CREATE KEYSPACE IF NOT EXISTS %q WITH replication = {'class': 'NetworkTopologyStrategy', '%s': %d}", name, c.o.Datacenter, c.o.Nodes)
-	return with(c.nodes[0].at(cfg), func(s *gocql.Session) error {
-		return execute(ctx, s, append([]string{create}, c.grants(name)...))
-	})
+	return execute(ctx, c.nodes[0].at(cfg), append([]string{create}, c.grants(name)...))
 }

@@ -26,7 +26,7 @@ type Spec struct {
 	// becomes that user's.
 	User *syscall.Credential
 	// Ready is asked again and again until it gives nil; nil: the server is ready as soon as it runs. ReadyWithin bounds the
-	// wait (default 60 s), StopWithin the wait for an end after SIGTERM, before SIGKILL (default 15 s).
+	// wait (default 3 min), StopWithin the wait for an end after SIGTERM, before SIGKILL (default 15 s).
 	Ready       func(context.Context) error
 	ReadyWithin time.Duration
 	StopWithin  time.Duration
@@ -46,9 +46,9 @@ func (p Progress) say(format string, args ...any) {
 }
 
 const (
-	readyWithin   = 60 * time.Second
+	readyWithin   = 3 * time.Minute // on a busy machine; otherwise some seconds at most
 	stopWithin    = 15 * time.Second
-	killWithin    = 10 * time.Second // SIGKILL waits for the kernel only
+	killWithin    = time.Minute // SIGKILL waits for the kernel only, which has much memory to give back
 	readyEvery    = 50 * time.Millisecond
 	progressEvery = 5 * time.Second
 	logTailBytes  = 2000 // of the log of a server that did not start, shown with the error

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // RabbitMQPort is where a RabbitMQ listens for TLS, on an address of its own.
@@ -19,6 +20,9 @@ const RabbitMQPort = 5671
 
 // rabbitMQUser may do everything; its password is in the file "password" of the server's directory.
 const rabbitMQUser = "meridian"
+
+// rabbitMQStopWithin bounds an end in good order: it writes down then which queues there are, and after a kill may not find their leaders.
+const rabbitMQStopWithin = 2 * time.Minute
 
 // RabbitMQ is a broker of one node that speaks TLS only, with its data in a directory of its own. The name service that Erlang's nodes need runs
 // beside it, on a port of its own, so that it meets no other.
@@ -47,7 +51,7 @@ func NewRabbitMQ(dir string, progress Progress) (*RabbitMQ, error) {
 	if err != nil {
 		return nil, err
 	}
-	namesPort, err := Port(address)
+	namesPort, err := Port(address, "127.0.0.1") // epmd listens there as well, whatever it is told
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +93,7 @@ func NewRabbitMQ(dir string, progress Progress) (*RabbitMQ, error) {
 		},
 	})
 	r.Process = New(Spec{
-		Name: "rabbitmq", Dir: dir, Path: program, Env: env, Progress: progress,
+		Name: "rabbitmq", Dir: dir, Path: program, Env: env, Progress: progress, StopWithin: rabbitMQStopWithin,
 		Ready: func(ctx context.Context) error { return reachable(ctx, r.hostPort()) },
 	})
 	return r, nil

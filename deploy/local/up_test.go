@@ -55,17 +55,13 @@ func TestUpAndDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := d.Regions["eu-west"]
-	if err := session(t, a.Cassandra, a.Cassandra.Owner).Query(`CREATE TABLE meridian.kept (k int PRIMARY KEY)`).Exec(); err != nil {
-		t.Fatal(err)
-	}
+	executed(t, session(t, a.Cassandra, a.Cassandra.Owner), `CREATE TABLE IF NOT EXISTS meridian.kept (k int PRIMARY KEY)`)
 	redisTold(t, a.Redis, redisPassword(t, a.Redis), "SET kept 1")
 
 	down(t, dir, false)
 	running(t, dir, 0)
 	upped(t, dir)
-	if err := session(t, a.Cassandra, a.Cassandra.App).Query(`SELECT k FROM meridian.kept`).Exec(); err != nil {
-		t.Errorf("after a restart: %v", err)
-	}
+	executed(t, session(t, a.Cassandra, a.Cassandra.App), `SELECT k FROM meridian.kept`)
 	if got := redisTold(t, a.Redis, redisPassword(t, a.Redis), "EXISTS kept"); got != ":1" {
 		t.Errorf("after a restart Redis answers %q", got)
 	}
@@ -112,13 +108,14 @@ func running(t *testing.T, dir string, want int) []local.Server {
 }
 
 // answerWithin bounds how long a request may take whose coordinator has yet to notice that a node is gone.
-const answerWithin = time.Minute
+const answerWithin = 2 * time.Minute
 
 // again does something until it succeeds, where the server did not answer in time: twice is once. Logging in is such a thing, too:
-// the coordinator reads the role from a quorum, and may still ask a node that was killed a moment ago.
+// the coordinator reads the role from a quorum, and may still ask a node that was killed a moment ago. And a busy machine lets any server
+// be late.
 func again(t *testing.T, what string, do func() error) {
 	t.Helper()
-	for end := time.Now().Add(answerWithin); ; {
+	for end := time.Now().Add(answerWithin); ; time.Sleep(50 * time.Millisecond) {
 		err := do()
 		if err == nil {
 			return
@@ -134,9 +131,7 @@ func again(t *testing.T, what string, do func() error) {
 func TestThreeNodes(t *testing.T) {
 	c := localtest.Cassandra(t, localtest.Kind{Nodes: 3})
 	a := c.Access()
-	if err := session(t, a, a.Owner).Query(`CREATE TABLE IF NOT EXISTS meridian.rows (k int PRIMARY KEY, v text)`).Exec(); err != nil {
-		t.Fatal(err)
-	}
+	executed(t, session(t, a, a.Owner), `CREATE TABLE IF NOT EXISTS meridian.rows (k int PRIMARY KEY, v text)`)
 	last := c.Nodes()[2]
 	if err := last.Kill(); err != nil {
 		t.Fatal(err)
@@ -145,9 +140,7 @@ func TestThreeNodes(t *testing.T) {
 	a.Hosts = a.Hosts[:2]
 	app := session(t, a, a.App)
 	for k := range 20 {
-		again(t, fmt.Sprintf("row %d, with two nodes of three", k), func() error {
-			return app.Query(`INSERT INTO meridian.rows (k, v) VALUES (?, ?)`, k, "kept").Exec()
-		})
+		executed(t, app, `INSERT INTO meridian.rows (k, v) VALUES (?, ?)`, k, "kept") // with two nodes of three
 	}
 	if err := last.Start(t.Context()); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -136,17 +137,21 @@ func sharedDir() (string, error) {
 	}
 	for _, dir := range old {
 		if unlock, ok := local.TryLock(filepath.Join(dir, "owner")); ok {
-			err = errors.Join(err, os.RemoveAll(dir))
+			_ = os.RemoveAll(dir) // a server that is still dying may write there: the next one clears it away
 			unlock()
 		}
 	}
-	dir, err2 := os.MkdirTemp("", "meridian-localtest-")
-	if err := errors.Join(err, err2); err != nil {
+	made, err := os.MkdirTemp("", "meridian-starting-") // nobody takes it for one that was left before it has its lock
+	if err != nil {
 		return "", err
 	}
-	unlock, ok := local.TryLock(filepath.Join(dir, "owner"))
+	unlock, ok := local.TryLock(filepath.Join(made, "owner"))
 	if !ok {
-		return "", fmt.Errorf("the lock of %s is taken", dir)
+		return "", fmt.Errorf("the lock of %s is taken", made)
+	}
+	dir := strings.Replace(made, "meridian-starting-", "meridian-localtest-", 1)
+	if err := os.Rename(made, dir); err != nil {
+		return "", err
 	}
 	shared.dir, shared.unlock = dir, unlock
 	return dir, nil
