@@ -27,7 +27,7 @@ var (
 	redis  *local.Redis
 	// How clients make sure of them.
 	rabbitTLS, redisTLS *tls.Config
-	names               atomic.Int64
+	queues, streams     atomic.Int64
 )
 
 // Real brokers run as long as the tests.
@@ -67,7 +67,7 @@ func startBrokers(dir string) (err error) {
 	if redisTLS, err = redis.Access().TLS(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	if err := redis.Start(ctx); err != nil {
 		return err
@@ -78,25 +78,45 @@ func startBrokers(dir string) (err error) {
 	return makeQueues(ctx)
 }
 
-// queuesMade is how many queues there are for tests.
+// queuesMade is how many queues there are for tests that ask RabbitMQ for one.
 const queuesMade = 8
+
+// patience bounds what a broker takes that has just been started, on a busy machine.
+const patience = 2 * time.Minute
+
+// again does something until it succeeds, for a while.
+func again(do func() error) (err error) {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		if err = do(); err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
 
 // makeQueues makes the tests' queues and ends the broker in good order: RabbitMQ writes down only then, or minutes later, that it
 // has a new quorum queue, and after a kill has it without a leader.
 func makeQueues(ctx context.Context) error {
 	for n := range queuesMade {
-		e, err := events.OpenRabbit(ctx, events.RabbitOptions{URL: rabbit.URL(), TLS: rabbitTLS, Name: queueName(n + 1)})
-		if err != nil {
-			return err
-		}
-		if err := e.Close(); err != nil {
+		if err := makeQueue(ctx, queueName(n+1)); err != nil {
 			return err
 		}
 	}
 	return rabbit.Restart(ctx)
 }
 
-func queueName(n int) string { return fmt.Sprintf("test%d", n) }
+func makeQueue(ctx context.Context, name string) error {
+	var e *events.Rabbit
+	err := again(func() (err error) {
+		e, err = events.OpenRabbit(ctx, events.RabbitOptions{URL: rabbit.URL(), TLS: rabbitTLS, Name: name})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return e.Close()
+}
+
+func queueName(n int) string { return fmt.Sprintf("queue%d", n) }
 
 // server is a broker's process.
 type server interface {
@@ -120,18 +140,18 @@ func (p *place) Kill() {
 
 func (p *place) Start() {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	if err := p.server.Start(ctx); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
-func newName(t testing.TB) string {
+func needsBroker(t testing.TB) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a broker")
 	}
-	return queueName(int(names.Add(1)))
 }
 
 type rabbitPlace struct {
@@ -140,7 +160,16 @@ type rabbitPlace struct {
 }
 
 func newRabbit(t testing.TB) storetest.EventsPlace {
-	return &rabbitPlace{place: place{t, newName(t), rabbit}}
+	needsBroker(t)
+	n := int(queues.Add(1))
+	p := &rabbitPlace{place: place{t, queueName(n), rabbit}}
+	if n > queuesMade {
+		if err := makeQueue(t.Context(), p.name); err != nil {
+			t.Fatal(err)
+		}
+		p.restart("so that it keeps one more queue through a kill")
+	}
+	return p
 }
 
 // restart ends the broker in good order and starts it: RabbitMQ 3.10 writes the name of a new quorum queue down only minutes later, or when it
@@ -148,7 +177,7 @@ func newRabbit(t testing.TB) storetest.EventsPlace {
 func (p *rabbitPlace) restart(why string) {
 	p.t.Helper()
 	p.t.Log("the broker is restarted in good order: " + why)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	if err := rabbit.Restart(ctx); err != nil {
 		p.t.Fatal(err)
@@ -162,22 +191,27 @@ func (p *rabbitPlace) Open(ctx context.Context) (chat.Events, error) {
 // Read takes messages until the queue is empty, and gives them with those taken before.
 func (p *rabbitPlace) Read() (ids, bodies []string) {
 	p.t.Helper()
+	if err := again(p.readOn); err != nil {
+		p.t.Fatal(err)
+	}
+	return p.ids, p.bodies
+}
+
+// readOn takes what is left: a queue may have no leader for a moment after a start.
+func (p *rabbitPlace) readOn() error {
 	conn, err := amqp.DialTLS(rabbit.URL(), rabbitTLS)
 	if err != nil {
-		p.t.Fatal(err)
+		return err
 	}
 	defer conn.Close()
 	ch, err := conn.Channel()
 	if err != nil {
-		p.t.Fatal(err)
+		return err
 	}
 	for {
 		m, ok, err := ch.Get(p.name, true)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		if !ok {
-			return p.ids, p.bodies
+		if err != nil || !ok {
+			return err
 		}
 		p.ids, p.bodies = append(p.ids, m.MessageId), append(p.bodies, string(m.Body))
 	}
@@ -186,7 +220,8 @@ func (p *rabbitPlace) Read() (ids, bodies []string) {
 type redisPlace struct{ place }
 
 func newRedis(t testing.TB) storetest.EventsPlace {
-	return &redisPlace{place{t, newName(t), redis}}
+	needsBroker(t)
+	return &redisPlace{place{t, fmt.Sprintf("stream%d", streams.Add(1)), redis}}
 }
 
 func redisOptions(t testing.TB) (address, password string) {
@@ -206,7 +241,11 @@ func (p *redisPlace) Open(ctx context.Context) (chat.Events, error) {
 func (p *redisPlace) client() rueidis.Client {
 	p.t.Helper()
 	address, password := redisOptions(p.t)
-	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{address}, Password: password, TLSConfig: redisTLS, DisableCache: true})
+	var client rueidis.Client
+	err := again(func() (err error) {
+		client, err = rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{address}, Password: password, TLSConfig: redisTLS, DisableCache: true})
+		return err
+	})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -252,11 +291,24 @@ func TestUnsyncedRedisIsRefused(t *testing.T) {
 			t.Errorf("%s %s: %v", c[0], c[1], err)
 		}
 	}
+	// Asked for an append-only file again, it writes one first: what it confirms meanwhile would not survive the kill of another test.
+	err := again(func() error {
+		info, err := client.Do(t.Context(), client.B().Info().Section("persistence").Build()).ToString()
+		for _, want := range []string{"aof_enabled:1", "aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0", "aof_last_bgrewrite_status:ok"} {
+			if err == nil && !strings.Contains(info, want) {
+				err = fmt.Errorf("Redis says not yet %s", want)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // A wrong password or address is refused, with a time to try again.
 func TestWrongBroker(t *testing.T) {
-	newName(t)
+	needsBroker(t)
 	address, _ := redisOptions(t)
 	_, err := events.OpenRedis(t.Context(), events.RedisOptions{Address: address, Password: "wrong", TLS: redisTLS})
 	wantDown(t, "Redis with a wrong password", err)

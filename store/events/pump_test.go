@@ -81,7 +81,7 @@ func (l *opLog) moved(seq uint64) {
 	stream := chat.StreamID{Region: id.Region, Node: id.Node, Incarnation: id.Incarnation}
 	var have map[chat.Region]uint64
 	began := time.Now()
-	for end := began.Add(2 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := began.Add(2 * patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if l.mend != nil && time.Since(began) > 30*time.Second {
 			l.mend()
 			l.mend = nil

@@ -42,7 +42,7 @@ func (r *region) Open() (s chat.Store, err error) {
 }
 
 func (r *region) compose(main chat.Store, node chat.NodeID) (chat.Store, error) {
-	accounts, err := postgres.Open(ctx, postgres.Options{URL: r.url, MaxConns: 4})
+	accounts, err := opened(postgres.Options{URL: r.url, MaxConns: 4})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -27,14 +28,28 @@ func TestLazyOpen(t *testing.T) {
 		t.Fatalf("a read without a server gives %v", err)
 	}
 	start(t)
-	if err := s.Save(ctx, []chat.Account{{ID: chat.UserID{1}, Version: 1}}, nil); err != nil {
+	if err := again(func() error { return s.Save(ctx, []chat.Account{{ID: chat.UserID{1}, Version: 1}}, nil) }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lazily(strings.Replace(url, server.Password, "wrong", 1)); err == nil || !strings.Contains(err.Error(), "password") {
-		t.Errorf("a wrong password: %v", err)
+	refused := func(what, url string, as func(error) bool) {
+		t.Helper()
+		err := again(func() error {
+			late, err := lazily(url)
+			if err == nil {
+				_ = late.Close()
+			}
+			if !as(err) {
+				return fmt.Errorf("%s: %w", what, err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
 	}
+	refused("a wrong password", strings.Replace(url, server.Password, "wrong", 1), func(err error) bool {
+		return err != nil && strings.Contains(err.Error(), "password")
+	})
 	execute(t, url, "INSERT INTO meridian_schema (version) VALUES (41)")
-	if _, err := lazily(url); chat.CodeOf(err) != chat.CodeUpgradePending {
-		t.Errorf("a newer schema: %v", err)
-	}
+	refused("a newer schema", url, func(err error) bool { return chat.CodeOf(err) == chat.CodeUpgradePending })
 }

@@ -52,11 +52,23 @@ func withServer(m *testing.M) int {
 		fmt.Println(err)
 		return 1
 	}
-	if err := goleak.Find(goleak.IgnoreTopFunction("meridian/deploy/local.startBound.func1.1")); err != nil {
+	if err := again(func() error { return goleak.Find(goleak.IgnoreTopFunction("meridian/deploy/local.startBound.func1.1")) }); err != nil {
 		fmt.Println(err)
 		return 1
 	}
 	return code
+}
+
+// patience bounds what a server takes that has just been started, on a busy machine.
+const patience = time.Minute
+
+// again does something that may be done twice until it succeeds, for a while.
+func again(do func() error) (err error) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if err = do(); err == nil || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 var databases atomic.Int64
@@ -65,7 +77,7 @@ var databases atomic.Int64
 func newDatabase(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", databases.Add(1))
-	execute(t, "postgres", "CREATE DATABASE "+name)
+	execute(t, "postgres", "CREATE DATABASE "+name, "CHECKPOINT") // else the next kill is followed by the replay of all that was made so far
 	return server.URL(name)
 }
 
@@ -76,8 +88,8 @@ func execute(t testing.TB, database string, statements ...string) {
 	if len(database) > 20 { // a URL already
 		url = database
 	}
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
+	var conn *pgx.Conn
+	if err := again(func() (err error) { conn, err = pgx.Connect(ctx, url); return err }); err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close(ctx)
@@ -96,8 +108,13 @@ type place struct {
 
 func newPlace(t testing.TB) storetest.AccountPlace { return &place{t, newDatabase(t)} }
 
-func (p *place) Open() (chat.AccountStore, error) {
-	return postgres.Open(ctx, postgres.Options{URL: p.url})
+func (p *place) Open() (chat.AccountStore, error) { return opened(postgres.Options{URL: p.url}) }
+
+// opened opens a store of a server that runs; one that has just been started may be late.
+func opened(o postgres.Options) (s *postgres.Store, err error) {
+	o.Timeout = patience
+	err = again(func() (err error) { s, err = postgres.Open(ctx, o); return err })
+	return s, err
 }
 
 func (p *place) Crash() { restart(p.t) }
@@ -113,8 +130,6 @@ func restart(t testing.TB) {
 
 func start(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
-	defer cancel()
 	if err := server.Start(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func (refuseAll) Take(context.Context, string, chat.Limit, float64) (bool, time.
 const (
 	callTimeout = 500 * time.Millisecond
 	// callMax is what one call may take on a busy machine; far less than anything that waits for the server.
-	callMax = 8 * time.Second
+	callMax = 30 * time.Second
 )
 
 func strict(o *Options) { o.Timeout = callTimeout }
@@ -92,9 +92,7 @@ func TestServerKilled(t *testing.T) {
 		t.Errorf("from before the kill: %q", got)
 	}
 	put(t, c.Cache(), key("bob"), "new")
-	if st := c.Status(); st.PendingDeletes != 0 || m.get("redis_up") != 1 || value(c.Cache(), key("bob")) != "new" {
-		t.Errorf("after the recovery: %+v", st)
-	}
+	within(t, "nothing is owed", func() bool { return c.Status().PendingDeletes == 0 && m.get("redis_up") == 1 })
 }
 
 // A client without a server works degraded from its start, and finds the server when it comes.
@@ -184,17 +182,19 @@ func TestServerFlushed(t *testing.T) {
 	if got := value(nodes[1].Cache(), key("bob")); got != "" {
 		t.Errorf("shown: %q", got)
 	}
-	if !nodes[0].Status().Up {
-		t.Errorf("a flush is no loss: %+v", nodes[0].Status())
-	}
+	within(t, "a flush is no loss", func() bool { return nodes[0].Status().Up })
 }
 
 // A server that comes back with an old dump shows nothing that was cached before; old leases of presence have ended; jobs come
 // again.
 func TestServerRestoredOld(t *testing.T) {
 	s := startServer(t)
-	nodes := clients(t, s, 2, nil)
 	ctx, g := context.Background(), chat.JobGroup{Queue: "q", Group: "g", Hold: time.Minute, Attempts: 5}
+	nodes, lives := make([]*Client, 2), make([]*counter, 2)
+	for i := range nodes {
+		nodes[i], lives[i] = openClient(t, s, nil)
+		within(t, "connected", func() bool { return nodes[i].Status().Up })
+	}
 	node, user := chat.NodeRef{Region: "eu-west", Node: "n1"}, chat.UserID{1}
 	put(t, nodes[0].Cache(), key("ann"), "old")
 	lease := nodes[0].Cache().Get(ctx, key("bob")).Lease
@@ -221,7 +221,9 @@ func TestServerRestoredOld(t *testing.T) {
 	if keys := s.must("DBSIZE"); keys == ":0" {
 		t.Fatal("the dump brought nothing back")
 	}
-	within(t, "both are back", func() bool { return nodes[0].Status().Up && nodes[1].Status().Up })
+	for i, c := range nodes {
+		within(t, "both have met the server's new life", func() bool { return lives[i].get("redis_restarted_total") > 0 && c.Status().Up })
+	}
 	for deadline := time.Now().Add(300 * time.Millisecond); time.Now().Before(deadline); {
 		for _, c := range nodes {
 			if got := value(c.Cache(), key("ann")); got != "" {
@@ -284,10 +286,14 @@ func TestWrongPassword(t *testing.T) {
 func TestTimeToLive(t *testing.T) {
 	s := startServer(t)
 	c := clients(t, s, 1, nil)[0]
+	here := func() (e *epoch) {
+		within(t, "the server is known", func() bool { e = c.here(); return e != nil })
+		return e
+	}
 	for _, class := range []chat.CacheClass{chat.CacheProfile, chat.CachePage, chat.CacheContacts} {
 		k := chat.CacheKey{Class: class, Name: "ann"}
 		put(t, c.Cache(), k, "v")
-		name := c.cache.name(c.here(), k)
+		name := c.cache.name(here(), k)
 		left, err := strconv.Atoi(strings.TrimPrefix(s.must("PTTL "+name), ":"))
 		if ttl := int(class.TTL().Milliseconds()); err != nil || left > ttl || left < ttl-60_000 {
 			t.Errorf("%s: %d ms left of %d, %v", class, left, ttl, err)
@@ -295,7 +301,7 @@ func TestTimeToLive(t *testing.T) {
 	}
 	lease := chat.CacheKey{Class: chat.CacheProfile, Name: "bob"}
 	c.Cache().Get(context.Background(), lease)
-	if left, err := strconv.Atoi(strings.TrimPrefix(s.must("PTTL "+c.cache.name(c.here(), lease)), ":")); err != nil || left <= 0 || left > int(chat.CacheLeaseFor.Milliseconds()) {
+	if left, err := strconv.Atoi(strings.TrimPrefix(s.must("PTTL "+c.cache.name(here(), lease)), ":")); err != nil || left <= 0 || left > int(chat.CacheLeaseFor.Milliseconds()) {
 		t.Errorf("a lease has %d ms, %v", left, err)
 	}
 }

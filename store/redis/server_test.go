@@ -180,13 +180,15 @@ func within(t testing.TB, what string, done func() bool) {
 
 func key(name string) chat.CacheKey { return chat.CacheKey{Class: chat.CacheProfile, Name: name} }
 
-// put fills a value in as a reader does.
-func put(t testing.TB, c chat.Cache, k chat.CacheKey, value string) {
+// put fills a value in as a reader does, until it is in: a connection that is made anew meanwhile loses it.
+func put(t testing.TB, c chat.Cache, k chat.CacheKey, text string) {
 	t.Helper()
-	within(t, "a lease for "+k.Name, func() bool {
+	within(t, k.Name+" is in", func() bool {
 		got := c.Get(context.Background(), k)
-		c.Set(context.Background(), k, got.Lease, []byte(value))
-		return got.Lease != ""
+		if got.Lease != "" {
+			c.Set(context.Background(), k, got.Lease, []byte(text))
+		}
+		return value(c, k) == text
 	})
 }
 

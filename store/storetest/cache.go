@@ -15,7 +15,7 @@ import (
 )
 
 // settleWait bounds what other nodes learn a moment later.
-const settleWait = 30 * time.Second
+const settleWait = time.Minute
 
 // eventually waits until done gives true.
 func eventually(t *testing.T, what string, done func() bool) {

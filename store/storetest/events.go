@@ -101,7 +101,7 @@ func testBrokerDies(t *testing.T, f EventsFactory) {
 		if f := chat.AsError(err); f == nil || f.Code != chat.CodeRegionDegraded || f.RetryAfter == 0 {
 			t.Fatalf("without a broker Publish gives %v", err)
 		}
-		if took := time.Since(started); took > 15*time.Second {
+		if took := time.Since(started); took > time.Minute {
 			t.Fatalf("without a broker Publish takes %s", took)
 		}
 		p.Start()
@@ -111,10 +111,13 @@ func testBrokerDies(t *testing.T, f EventsFactory) {
 	same(t, "the ids, repeats apart", Once(have), want)
 }
 
+// publishWait bounds what a broker takes that has just been started, on a busy machine.
+const publishWait = 2 * time.Minute
+
 // publishUntil publishes as a pump does: again until it succeeds.
 func publishUntil(t testing.TB, e chat.Events, events []chat.Event) error {
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	for end := time.Now().Add(publishWait); ; time.Sleep(50 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		err := e.Publish(ctx, events)
 		cancel()
 		if err == nil || time.Now().After(end) {

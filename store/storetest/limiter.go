@@ -18,7 +18,7 @@ func RunLimiter(t *testing.T, open func(t testing.TB, n int) []chat.Limiter) {
 
 // A bucket gives its burst, to all nodes together, then says how long to wait; other keys have buckets of their own.
 func testLimiterBurst(t *testing.T, nodes []chat.Limiter) {
-	ctx, limit := context.Background(), chat.Limit{PerSecond: 0.1, Burst: 6}
+	ctx, limit := context.Background(), chat.Limit{PerSecond: 0.01, Burst: 6}
 	for i := range 6 {
 		if ok, _ := nodes[i%2].Take(ctx, "send:ann", limit, 1); !ok {
 			t.Fatalf("token %d of 6 was refused", i+1)
@@ -26,10 +26,10 @@ func testLimiterBurst(t *testing.T, nodes []chat.Limiter) {
 	}
 	for _, node := range nodes {
 		ok, wait := node.Take(ctx, "send:ann", limit, 1)
-		if ok || wait <= 5*time.Second || wait > 10*time.Second {
-			t.Fatalf("an empty bucket that gains a token in 10 s: %v, wait %v", ok, wait)
+		if ok || wait <= 30*time.Second || wait > 100*time.Second { // the machine may have stood still meanwhile
+			t.Fatalf("an empty bucket that gains a token in 100 s: %v, wait %v", ok, wait)
 		}
-		if _, three := node.Take(ctx, "send:ann", limit, 3); three < wait+15*time.Second {
+		if _, three := node.Take(ctx, "send:ann", limit, 3); three < wait+150*time.Second {
 			t.Fatalf("three tokens come after %v, one after %v", three, wait)
 		}
 	}
