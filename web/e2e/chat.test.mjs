@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { axe, eventually, mocked, openChat, openPage, send, signUp, startChat, texts, uniqueName } from './harness.mjs';
+import { axe, eventually, mocked, openChat, openPage, send, servedBy, signUp, startChat, texts, uniqueName } from './harness.mjs';
 import { Person } from './person.mjs';
 import { setup } from './setup.mjs';
 
@@ -23,7 +23,7 @@ const lastMine = (page) => page.locator('[data-testid=message][data-mine=true]')
 test('sign up, log out, log in again', options, async () => {
   const alone = await person('alone', { city: 'paris' });
   const { page } = alone;
-  assert.equal(await page.getByTestId('region-chip').getAttribute('data-region'), 'eu-west');
+  await servedBy(page, 'eu-west');
   await page.getByTestId('settings-open').click();
   await page.getByTestId('sign-out').click();
   await page.getByTestId('auth-username').fill(alone.name);
@@ -32,7 +32,7 @@ test('sign up, log out, log in again', options, async () => {
   await page.getByText('Username or password is wrong.').waitFor();
   await page.getByTestId('auth-password').fill('correct horse battery staple');
   await page.getByTestId('auth-submit').click();
-  await page.locator('[data-testid=region-chip][data-region="eu-west"]').waitFor();
+  await servedBy(page, 'eu-west');
   await end(alone);
 });
 

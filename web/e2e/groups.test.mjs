@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { allRows, axe, eventually, lines, openChat, openPage, send, signUp, startChat, texts, uniqueName } from './harness.mjs';
+import { allRows, axe, eventually, lines, openChat, openPage, send, servedBy, signUp, startChat, texts, uniqueName } from './harness.mjs';
 import { contentOf, Person } from './person.mjs';
 import { setup } from './setup.mjs';
 
@@ -59,6 +59,7 @@ const members = (page, count) => page.locator(`[data-testid=member-count][data-c
 
 test('five people in three regions write, change and leave while a region dies, and end alike', { ...options, timeout: 300_000 }, async (t) => {
   const [a, b] = [await browser('ana', { city: 'paris' }), await browser('bo', { city: 'new-york' })];
+  await servedBy(a.page, 'eu-west');
   const [c, d, e] = await Promise.all([
     Person.join(run.world, uniqueName('cy'), paris), Person.join(run.world, uniqueName('di'), mumbai), Person.join(run.world, uniqueName('ed'), newYork),
   ]);

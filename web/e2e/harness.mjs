@@ -125,6 +125,16 @@ export async function signUp(page, username) {
   }, `a region serves ${username}`);
 }
 
+/** servedBy waits until a region serves the page. Where that was too slow once, the page is at the next one, and comes back with a reload. */
+export async function servedBy(page, region) {
+  const chip = page.getByTestId('region-chip');
+  await eventually(async () => {
+    const now = await chip.getAttribute('data-region');
+    if (!['', region].includes(now)) await page.reload();
+    return now === region;
+  }, `served by ${region}`);
+}
+
 /** startChat opens the conversation with a user. */
 export async function startChat(page, username) {
   await page.getByTestId('new-chat-input').fill(username);
