@@ -129,7 +129,7 @@ func (w *world) start(node chat.NodeID, rejoin time.Duration, change func(*Optio
 func (w *world) fast(cfg *memberlist.Config) {
 	cfg.ProbeInterval, cfg.ProbeTimeout, cfg.GossipInterval = 50*time.Millisecond, 25*time.Millisecond, 10*time.Millisecond
 	cfg.PushPullInterval, cfg.GossipToTheDeadTime = time.Second, 200*time.Millisecond
-	cfg.TCPTimeout = 200 * time.Millisecond
+	cfg.TCPTimeout = 10 * time.Second // who joins only once must get through, also on a busy machine
 	raw, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{BindAddrs: []string{cfg.BindAddr}, BindPort: cfg.BindPort, Logger: cfg.Logger})
 	if err != nil {
 		w.t.Fatal(err)
