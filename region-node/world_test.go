@@ -334,8 +334,9 @@ func (w *world) signUp(r chat.Region, name, zone string) person {
 	tries := 0
 	w.eventually("a lasting answer to the sign-up of "+name, func() bool { // a link may be lost for a moment
 		status, out = w.call("POST", r, "/v1/signup", "", body)
-		if tries++; tries > 1 && out["code"] == "username_taken" { // by a try of unknown outcome
+		if tries++; tries > 1 && out["code"] == "username_taken" { // by a try of unknown outcome, or by one that gives the name back
 			status, out = w.call("POST", r, "/v1/login", "", body)
+			return status == http.StatusOK
 		}
 		return out["retryable"] != true
 	})

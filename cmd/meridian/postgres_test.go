@@ -144,8 +144,9 @@ func signUpIn(t *testing.T, addr, name, zone string) (a meridian.Account) {
 		var err error
 		a, err = api.SignUp(t.Context(), meridian.SignUp{Username: name, Password: longPassword, Zone: zone})
 		var refused *meridian.Error
-		if tries++; tries > 1 && errors.As(err, &refused) && refused.Code == meridian.CodeUsernameTaken {
+		if tries++; tries > 1 && errors.As(err, &refused) && refused.Code == meridian.CodeUsernameTaken { // by an earlier try, which may give it back
 			a, err = logIn(t, addr, name)
+			return err == nil
 		}
 		if err != nil && (!errors.As(err, &refused) || !refused.Retryable) {
 			t.Fatal(err)
