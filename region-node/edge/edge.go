@@ -26,7 +26,7 @@ import (
 // Stream is one socket's way over the backbone: ordered messages, with a credit window of its own.
 type Stream interface {
 	Read(ctx context.Context) ([]byte, error)
-	Write(ctx context.Context, message []byte) error
+	Write(ctx context.Context, messages ...[]byte) error
 	CloseWithCode(code uint16, reason string)
 	// Done is closed when the stream has ended.
 	Done() <-chan struct{}

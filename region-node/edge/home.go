@@ -75,14 +75,7 @@ func newStreamConn(ctx context.Context, stream Stream) *streamConn {
 
 func (c *streamConn) Read() ([]byte, error) { return c.stream.Read(c.ctx) }
 
-func (c *streamConn) Write(frames [][]byte) error {
-	for _, f := range frames {
-		if err := c.stream.Write(c.ctx, f); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (c *streamConn) Write(frames [][]byte) error { return c.stream.Write(c.ctx, frames...) }
 
 func (c *streamConn) Close(code int, reason string) {
 	c.stream.CloseWithCode(uint16(code), reason)

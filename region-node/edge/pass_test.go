@@ -16,11 +16,11 @@ import (
 // ending is a stream on which nothing comes but its end.
 type ending struct{ err error }
 
-func (s ending) Read(context.Context) ([]byte, error) { return nil, s.err }
-func (s ending) Write(context.Context, []byte) error  { return nil }
-func (s ending) CloseWithCode(uint16, string)         {}
-func (s ending) Done() <-chan struct{}                { return nil }
-func notHere() ending                                 { return ending{&link.CloseError{Code: closeNotTaken, Reason: "busy"}} }
+func (s ending) Read(context.Context) ([]byte, error)   { return nil, s.err }
+func (s ending) Write(context.Context, ...[]byte) error { return nil }
+func (s ending) CloseWithCode(uint16, string)           {}
+func (s ending) Done() <-chan struct{}                  { return nil }
+func notHere() ending                                   { return ending{&link.CloseError{Code: closeNotTaken, Reason: "busy"}} }
 
 func lost() ending                                               { return ending{errors.New("the link ended")} }
 func (nothing) Count(string, ...string)                          {}

@@ -219,8 +219,9 @@ func TestQueuesTakeTurns(t *testing.T) {
 		o.putControl(bytes.Repeat([]byte("c"), packetBytes-1), 1<<30)
 	}
 	order := ""
-	for packet := o.take(nil); len(packet) > 0; packet = o.take(nil) {
+	for packet := o.take(); len(packet) > 0; packet = o.take() {
 		order += string(packet[:1])
+		o.written()
 	}
 	if order != "crcrcrcr" {
 		t.Errorf("order %q: the queues do not take turns", order)
@@ -230,17 +231,21 @@ func TestQueuesTakeTurns(t *testing.T) {
 	}
 }
 
-// TestWhatIsBeingWrittenWaits: an answer that the writer has taken and may not have written yet still waits; it does not any more when the writer
-// comes for the next one.
+// TestWhatIsBeingWrittenWaits: an answer that was taken and may not be written yet still waits, and nobody else takes anything; it does not
+// any more when it is written.
 func TestWhatIsBeingWrittenWaits(t *testing.T) {
 	o := newOutbox()
 	o.putControl(make([]byte, 100), 1<<30)
 	o.putRelay([][]byte{make([]byte, 10)}, 1<<30)
-	o.take(nil)
+	o.take()
 	if control, _ := o.waiting(); control != 100 {
 		t.Errorf("%d bytes of answers wait while 100 are being written", control)
 	}
-	o.take(nil) // of relay frames, which nobody waits for
+	if packet := o.take(); packet != nil {
+		t.Errorf("a second packet of %d bytes while the first is being written", len(packet))
+	}
+	o.written()
+	o.take() // of relay frames, which nobody waits for
 	if control, relay := o.waiting(); control != 0 || relay != 0 {
 		t.Errorf("%d and %d bytes are left", control, relay)
 	}
@@ -250,7 +255,7 @@ func TestWhatIsBeingWrittenWaits(t *testing.T) {
 func TestSmallFramesShareAPacket(t *testing.T) {
 	o := newOutbox()
 	o.putRelay(slices.Repeat([][]byte{make([]byte, 100)}, 1000), 1<<30)
-	if got := len(o.take(nil)); got != packetBytes/100*100 {
+	if got := len(o.take()); got != packetBytes/100*100 {
 		t.Errorf("first packet of %d bytes", got)
 	}
 }

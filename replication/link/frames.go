@@ -66,31 +66,42 @@ func encodeFrame(f *pb.Frame) []byte {
 
 // eachFrame gives the frames of a packet, one at a time, so that a packet of many empty ones costs no memory.
 func eachFrame(packet []byte, handle func(*pb.Frame) error) error {
-	for len(packet) > 0 {
-		number, kind, n := protowire.ConsumeTag(packet)
-		if n < 0 || number != 1 || kind != protowire.BytesType {
-			return malformed("packet")
-		}
-		b, size := protowire.ConsumeBytes(packet[n:])
-		if size < 0 {
-			return malformed("packet")
-		}
-		packet = packet[n+size:]
-		if tooManyFields(b) {
-			return malformed("frame")
-		}
-		var f pb.Frame
-		if err := proto.Unmarshal(b, &f); err != nil {
-			return malformed("frame")
-		}
-		if f.Kind == nil {
-			return &endError{end: EndUnknownFrame, err: fmt.Errorf("a frame that version %d does not have", ProtocolMax)}
-		}
-		if err := handle(&f); err != nil {
+	return eachPart(packet, func(part []byte) error {
+		f, err := decodeFrame(part)
+		if err != nil {
 			return err
 		}
+		return handle(f)
+	})
+}
+
+// eachPart gives the frames of a packet as they are encoded.
+func eachPart(packet []byte, handle func([]byte) error) error {
+	for len(packet) > 0 {
+		part, rest, ok := cutBytes(packet, fieldFrame)
+		if !ok {
+			return malformed("packet")
+		}
+		if err := handle(part); err != nil {
+			return err
+		}
+		packet = rest
 	}
 	return nil
+}
+
+func decodeFrame(b []byte) (*pb.Frame, error) {
+	if tooManyFields(b) {
+		return nil, malformed("frame")
+	}
+	var f pb.Frame
+	if err := proto.Unmarshal(b, &f); err != nil {
+		return nil, malformed("frame")
+	}
+	if f.Kind == nil {
+		return nil, &endError{end: EndUnknownFrame, err: fmt.Errorf("a frame that version %d does not have", ProtocolMax)}
+	}
+	return &f, nil
 }
 
 // tooManyFields says whether a frame holds more parts than any has, before decoding it makes room for each.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"sync"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 	"meridian/replication/drift"
 )
 
-// session is one connection after its hello: one goroutine reads, one writes.
+// session is one connection after its hello: one goroutine reads; one writes, and so do streams, one at a time (see outbox).
 type session struct {
 	m           *Mesh
 	peer        *peer
@@ -88,7 +89,7 @@ func (s *session) read() error {
 		if err != nil {
 			return err
 		}
-		if err := eachFrame(packet, s.receive); err != nil {
+		if err := eachPart(packet, s.receivePart); err != nil {
 			return err
 		}
 		if buf.Cap() > 4*packetBytes {
@@ -98,6 +99,18 @@ func (s *session) read() error {
 			return s.ended()
 		}
 	}
+}
+
+// receivePart handles one frame as it is encoded.
+func (s *session) receivePart(part []byte) error {
+	if id, message, ok := readStreamData(part); ok {
+		return s.streams.data(id, message)
+	}
+	f, err := decodeFrame(part)
+	if err != nil {
+		return err
+	}
+	return s.receive(f)
 }
 
 // receive handles one frame.
@@ -130,7 +143,7 @@ func (s *session) receive(f *pb.Frame) error {
 	case *pb.Frame_StreamOpen:
 		return s.streamOpened(k.StreamOpen)
 	case *pb.Frame_StreamData:
-		return s.streams.data(k.StreamData)
+		return s.streams.data(k.StreamData.Id, k.StreamData.Message)
 	case *pb.Frame_StreamCredit:
 		return s.streams.credit(k.StreamCredit)
 	case *pb.Frame_StreamClose:
@@ -146,21 +159,8 @@ func (s *session) write() {
 	ticker := time.NewTicker(s.m.o.DeadAfter / 3)
 	defer ticker.Stop()
 	s.ping()
-	var packet []byte
-	for {
-		if packet = s.out.take(packet[:0]); len(packet) > 0 {
-			_ = s.ws.SetWriteDeadline(time.Now().Add(writeStall)) // never fails
-			if err := s.ws.WriteMessage(websocket.BinaryMessage, packet); err != nil {
-				end := readEnd(err)
-				if end.end == EndDead {
-					end.end = EndStalled
-				}
-				s.fail(end)
-				return
-			}
-			if cap(packet) > 4*packetBytes {
-				packet = nil
-			}
+	for s.ctx.Err() == nil {
+		if s.writePacket() {
 			select {
 			case <-ticker.C:
 				s.ping()
@@ -173,9 +173,39 @@ func (s *session) write() {
 		case <-ticker.C:
 			s.ping()
 		case <-s.ctx.Done():
-			return
 		}
 	}
+}
+
+// writePacket writes one packet of what waits; false when nothing does, or somebody else writes.
+func (s *session) writePacket() bool {
+	packet := s.out.take()
+	if len(packet) == 0 {
+		return false
+	}
+	defer s.out.written()
+	_ = s.ws.SetWriteDeadline(time.Now().Add(writeStall)) // never fails
+	if err := s.ws.WriteMessage(websocket.BinaryMessage, packet); err != nil {
+		end := readEnd(err)
+		if end.end == EndDead {
+			end.end = EndStalled
+		}
+		s.fail(end)
+	}
+	return true
+}
+
+// writeOwn writes what the caller has just queued, and what others have, unless somebody else is about to. So a frame that is alone
+// is under way without another goroutine; where many come at once, the first lets the others add theirs to the packet.
+func (s *session) writeOwn() {
+	lead, shared := s.out.lead()
+	if !lead {
+		return
+	}
+	if shared {
+		runtime.Gosched()
+	}
+	s.writePacket()
 }
 
 // ping asks for a pong; its id is the time since the session began, in nanoseconds.

@@ -16,9 +16,11 @@ type Stream interface {
 	// before it, the end is told for ever: *CloseError when the other side closed, CodeRegionDegraded when the link
 	// ended, CodeInvalid when this side closed. The error is the one of ctx when that ends first; nothing is lost then.
 	Read(ctx context.Context) ([]byte, error)
-	// Write sends a message when the other side has room for it; message may be reused at once. Done does not mean arrived.
-	// Errors: as Read, and CodeTooLarge above MaxStreamMessageBytes. It is safe for concurrent use.
-	Write(ctx context.Context, message []byte) error
+	// Write sends messages, together where it can, each when the other side has room for it; they may be reused at once. Done does
+	// not mean arrived. Where nobody else writes to the link it does so itself, and then ctx does not cut short what the network takes
+	// (writeStall at most). Errors: as Read, and CodeTooLarge above MaxStreamMessageBytes, when none is sent. It is safe for
+	// concurrent use.
+	Write(ctx context.Context, messages ...[]byte) error
 	// CloseWithCode ends the stream both ways; the other side gets *CloseError after the messages written before. Only the
 	// first close counts. The code is the application's (WebSocket close codes are a good choice); reason is cut at
 	// MaxNameBytes.
@@ -173,9 +175,9 @@ func (s *session) streamOpened(o *pb.StreamOpen) error {
 	return nil
 }
 
-// data takes a message in. One for a stream that is closed here was under way: it is dropped.
-func (ss *streams) data(d *pb.StreamData) error {
-	st := ss.get(d.Id)
+// data takes a copy of a message in. One for a stream that is closed here was under way: it is dropped.
+func (ss *streams) data(id uint64, message []byte) error {
+	st := ss.get(id)
 	if st == nil {
 		return nil
 	}
@@ -184,12 +186,12 @@ func (ss *streams) data(d *pb.StreamData) error {
 	if st.end != nil {
 		return nil
 	}
-	cost := len(d.Message) + streamMessageCost
-	if len(d.Message) > MaxStreamMessageBytes || cost > st.granted {
-		return &endError{end: EndCredit, err: fmt.Errorf("stream %d: %d bytes, %d allowed", d.Id, cost, st.granted)}
+	cost := len(message) + streamMessageCost
+	if len(message) > MaxStreamMessageBytes || cost > st.granted {
+		return &endError{end: EndCredit, err: fmt.Errorf("stream %d: %d bytes, %d allowed", id, cost, st.granted)}
 	}
 	st.granted -= cost
-	st.in = append(st.in, d.Message)
+	st.in = append(st.in, append([]byte{}, message...))
 	signal(st.readable)
 	return nil
 }
@@ -299,9 +301,11 @@ func (st *stream) pop() (message []byte, credit int, ok bool, err error) {
 	return message, credit, true, nil
 }
 
-func (st *stream) Write(ctx context.Context, message []byte) error {
-	if len(message) > MaxStreamMessageBytes {
-		return &chat.Error{Code: chat.CodeTooLarge, Op: "link.Stream.Write", Message: fmt.Sprintf("%d bytes, at most %d", len(message), MaxStreamMessageBytes)}
+func (st *stream) Write(ctx context.Context, messages ...[]byte) error {
+	for _, m := range messages {
+		if len(m) > MaxStreamMessageBytes {
+			return &chat.Error{Code: chat.CodeTooLarge, Op: "link.Stream.Write", Message: fmt.Sprintf("%d bytes, at most %d", len(m), MaxStreamMessageBytes)}
+		}
 	}
 	select {
 	case st.writing <- struct{}{}:
@@ -311,8 +315,21 @@ func (st *stream) Write(ctx context.Context, message []byte) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	defer st.s.writeOwn()
+	for _, m := range messages {
+		if err := st.queue(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// queue queues a message for the link when there is room on both sides. It is called with the token of writing held; what it queued
+// is to be written by writeOwn, which it calls itself before it waits.
+func (st *stream) queue(ctx context.Context, message []byte) error {
 	cost := len(message) + streamMessageCost
 	for !st.spend(cost) {
+		st.s.writeOwn()
 		select {
 		case <-st.writable:
 		case <-st.done:
@@ -321,12 +338,13 @@ func (st *stream) Write(ctx context.Context, message []byte) error {
 			return ctx.Err()
 		}
 	}
-	frame := encodeFrame(&pb.Frame{Kind: &pb.Frame_StreamData{StreamData: &pb.StreamData{Id: st.id, Message: message}}})
+	frame := encodeStreamData(st.id, message)
 	for {
 		ok, room, err := st.put(frame)
 		if ok || err != nil {
 			return err
 		}
+		st.s.writeOwn()
 		select {
 		case <-room:
 		case <-st.done:
@@ -362,7 +380,7 @@ func (st *stream) put(frame []byte) (bool, <-chan struct{}, error) {
 	if st.end != nil {
 		return false, nil, st.end
 	}
-	ok, room := st.s.out.putControl(frame, st.s.m.o.Limits.ControlQueueBytes)
+	ok, room := st.s.out.put(frame, st.s.m.o.Limits.ControlQueueBytes)
 	return ok, room, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // streamPair gives two connected regions of which the second hands each stream it gets to serve.
-func streamPair(t *testing.T, network Network, serve func(s Stream, kind string, header []byte), change func(*Options)) (a, b *node) {
+func streamPair(t testing.TB, network Network, serve func(s Stream, kind string, header []byte), change func(*Options)) (a, b *node) {
 	return pair(t, network, func(o *Options) {
 		if change != nil {
 			change(o)
@@ -283,5 +284,33 @@ func TestManyStreams(t *testing.T) {
 		if err := <-failed; err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkStream measures a message there and back over loopback TLS, both ends in this process: of one stream alone, and of many
+// at once.
+func BenchmarkStream(b *testing.B) {
+	for _, streams := range []int{1, 64} {
+		b.Run(fmt.Sprint("streams=", streams), func(b *testing.B) {
+			a, _ := streamPair(b, nil, echo, nil)
+			message := make([]byte, 50)
+			var all sync.WaitGroup
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range streams {
+				all.Go(func() {
+					s, err := a.OpenStream(b.Context(), "us-east", "echo", nil)
+					for n := i; n < b.N && err == nil; n += streams {
+						if err = s.Write(b.Context(), message); err == nil {
+							_, err = s.Read(b.Context())
+						}
+					}
+					if err != nil {
+						b.Error(err)
+					}
+				})
+			}
+			all.Wait()
+		})
 	}
 }
