@@ -124,11 +124,7 @@ var errBinary = errors.New("binary frame")
 func (s *socket) Write(frames [][]byte) error {
 	s.lockForWrite.Lock()
 	defer s.lockForWrite.Unlock()
-	deadline := time.Now().Add(s.write)
-	if err := s.ws.SetWriteDeadline(deadline); err != nil { // gorilla sets its own, or none, on the connection with every frame
-		return err
-	}
-	if err := s.net.SetWriteDeadline(deadline); err != nil {
+	if err := s.ws.SetWriteDeadline(time.Now().Add(s.write)); err != nil { // gorilla sets it on the connection with every frame
 		return err
 	}
 	s.net.collect()
