@@ -32,7 +32,7 @@ func TestRestored(t *testing.T) {
 	if code := chat.CodeOf(schema(cfg).Restored(ctx, nil)); code != chat.CodeInvalid {
 		t.Errorf("an empty keyspace: %q", code)
 	}
-	s, err := cassandra.Open(ctx, options(t, c, cfg, restored, false))
+	s, err := opened(options(t, c, cfg, restored, false))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ package cassandra
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/gocql/gocql"
 
@@ -79,14 +80,20 @@ func (s *Store) start(ctx context.Context, nodes *nodes) error {
 	return s.ensureLife(ctx)
 }
 
-// came looks at a node that has come up while the store is open: one that does not sync may have been given a new configuration.
+// came looks at a node that has come up while the store is open: one that does not sync may have been given a new configuration. One that does
+// not answer yet is asked again, as long as it is up.
 func (s *Store) came(host *gocql.HostInfo) {
-	if s.isClosed() || !s.connected.Load() { // those of the start are asked there
-		return
-	}
-	if _, err := checkNodes(s.opts, []*gocql.HostInfo{host}); chat.CodeOf(err) == chat.CodeInvalid {
-		s.opts.Log.Error("store: nothing is written any more", "err", err)
-		s.unsafe.Store(chat.AsError(degraded("cassandra.Commit", "a node of the cluster does not sync before it answers", err)))
+	for host.IsUp() && !s.isClosed() && s.connected.Load() { // those of the start are asked there
+		_, err := checkNodes(s.opts, []*gocql.HostInfo{host})
+		if err == nil {
+			return
+		}
+		if chat.CodeOf(err) == chat.CodeInvalid {
+			s.opts.Log.Error("store: nothing is written any more", "err", err)
+			s.unsafe.Store(chat.AsError(degraded("cassandra.Commit", "a node of the cluster does not sync before it answers", err)))
+			return
+		}
+		time.Sleep(reconnectEvery)
 	}
 }
 

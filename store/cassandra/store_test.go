@@ -91,9 +91,7 @@ func migrate(t testing.TB, c *local.Cassandra, keyspace string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := schema.Apply(ctx, nil); err != nil {
-		t.Fatal(err)
-	}
+	again(t, "apply the schema", func() error { _, err := schema.Apply(ctx, nil); return err })
 }
 
 // inside opens a session that looks inside a keyspace, or empties it.
@@ -105,11 +103,39 @@ func inside(t testing.TB, c *local.Cassandra, keyspace string) *gocql.Session {
 		t.Fatal(err)
 	}
 	cfg.Keyspace = keyspace
-	s, err := cfg.CreateSession()
-	if err != nil {
-		t.Fatal(err)
-	}
+	var s *gocql.Session
+	again(t, "open a session", func() (err error) { s, err = cfg.CreateSession(); return err })
 	return s
+}
+
+// patience bounds what a busy machine may take for a thing that is tried again.
+const patience = 2 * time.Minute
+
+// tried does something that may be done twice until the server answers in time, and gives the last error.
+func tried(do func() error) (err error) {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		if err = do(); err == nil || chat.CodeOf(err) == chat.CodeInvalid || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// again is tried, of what must succeed.
+func again(t testing.TB, what string, do func() error) {
+	t.Helper()
+	if err := tried(do); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// some says whether a query gives a row.
+func some(s *gocql.Session, query string) (is bool, err error) {
+	err = tried(func() error {
+		it := s.Query(query).Iter()
+		is = it.NumRows() > 0
+		return it.Close()
+	})
+	return is, err
 }
 
 // empty empties the tables of a keyspace, but for the notes of the schema's steps. Emptying one takes the server a tenth of a second, looking
@@ -118,20 +144,26 @@ func empty(t testing.TB, c *local.Cassandra, keyspace string) {
 	t.Helper()
 	s := inside(t, c, keyspace)
 	defer s.Close()
-	it := s.Query(`SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?`, keyspace).Iter()
-	var all sync.WaitGroup
-	for table := ""; it.Scan(&table); {
-		if strings.HasPrefix(table, "schema_") {
-			continue
-		}
-		all.Go(func() {
-			deletes := strings.HasPrefix(table, "op_log") || table == "parked"
-			if !deletes && s.Query(`SELECT * FROM `+table+` LIMIT 1`).Iter().NumRows() == 0 {
-				return
+	var tables []string
+	again(t, "list the tables", func() error {
+		tables = nil
+		it := s.Query(`SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?`, keyspace).Iter()
+		for table := ""; it.Scan(&table); {
+			if !strings.HasPrefix(table, "schema_") {
+				tables = append(tables, table)
 			}
-			err := s.Query(`TRUNCATE ` + table).Exec()
-			for again := 0; err != nil && again < 3; again++ { // a busy machine
-				err = s.Query(`TRUNCATE ` + table).Exec()
+		}
+		return it.Close()
+	})
+	var all sync.WaitGroup
+	for _, table := range tables {
+		all.Go(func() {
+			full, err := strings.HasPrefix(table, "op_log") || table == "parked", error(nil)
+			if !full {
+				full, err = some(s, `SELECT * FROM `+table+` LIMIT 1`)
+			}
+			if full && err == nil {
+				err = tried(func() error { return s.Query(`TRUNCATE ` + table).Exec() })
 			}
 			if err != nil {
 				t.Errorf("empty %s: %v", table, err)
@@ -139,8 +171,8 @@ func empty(t testing.TB, c *local.Cassandra, keyspace string) {
 		})
 	}
 	all.Wait()
-	if err := it.Close(); err != nil {
-		t.Fatal(err)
+	if t.Failed() {
+		t.FailNow()
 	}
 }
 
@@ -168,12 +200,18 @@ func (p *place) OpenNode(node chat.NodeID) (chat.Store, error) { return p.in(key
 func (p *place) in(keyspace string, node chat.NodeID) (chat.Store, error) {
 	o := options(p.t, p.cluster, p.cfg, keyspace, false)
 	o.Node = node
-	s, err := cassandra.Open(ctx, o)
+	s, err := opened(o)
 	if err != nil {
 		return nil, err
 	}
 	p.open = append(p.open, s)
 	return s, nil
+}
+
+// opened opens a store of a cluster that runs.
+func opened(o cassandra.Options) (s *cassandra.Store, err error) {
+	err = tried(func() (err error) { s, err = cassandra.Open(ctx, o); return err })
+	return s, err
 }
 
 // Crash kills the cluster's node, and starts it again: what it had acknowledged must be there. Batches that it had begun are
@@ -192,8 +230,9 @@ func (p *place) Crash() {
 	}
 	s := inside(p.t, p.cluster, keyspace)
 	defer s.Close()
-	waitFor(p.t, 60*time.Second, "the batch log is empty", func() bool {
-		return s.Query(`SELECT id FROM system.batches LIMIT 1`).Iter().NumRows() == 0
+	waitFor(p.t, patience, "the batch log is empty", func() bool {
+		full, err := some(s, `SELECT id FROM system.batches LIMIT 1`)
+		return err == nil && !full
 	})
 }
 
