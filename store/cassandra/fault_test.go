@@ -99,6 +99,38 @@ func TestSchemaFromTwoPlaces(t *testing.T) {
 	}
 }
 
+// Who changes the schema for so long that another has taken the lock changes nothing more.
+func TestSchemaLockLost(t *testing.T) {
+	needsCluster(t)
+	c := localtest.Cassandra(t, localtest.Kind{})
+	const lost = "meridian_lost"
+	if err := c.CreateKeyspace(ctx, lost); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := cassandra.NewSchema(options(t, c, storetest.DefaultConfig(), lost, true), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = schema.Apply(ctx, func(cassandra.Migration, int) {
+		s := inside(t, c, lost)
+		defer s.Close()
+		again(t, "take the lock", func() error {
+			_, err := s.Query(`UPDATE schema_lock USING TTL 600 SET holder = uuid() WHERE shard = 0 IF EXISTS`).MapScanCAS(map[string]any{})
+			return err
+		})
+	})
+	wantCode(t, err, chat.CodeBusy, "another changes the schema")
+	var tables int
+	s := inside(t, c, lost)
+	defer s.Close()
+	again(t, "count the tables", func() error {
+		return s.Query(`SELECT count(*) FROM system_schema.tables WHERE keyspace_name = ?`, lost).Scan(&tables)
+	})
+	if tables != 2 { // the lock's, and that of the steps
+		t.Errorf("%d tables", tables)
+	}
+}
+
 // A commit log that is synced some time after the answer is refused, with what to change: at the start, and by a store that is open when a node
 // comes back with one.
 func TestPeriodicCommitLogIsRefused(t *testing.T) {

@@ -149,17 +149,12 @@ func (s *Schema) plan(ctx context.Context, session *gocql.Session) (SchemaPlan, 
 	return plan, nil
 }
 
-const (
-	// schemaLease is how long who changes the schema keeps others from it without a word, seconds.
-	schemaLease = 120
-	// schemaTimeout is the least that a statement gets: one that makes a table takes a busy cluster many seconds.
-	schemaTimeout = time.Minute
-	// schemaWait bounds the wait for another who changes it.
-	schemaWait = 5 * time.Minute
-)
+// schemaTimeout is the least that a statement gets: one that makes a table takes a busy cluster many seconds.
+const schemaTimeout = time.Minute
 
 // Apply brings the keyspace to this version's schema, one step after the other; progress, if not nil, is told of each statement. It may run
-// twice, and from two places at once: the second waits for the first. The error has CodeInvalid for a schema that is newer.
+// twice, and from two places at once: the second waits for the first. The error has CodeInvalid for a schema that is newer; after any other,
+// as of a node that went away, Apply goes on where it was.
 func (s *Schema) Apply(ctx context.Context, progress func(step Migration, statement int)) (SchemaPlan, error) {
 	if err := s.makeKeyspace(ctx); err != nil {
 		return SchemaPlan{}, err
@@ -169,11 +164,11 @@ func (s *Schema) Apply(ctx context.Context, progress func(step Migration, statem
 		return SchemaPlan{}, openError("changing the schema", err)
 	}
 	defer session.Close()
-	unlock, err := s.lock(ctx, session)
+	lock, err := takeSchemaLock(ctx, session)
 	if err != nil {
 		return SchemaPlan{}, err
 	}
-	defer unlock()
+	defer lock.giveBack()
 	plan, err := s.plan(ctx, session)
 	if err != nil {
 		return plan, err
@@ -182,41 +177,26 @@ func (s *Schema) Apply(ctx context.Context, progress func(step Migration, statem
 		return plan, newer(plan.Have, plan.Want)
 	}
 	for _, step := range plan.Missing {
-		for i, cql := range step.Statements {
+		err := s.change(ctx, session, s.opts.Keyspace, step.Statements, func(i int) error {
 			if progress != nil {
 				progress(step, i)
 			}
-			if err := durable(session.Query(cql)).WithContext(ctx).Exec(); err != nil {
-				return plan, openError(fmt.Sprintf("step %d (%s), statement %d", step.Version, step.Name, i+1), err)
-			}
+			return lock.keep(ctx, i == 0)
+		})
+		if chat.CodeOf(err) == chat.CodeBusy {
+			return plan, err
+		}
+		if err != nil {
+			return plan, openError(fmt.Sprintf("step %d (%s)", step.Version, step.Name), err)
 		}
 		if err := durable(session.Query(insertStep, shardOne, step.Version, step.Name, step.sum)).WithContext(ctx).Exec(); err != nil {
 			return plan, openError("noting a step", err)
 		}
 	}
-	return plan, agree(ctx, session)
+	return plan, nil
 }
 
-// agree waits until all nodes have the schema: who asks one that lacks a table, or writes to it, is refused.
-func agree(ctx context.Context, session *gocql.Session) error {
-	ctx, cancel := context.WithTimeout(ctx, schemaWait)
-	defer cancel()
-	for try := 0; ; try++ { // a busy cluster may take longer than gocql waits
-		err := session.AwaitSchemaAgreement(ctx)
-		if err == nil {
-			return nil
-		}
-		if pause(ctx, try) != nil {
-			return openError("waiting until all nodes have the schema", err)
-		}
-	}
-}
-
-const (
-	insertStep   = `INSERT INTO schema_steps (shard, version, name, sum) VALUES (?, ?, ?, ?)`
-	takeLock     = `INSERT INTO schema_lock (shard, holder) VALUES (?, ?) IF NOT EXISTS USING TTL ?`
-	giveBackLock = `DELETE FROM schema_lock WHERE shard = ? IF holder = ?`
-)
+const insertStep = `INSERT INTO schema_steps (shard, version, name, sum) VALUES (?, ?, ?, ?)`
 
 // makeKeyspace makes what the lock lives in. Two that do so at once make the same: the tables have ids of their names.
 func (s *Schema) makeKeyspace(ctx context.Context) error {
@@ -226,16 +206,15 @@ func (s *Schema) makeKeyspace(ctx context.Context) error {
 	}
 	defer session.Close()
 	ks := s.opts.Keyspace
-	for _, cql := range []string{
+	err = s.change(ctx, session, "", []string{
 		fmt.Sprintf(`CREATE KEYSPACE IF NOT EXISTS "%s" WITH replication = {'class': 'NetworkTopologyStrategy', '%s': %d} AND durable_writes = true`, ks, s.opts.Datacenter, s.replica),
 		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS "%s".schema_steps (shard int, version int, name text, sum text, PRIMARY KEY ((shard), version)) WITH ID = %s`, ks, tableID(ks+".schema_steps")),
 		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS "%s".schema_lock (shard int PRIMARY KEY, holder uuid) WITH ID = %s`, ks, tableID(ks+".schema_lock")),
-	} {
-		if err := durable(session.Query(cql)).WithContext(ctx).Exec(); err != nil {
-			return openError("making the keyspace", err)
-		}
+	}, func(int) error { return nil })
+	if err != nil {
+		return openError("making the keyspace", err)
 	}
-	return agree(ctx, session)
+	return nil
 }
 
 // tableID gives a table the same id wherever it is made: a version-5 UUID of its name.
@@ -245,34 +224,6 @@ func tableID(name string) gocql.UUID {
 	copy(id[:], sum[:])
 	id[6], id[8] = id[6]&0x0f|0x50, id[8]&0x3f|0x80
 	return id
-}
-
-// lock takes the right to change the schema, and gives what gives it back. It ends by itself when its holder dies.
-func (s *Schema) lock(ctx context.Context, session *gocql.Session) (unlock func(), err error) {
-	holder, err := gocql.RandomUUID()
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, schemaWait)
-	defer cancel()
-	for {
-		var had gocql.UUID
-		var shard int
-		taken, err := durable(session.Query(takeLock, shardOne, holder, schemaLease)).WithContext(ctx).ScanCAS(&shard, &had)
-		if err != nil && ctx.Err() == nil {
-			return nil, openError("locking the schema", err)
-		}
-		if taken || had == holder {
-			return func() {
-				_, _ = durable(session.Query(giveBackLock, shardOne, holder)).ScanCAS(&had) // else it runs out
-			}, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, &chat.Error{Code: chat.CodeBusy, Op: "cassandra.Apply", Message: "another changes the schema", Cause: ctx.Err()}
-		case <-time.After(time.Second):
-		}
-	}
 }
 
 // versionOf gives the schema's version; 0 where there is none.

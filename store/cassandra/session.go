@@ -38,6 +38,17 @@ func cluster(o Options, keyspace string) *gocql.ClusterConfig {
 	return c
 }
 
+// only gives how a session with one node is made. It wants to hear nothing of others: gocql would look which there are, and lose this one, which it
+// knows by another id.
+func only(o Options, keyspace string, host *gocql.HostInfo) *gocql.ClusterConfig {
+	c, at := cluster(o, keyspace), host.ConnectAddress()
+	c.Hosts, c.Port = []string{at.String()}, host.Port()
+	c.DisableInitialHostLookup, c.NumConns = true, 1
+	c.Events.DisableNodeStatusEvents, c.Events.DisableTopologyEvents, c.Events.DisableSchemaEvents = true, true, true
+	c.HostFilter = gocql.HostFilterFunc(func(h *gocql.HostInfo) bool { return h.ConnectAddress().Equal(at) })
+	return c
+}
+
 // connect opens a session with the cluster that keeps which nodes there are.
 func connect(o Options, keyspace string, came func(*gocql.HostInfo)) (*gocql.Session, *nodes, error) {
 	c, n := cluster(o, keyspace), newNodes(came)
@@ -188,10 +199,7 @@ type settings struct {
 // settingsOf asks one node, by a connection to it alone.
 func settingsOf(o Options, host *gocql.HostInfo) (settings, error) {
 	var out settings
-	c := cluster(o, "")
-	c.Hosts, c.Port = []string{host.ConnectAddress().String()}, host.Port()
-	c.DisableInitialHostLookup, c.NumConns = true, 1
-	s, err := c.CreateSession()
+	s, err := only(o, "", host).CreateSession()
 	if err != nil {
 		return out, err
 	}
