@@ -93,10 +93,8 @@ func TestPostgresDown(t *testing.T) {
 	benHere.reads(t, "during")
 	carlHere.send(t, "dora", "to somebody new") // who is found by name, without the account
 	doraHere.reads(t, "to somebody new")
-	abroad, err := logIn(t, east, "anna") // its session comes to eu-west by relay, before what is sent next
-	if err != nil {
-		t.Fatal(err)
-	}
+	var abroad meridian.Account // its session comes to eu-west by relay, before what is sent next
+	waitFor(t, "a log-in abroad", func() bool { abroad, err = logIn(t, east, "anna"); return err == nil })
 	converse(t, east, abroad).send(t, "ben", "from abroad")
 	benHere.reads(t, "from abroad")
 
@@ -104,7 +102,7 @@ func TestPostgresDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, "a log-in", func() bool { _, err := logIn(t, west, "anna"); return err == nil })
-	accounts, err := postgres.Open(t.Context(), postgres.Options{URL: server.URL("postgres")})
+	accounts, err := postgres.Open(t.Context(), postgres.Options{URL: server.URL("postgres"), Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
