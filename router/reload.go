@@ -22,6 +22,16 @@ func (r *Router) Reload(cfg *config.Config, force bool) error {
 	return err
 }
 
+// reloadFiles takes the address files anew with the configuration that is in use once its turn has come: not with one that a reload before it
+// has replaced.
+func (r *Router) reloadFiles() error {
+	r.reload.Lock()
+	defer r.reload.Unlock()
+	err := r.replace(r.config(), true)
+	r.countReload(err)
+	return err
+}
+
 func (r *Router) replace(cfg *config.Config, force bool) error {
 	old := r.view()
 	if err := fixed(r.opts.Config, cfg); err != nil {

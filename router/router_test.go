@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -324,7 +326,7 @@ func TestReload(t *testing.T) {
 	}
 	writeMMDB(t, file, "IN", "Mumbai", 19, 72.8)
 	var taken, refused, canaries atomic.Int32
-	r := start(t, Options{Config: cfg, Metrics: &reloads{&taken, &refused, &canaries}})
+	r := start(t, Options{Config: cfg, Metrics: &reloads{&taken, &refused, &canaries}, WatchEvery: time.Hour})
 	at := func(want chat.Region) {
 		t.Helper()
 		e, err := r.Explain(netip.MustParseAddr("81.2.69.142"), "", "")
@@ -370,6 +372,34 @@ func TestReload(t *testing.T) {
 		t.Error(err)
 	}
 	at("eu-west")
+}
+
+// Files that change while another configuration is being taken are taken with that one, not with the one before.
+func TestFilesComeWithTheConfigurationInUse(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "city.mmdb")
+	writeMMDB(t, file, "IN", "Mumbai", 19, 72.8)
+	cfg, biased := testConfig(), testConfig()
+	cfg.Router.GeoFiles, biased.Router.GeoFiles = []string{file}, []string{file}
+	biased.Router.Prefer = map[string][]chat.Region{"IN": {"us-east"}}
+	r := start(t, Options{Config: cfg, WatchEvery: time.Hour})
+	r.reload.Lock()
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		close(begun)
+		ended <- r.reloadFiles()
+	}()
+	<-begun
+	for range 1000 { // it waits for its turn by now; if not, the test only tests less
+		runtime.Gosched()
+	}
+	err := r.replace(biased, false)
+	r.reload.Unlock()
+	if err = errors.Join(err, <-ended); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := r.Explain(netip.MustParseAddr("81.2.69.142"), "", ""); err != nil || e.Region != "us-east" {
+		t.Errorf("got %s, %v: the configuration was taken back", e.Region, err)
+	}
 }
 
 // A changed file is taken once it has kept still for one look, and only once.

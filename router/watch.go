@@ -29,7 +29,7 @@ func (r *Router) watch(ctx context.Context) {
 		addresses, round := w.look(stamps(geo.Files(cfg.Router))), l.look(stamps(learnedFiles(cfg)))
 		switch {
 		case addresses:
-			r.told(r.Reload(cfg, true), "address files")
+			r.told(r.reloadFiles(), "address files")
 		case round:
 			r.told(r.relearn(), "learned round trips")
 		}
