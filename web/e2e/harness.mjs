@@ -43,8 +43,7 @@ async function startUp() {
     start: (region) => verb('region', 'start', region),
     close: async () => {
       const ended = new Promise((resolve) => up.once('exit', resolve));
-      up.kill('SIGTERM');
-      await ended;
+      if (up.kill('SIGTERM')) await ended; // false: it has ended by itself
       if (!servers) rmSync(data, { recursive: true, force: true });
     },
   };
