@@ -78,15 +78,17 @@ type watch struct {
 	metrics Metrics
 	log     *slog.Logger
 	told    map[Certificate]Alarm
+	names   map[string]bool // in the metrics
 }
 
 func (w *watch) tell(list []Certificate, now time.Time) {
-	alarms := make(map[Certificate]Alarm)
+	alarms, names := make(map[Certificate]Alarm), make(map[string]bool)
 	for _, c := range list {
 		if c.Ends.IsZero() {
 			continue
 		}
 		w.metrics.Set("tls_certificate_ends_seconds", float64(c.Ends.Unix()), c.Name)
+		names[c.Name] = true
 		same := Certificate{Name: c.Name, Ends: c.Ends.UTC()}
 		alarms[same] = c.Alarm(now)
 		if alarms[same] > w.told[same] {
@@ -94,5 +96,10 @@ func (w *watch) tell(list []Certificate, now time.Time) {
 				"runbook", "runbooks/certificate-ends.md")
 		}
 	}
-	w.told = alarms
+	for name := range w.names {
+		if !names[name] {
+			w.metrics.Remove("tls_certificate_ends_seconds", name)
+		}
+	}
+	w.told, w.names = alarms, names
 }

@@ -60,6 +60,19 @@ func TestAlarmsAreToldOnce(t *testing.T) {
 	}
 }
 
+// A name that no certificate has first any more leaves the metrics.
+func TestEndsOfNamesThatAreGone(t *testing.T) {
+	m := &counts{values: make(map[string]float64)}
+	w := watch{metrics: m, log: slog.New(slog.DiscardHandler)}
+	ends := time.Now().Add(time.Hour)
+	for _, name := range []string{"a.test", "b.test"} {
+		w.tell([]Certificate{{Name: name, Begins: ends.Add(-time.Hour), Ends: ends}}, ends.Add(-time.Hour))
+		if want := float64(ends.Unix()); len(m.values) != 1 || m.get("tls_certificate_ends_seconds "+name) != want {
+			t.Errorf("%s: %v", name, m.values)
+		}
+	}
+}
+
 // What is served is listed with its end; a pair that cannot be used shows why until it can.
 func TestFilesAreListed(t *testing.T) {
 	a, dir := newAuthority(t), t.TempDir()

@@ -28,6 +28,7 @@ const (
 type Metrics interface {
 	Count(name string, labels ...string)
 	Set(name string, value float64, labels ...string)
+	Remove(name string, labels ...string)
 }
 
 // Front serves public listeners. A nil Front serves plain HTTP and believes no proxy.
@@ -89,3 +90,4 @@ type noMetrics struct{}
 
 func (noMetrics) Count(string, ...string)        {}
 func (noMetrics) Set(string, float64, ...string) {}
+func (noMetrics) Remove(string, ...string)       {}

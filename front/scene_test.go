@@ -115,6 +115,12 @@ func (c *counts) Set(name string, value float64, labels ...string) {
 	c.values[strings.Join(append([]string{name}, labels...), " ")] = value
 }
 
+func (c *counts) Remove(name string, labels ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.values, strings.Join(append([]string{name}, labels...), " "))
+}
+
 func (c *counts) get(what string) float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -123,6 +123,16 @@ func (m *Metrics) Set(name string, value float64, labelValues ...string) {
 	g.Set(value)
 }
 
+// Remove takes away a gauge's series of what is there no more.
+func (m *Metrics) Remove(name string, labelValues ...string) {
+	v, ok := m.gauges[name]
+	if !ok {
+		m.wrong("%s is no gauge", name)
+		return
+	}
+	v.DeleteLabelValues(labelValues...)
+}
+
 // Value reads a counter or gauge, or a histogram's count; ok is false for a series that is not shown. It walks all series:
 // it is for status pages and tests.
 func (m *Metrics) Value(name string, labelValues ...string) (value float64, ok bool) {

@@ -18,6 +18,8 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"meridian/chat"
+	"meridian/config"
+	"meridian/observe"
 	"meridian/router/decide"
 	"meridian/router/health"
 )
@@ -70,6 +72,14 @@ func TestRemovedRegion(t *testing.T) {
 	}
 }
 
+// withoutSouth is the test's configuration without its last region.
+func withoutSouth() *config.Config {
+	smaller := testConfig()
+	smaller.Regions, smaller.Zones = smaller.Regions[:2], smaller.Zones[:1]
+	smaller.Zones[0].Regions = smaller.Zones[0].Regions[:2]
+	return smaller
+}
+
 // A router remembers its regions once it listens. A reload that leaves one out is refused while people are there; by force it is taken, and
 // so it is when nobody is there: from then on neither DNS, nor discovery, nor explain names the region, whoever asks; the file forgets it, it is
 // probed no more, and a region that is down stays down. With its configuration it is back. Meanwhile every DNS query is answered.
@@ -91,9 +101,7 @@ func TestReloadWithoutARegion(t *testing.T) {
 	}
 	remembered(3)
 	r.Table().SetStates(decide.States{"us-east": {Health: decide.HealthDown, Why: "it is"}})
-	smaller := testConfig()
-	smaller.Regions, smaller.Zones = smaller.Regions[:2], smaller.Zones[:1]
-	smaller.Zones[0].Regions = smaller.Zones[0].Regions[:2]
+	smaller := withoutSouth()
 	if err := r.Reload(smaller, false); chat.CodeOf(err) != chat.CodeDenied || !strings.Contains(err.Error(), "ap-south, where 14 sockets are open") {
 		t.Errorf("with people: %v", err)
 	}
@@ -223,4 +231,26 @@ func fetch(t *testing.T, url string) (int, string) {
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(body)
+}
+
+// A region that a running configuration leaves out leaves the metrics too, and comes back with it.
+func TestRemovedRegionLeavesTheMetrics(t *testing.T) {
+	metrics := observe.NewMetrics("router")
+	r := start(t, Options{Config: testConfig(), Metrics: metrics})
+	shows := func(region string) bool { _, ok := metrics.Value("region_up", region); return ok }
+	await(t, func() bool { return shows("us-east") && shows("eu-west") && shows("ap-south") })
+	if err := r.Reload(withoutSouth(), true); err != nil { // and a round of probes follows
+		t.Fatal(err)
+	}
+	await(t, func() bool { return !shows("ap-south") })
+	if !shows("us-east") || !shows("eu-west") {
+		t.Error("a region that stays has left the metrics")
+	}
+	if err := r.Reload(testConfig(), false); err != nil {
+		t.Fatal(err)
+	}
+	await(t, func() bool { return shows("ap-south") })
+	if wrong := metrics.Misuse(); len(wrong) > 0 {
+		t.Error(wrong)
+	}
 }

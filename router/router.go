@@ -70,6 +70,8 @@ type Router struct {
 	dns       *dns.Server // nil when the configuration has no router.dns
 	listener  net.Listener
 
+	shown decide.States // what region_up tells, for take only
+
 	reload sync.Mutex // held while a view is made and put into use
 }
 
@@ -240,6 +242,12 @@ func (r *Router) Run(ctx context.Context) error {
 
 // take puts new states into the table.
 func (r *Router) take(states decide.States) {
+	for name := range r.shown {
+		if _, known := states[name]; !known { // a configuration left it out
+			r.opts.Metrics.Remove("region_up", string(name))
+		}
+	}
+	r.shown = states
 	for name, s := range states {
 		up := 1.0
 		if s.Health == decide.HealthDown {

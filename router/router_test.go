@@ -314,6 +314,7 @@ func (c *reloads) Count(name string, labels ...string) {
 }
 func (c *reloads) Add(string, float64, ...string)     {}
 func (c *reloads) Set(string, float64, ...string)     {}
+func (c *reloads) Remove(string, ...string)           {}
 func (c *reloads) Observe(string, float64, ...string) {}
 
 // A reload changes answers while serving, and one that fails (a corrupt file, other regions) leaves everything as it was.

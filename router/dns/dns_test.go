@@ -62,6 +62,7 @@ func (c *tally) Count(name string, labels ...string) {
 }
 func (c *tally) Add(string, float64, ...string)     {}
 func (c *tally) Set(string, float64, ...string)     {}
+func (c *tally) Remove(string, ...string)           {}
 func (c *tally) Observe(string, float64, ...string) {}
 
 func server(t testing.TB, change func(*Options)) *Server {

@@ -241,6 +241,7 @@ func (c *lockedTally) Add(name string, value float64, labels ...string) {
 	c.n[name] += value
 }
 func (c *lockedTally) Set(string, float64, ...string)     {}
+func (c *lockedTally) Remove(string, ...string)           {}
 func (c *lockedTally) Observe(string, float64, ...string) {}
 func (c *lockedTally) get(name string) float64 {
 	c.mu.Lock()

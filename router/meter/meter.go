@@ -6,6 +6,7 @@ type Metrics interface {
 	Count(name string, labelValues ...string)
 	Add(name string, value float64, labelValues ...string)
 	Set(name string, value float64, labelValues ...string)
+	Remove(name string, labelValues ...string)
 	Observe(name string, seconds float64, labelValues ...string)
 }
 
@@ -22,4 +23,5 @@ type discard struct{}
 func (discard) Count(string, ...string)            {}
 func (discard) Add(string, float64, ...string)     {}
 func (discard) Set(string, float64, ...string)     {}
+func (discard) Remove(string, ...string)           {}
 func (discard) Observe(string, float64, ...string) {}
