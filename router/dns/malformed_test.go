@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"meridian/deploy/local"
 )
 
 // shapeCase is a query of testdata/malformed.txt.
@@ -172,7 +174,8 @@ func TestShapesOverSockets(t *testing.T) {
 // served runs a server on a loopback port until the test ends.
 func served(t *testing.T, s *Server) (addr string) {
 	t.Helper()
-	serve(t, s, "127.0.0.1:0")
+	// An address of its own: dig takes any port of 127.0.0.1, also one that is ours, and then hears itself.
+	serve(t, s, local.ListenAddress())
 	return s.Addr()
 }
 

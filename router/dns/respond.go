@@ -35,7 +35,7 @@ func (s *Server) Respond(query []byte, from netip.Addr, tcp bool) []byte {
 	}
 	q := new(dns.Msg)
 	var ok bool
-	if a.shape, ok = readShape(query); !ok || q.Unpack(query) != nil || !s.begin(a, q) {
+	if a.shape, ok = readShape(query); !ok || q.Unpack(a.shape.known(query)) != nil || !s.begin(a, q) {
 		s.opts.Metrics.Count(metricMalformed)
 		return s.refuse(a, query, dns.RcodeFormatError)
 	}
@@ -95,7 +95,7 @@ func (s *Server) begin(a *answer, q *dns.Msg) bool {
 	if len(q.Answer) > 0 || len(q.Ns) > 0 && !transfer || len(q.Question) > 1 {
 		return false
 	}
-	if len(q.Question) == 0 && a.shape.cookie == nil { // RFC 7873, 5.4: who wants no more than a cookie asks nothing
+	if len(q.Question) == 0 && a.shape.cookie == nil && !a.shape.unknown { // RFC 7873, 5.4: who wants no more than a cookie asks nothing
 		return false
 	}
 	a.setReply(q)
@@ -114,8 +114,8 @@ func (s *Server) begin(a *answer, q *dns.Msg) bool {
 	if !a.tcp {
 		a.maxSize = min(max(int(in.UDPSize()), dns.MinMsgSize), udpBytes)
 	}
-	if in.Version() != 0 {
-		a.msg.Rcode, a.shape = dns.RcodeBadVers, shape{}
+	if a.shape.unknown {
+		a.msg.Rcode = dns.RcodeBadVers
 		return true
 	}
 	if c := a.shape.cookie; c != nil {

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/miekg/dns"
 )
@@ -11,7 +12,13 @@ const tsigBytesMin = 1 + 6 + 2 + 2 + 2 + 2 + 2
 
 // shape is what stands around the question of a query.
 type shape struct {
-	hasOPT    bool
+	hasOPT bool
+	// unknown: the OPT record is of a version that we do not know, and options, what stands behind it and how long that is, are not read: they may
+	// have another form (RFC 6891, 6.1.3: the answer is BADVERS).
+	unknown     bool
+	options     int
+	optionBytes int
+
 	subnet    *subnet
 	cookie    *cookie
 	nsid      bool
@@ -42,10 +49,15 @@ func readShape(query []byte) (s shape, ok bool) {
 			return s, false
 		}
 		if kind == dns.TypeOPT {
-			if s.hasOPT || i < before || query[owner] != 0 || !s.readOptions(query[off:off+size]) {
+			if s.hasOPT || i < before || query[owner] != 0 {
 				return s, false
 			}
 			s.hasOPT = true
+			if version := query[off-5]; version != 0 {
+				s.unknown, s.options, s.optionBytes = true, off, size
+			} else if !s.readOptions(query[off : off+size]) {
+				return s, false
+			}
 		}
 		if kind == dns.TypeTSIG && (i < before || i < all-1 || size < tsigBytesMin) {
 			return s, false
@@ -53,6 +65,14 @@ func readShape(query []byte) (s shape, ok bool) {
 		off += size
 	}
 	return s, off == len(query)
+}
+
+// known gives the query without options of a version that is not known, which the library would try to read.
+func (s *shape) known(query []byte) []byte {
+	if !s.unknown {
+		return query
+	}
+	return slices.Concat(query[:s.options-2], []byte{0, 0}, query[s.options+s.optionBytes:]) // the length, then the data
 }
 
 // readOptions reads the data of the OPT record.
