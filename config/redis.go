@@ -25,7 +25,7 @@ type Redis struct {
 	// Timeout bounds each call; default: 100ms.
 	Timeout time.Duration `yaml:"timeout"`
 	// CacheBytes bounds what each node keeps of the cache in its own memory; default: 16 MiB.
-	CacheBytes int `yaml:"cache_bytes"`
+	CacheBytes int64 `yaml:"cache_bytes"`
 	// QueueJobs bounds the jobs that wait in one queue; default: 100000.
 	QueueJobs int `yaml:"queue_jobs"`
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	"meridian/chat"
 	"meridian/config"
@@ -58,6 +59,6 @@ func redisOptions(cfg *config.Config, r config.Region) (redis.Options, error) {
 	}
 	return redis.Options{
 		Addresses: c.Addresses, Username: c.User, Password: secret, TLS: secure, Region: r.Name,
-		Timeout: c.Timeout, CacheBytes: c.CacheBytes, MaxJobs: c.QueueJobs,
+		Timeout: c.Timeout, CacheBytes: int(min(c.CacheBytes, math.MaxInt)), MaxJobs: c.QueueJobs,
 	}, nil
 }

@@ -79,7 +79,7 @@ func Collect(told []Histogram, at time.Time) (Collected, error) {
 
 func (h Histogram) group() (Group, error) {
 	for _, c := range h.Cells {
-		if !(c.Ms > 0 && c.Ms <= 2*MsMax) || c.Count <= 0 || c.Count > samplesMax { // NaN too
+		if !(c.Ms > 0 && c.Ms <= 2*MsMax) || c.Count <= 0 || int64(c.Count) > samplesMax { // NaN too
 			return Group{}, fmt.Errorf("%d samples of %v ms", c.Count, c.Ms)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"os"
 	"slices"
@@ -176,7 +177,7 @@ func (f *File) add(fields []string) error {
 	if err != nil || samples < MinSamples || samples > samplesMax {
 		return fmt.Errorf("samples: %q is no number of at least %d", fields[5], MinSamples)
 	}
-	r.Samples = int(samples)
+	r.Samples = int(min(samples, math.MaxInt)) // on a machine of 32 bits
 	if r.Last, err = time.Parse(time.DateOnly, fields[6]); err != nil {
 		return fmt.Errorf("last: %w", err)
 	}
