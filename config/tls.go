@@ -33,10 +33,19 @@ type ACME struct {
 	CAFile string `yaml:"ca_file"`
 	// Email is whom the server may write to; may be empty.
 	Email string `yaml:"email"`
+	// ExternalAccount, if given, says to the server whose account ours is (external account binding), where it asks for that.
+	ExternalAccount *ExternalAccount `yaml:"external_account,omitempty"`
 	// Names are the names that certificates are got for, no others.
 	Names []string `yaml:"names"`
 	// Dir keeps account and certificates; relative: under data_dir; default: acme. Nodes that share it share their certificates.
 	Dir string `yaml:"dir"`
+}
+
+// ExternalAccount is an account with who runs an ACME server, as they give it.
+type ExternalAccount struct {
+	KeyID string `yaml:"key_id"`
+	// KeyFile holds the key in base64url, as it was given.
+	KeyFile string `yaml:"key_file"`
 }
 
 // acmeNamesMax bounds the names: each costs a certificate.
@@ -102,6 +111,10 @@ func (v *validator) checkTLS() {
 func (v *validator) checkACME(at string, a ACME) {
 	if u, err := url.Parse(a.Directory); err != nil || u.Scheme != "https" || u.Hostname() == "" {
 		v.add(at+".directory", "%s is not the URL of an ACME directory; allowed: https://", quote(a.Directory))
+	}
+	if e := a.ExternalAccount; e != nil {
+		v.filled(at+".external_account.key_id", e.KeyID)
+		v.filled(at+".external_account.key_file", e.KeyFile)
 	}
 	if len(a.Names) == 0 || len(a.Names) > acmeNamesMax {
 		v.add(at+".names", "has %d names; allowed: 1 to %d", len(a.Names), acmeNamesMax)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -74,6 +75,10 @@ func openACME(cfg *config.Config, log *slog.Logger) (*fromACME, error) {
 	if err != nil {
 		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "front.New", Message: "network.tls.acme.ca_file: " + err.Error(), Cause: err}
 	}
+	binding, err := bindingOf(c.ExternalAccount)
+	if err != nil {
+		return nil, &chat.Error{Code: chat.CodeInvalid, Op: "front.New", Message: "network.tls.acme.external_account.key_file: " + err.Error(), Cause: err}
+	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	a := &fromACME{
@@ -81,10 +86,26 @@ func openACME(cfg *config.Config, log *slog.Logger) (*fromACME, error) {
 		kept: &challenges{Cache: autocert.DirCache(cfg.ACMEPath()), asking: make(chan struct{}, asksMax)},
 	}
 	a.manager = &autocert.Manager{
-		Prompt: autocert.AcceptTOS, Cache: a.kept, Email: c.Email, HostPolicy: autocert.HostWhitelist(c.Names...),
+		Prompt: autocert.AcceptTOS, Cache: a.kept, Email: c.Email, HostPolicy: autocert.HostWhitelist(c.Names...), ExternalAccountBinding: binding,
 		Client: &acme.Client{DirectoryURL: c.Directory, UserAgent: "meridian", HTTPClient: &http.Client{Timeout: acmeCallTimeout, Transport: transport}},
 	}
 	return a, nil
+}
+
+// bindingOf reads the key of an account with who runs the server; nil for none.
+func bindingOf(account *config.ExternalAccount) (*acme.ExternalAccountBinding, error) {
+	if account == nil {
+		return nil, nil
+	}
+	text, err := os.ReadFile(account.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(string(text)), "="))
+	if err != nil || len(key) == 0 {
+		return nil, fmt.Errorf("%s holds no key in base64url", account.KeyFile)
+	}
+	return &acme.ExternalAccountBinding{KID: account.KeyID, Key: key}, nil
 }
 
 // rootsOf reads certificates of authorities; nil, the system's, for no file.

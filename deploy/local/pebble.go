@@ -41,9 +41,11 @@ type PebbleOptions struct {
 	// Validity is how long its certificates hold.
 	Validity time.Duration
 	// TLSPort is where it connects to for TLS-ALPN challenges, and DNS the server, host:port over TCP, that it asks for names.
-	TLSPort  int
-	DNS      string
-	Progress Progress
+	TLSPort int
+	DNS     string
+	// ExternalAccounts, if given, are the keys in base64url, by their ids, of which an account needs one.
+	ExternalAccounts map[string]string
+	Progress         Progress
 }
 
 // NewPebble builds the server if need be and gives it; Start starts it.
@@ -65,11 +67,15 @@ func NewPebble(ctx context.Context, o PebbleOptions) (*Pebble, error) {
 		return nil, err
 	}
 	at := func(port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
-	settings, err := json.Marshal(map[string]any{"pebble": map[string]any{
+	of := map[string]any{
 		"listenAddress": at(PebblePort), "managementListenAddress": at(PebbleRootPort), "certificate": secure.node(host), "privateKey": secure.node(host),
 		"tlsPort": o.TLSPort, "retryAfter": map[string]int{"authz": 1, "order": 1}, "keyAlgorithm": "ecdsa",
 		"profiles": map[string]any{"default": map[string]any{"description": "the only one", "validityPeriod": int(o.Validity.Seconds())}},
-	}})
+	}
+	if len(o.ExternalAccounts) > 0 {
+		of["externalAccountBindingRequired"], of["externalAccountMACKeys"] = true, o.ExternalAccounts
+	}
+	settings, err := json.Marshal(map[string]any{"pebble": of})
 	if err != nil {
 		return nil, err
 	}
