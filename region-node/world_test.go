@@ -101,6 +101,7 @@ func prepare(t *testing.T, tweak func(*config.Config)) (*world, map[chat.Region]
 	cfg.DataDir = t.TempDir()
 	cfg.Security.Argon2MemoryKiB, cfg.Security.Argon2Passes = 8, 1
 	cfg.Limits.StoreReserveBytes = 1 << 20
+	cfg.Limits.UserReadsPerSecond, cfg.Limits.AddressRequestsPerSecond = 10_000, 100_000 // tests ask again until something is there
 	tweak(cfg)
 	w := &world{
 		t: t, cfg: cfg, wrap: func(_ chat.Region, s chat.Store) chat.Store { return s }, net: simnet.New(func(_, _ chat.Region) time.Duration { return 2 * time.Millisecond }),
