@@ -29,9 +29,10 @@ func away(err error) bool {
 		errors.Is(err, gocql.ErrNoStreams) || errors.Is(err, gocql.ErrNoConnectionsStarted)
 }
 
-// refusedBefore says that the server refused before it wrote anything: too few replicas are there, or it sheds load.
+// refusedBefore says that the server refused before it wrote anything: too few replicas are there. Overload is no such case: too many hints
+// that wait are found out after the batch log is stored, and what is in it is written later.
 func refusedBefore(code int) bool {
-	return code == gocql.ErrCodeUnavailable || code == gocql.ErrCodeOverloaded || code == gocql.ErrCodeBootstrapping
+	return code == gocql.ErrCodeUnavailable || code == gocql.ErrCodeBootstrapping
 }
 
 // fault says that the request is at fault, or what the role may do: sending it again does not help.
@@ -55,7 +56,7 @@ func (s *Store) writeError(op string, err error) error {
 	case away(err):
 		return degraded(op, "the region's Cassandra cannot be reached", err)
 	case errors.As(err, &answered) && refusedBefore(answered.Code()):
-		return degraded(op, "the region's Cassandra has too few nodes up, or is overloaded", err)
+		return degraded(op, "the region's Cassandra has too few nodes up", err)
 	case errors.As(err, &answered) && fault(answered.Code()):
 		return &chat.Error{Code: chat.CodeInvalid, Op: op, Message: "Cassandra refuses the write", Cause: err}
 	}
