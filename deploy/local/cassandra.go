@@ -157,8 +157,8 @@ func (c *Cassandra) save() error {
 // Nodes gives the cluster's nodes, each of which can be stopped, killed, frozen and started by itself.
 func (c *Cassandra) Nodes() []*CassandraNode { return c.nodes }
 
-// Start starts the nodes that do not run, side by side, and returns when each lets us log in and knows that the others are up. The first start
-// makes the roles and keyspaces.
+// Start starts the nodes that do not run, side by side, and returns when each lets us log in and knows that the others are up, for which it
+// waits a while. The first start makes the roles and keyspaces.
 func (c *Cassandra) Start(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -181,7 +181,7 @@ func (c *Cassandra) Start(ctx context.Context) error {
 		}
 	}
 	if err := c.settled(ctx); err != nil {
-		return fmt.Errorf("cassandra %s: %w", c.o.ClusterName, err)
+		c.o.Progress.say("cassandra: not all nodes know of each other after %v: %v", settleWithin, err)
 	}
 	c.o.Progress.say("cassandra: ready after %.1f s, %d node(s)", time.Since(started).Seconds(), len(c.nodes))
 	return nil

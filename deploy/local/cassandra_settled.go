@@ -3,9 +3,13 @@ package local
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/gocql/gocql"
 )
+
+// settleWithin bounds the wait for gossip: it takes some seconds, and a majority serves without it.
+const settleWithin = time.Minute
 
 // settled waits until each of several nodes has heard of all others: that they are up, and have the same schema. Before that a statement that
 // needs a majority may be refused, and a client is not told of all nodes.
@@ -19,7 +23,7 @@ func (c *Cassandra) settled(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return patiently(ctx, nodeReadyWithin, func(ctx context.Context) error {
+		return patiently(ctx, settleWithin, func(ctx context.Context) error {
 			return with(n.at(cfg), func(s *gocql.Session) error { return n.knowsAll(ctx, s) })
 		})
 	})
