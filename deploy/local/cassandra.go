@@ -157,33 +157,67 @@ func (c *Cassandra) save() error {
 // Nodes gives the cluster's nodes, each of which can be stopped, killed, frozen and started by itself.
 func (c *Cassandra) Nodes() []*CassandraNode { return c.nodes }
 
-// Start starts the nodes that do not run, side by side, and returns when each lets us log in and knows that the others are up, for which it
-// waits a while. The first start makes the roles and keyspaces.
+// Start starts the nodes that do not run, side by side, and returns when each lets us log in and knows that the others are up, or after a
+// minute of that all the same: a majority serves. The first start makes the roles and keyspaces.
 func (c *Cassandra) Start(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.state.SetUp {
-		if err := c.wipe(); err != nil {
-			return err
-		}
-	}
 	started := time.Now()
-	if err := c.each(func(n *CassandraNode) error { return n.Start(ctx) }); err != nil {
+	if err := c.startOrBegin(ctx); err != nil {
 		return err
 	}
+	c.o.Progress.say("cassandra: ready after %.1f s, %d node(s)", time.Since(started).Seconds(), len(c.nodes))
+	return nil
+}
+
+func (c *Cassandra) startOrBegin(ctx context.Context) error {
 	if !c.state.SetUp {
-		if err := c.setUp(ctx); err != nil {
-			return fmt.Errorf("cassandra %s: %w", c.o.ClusterName, err)
-		}
-		c.state.SetUp = true
-		if err := c.save(); err != nil {
-			return err
-		}
+		return c.begin(ctx)
+	}
+	if err := c.startNodes(ctx); err != nil {
+		return err
 	}
 	if err := c.settled(ctx); err != nil {
 		c.o.Progress.say("cassandra: not all nodes know of each other after %v: %v", settleWithin, err)
 	}
-	c.o.Progress.say("cassandra: ready after %.1f s, %d node(s)", time.Since(started).Seconds(), len(c.nodes))
+	return nil
+}
+
+func (c *Cassandra) startNodes(ctx context.Context) error {
+	return c.each(func(n *CassandraNode) error { return n.Start(ctx) })
+}
+
+// begins is how often an empty cluster is begun. Nodes that are all new and start at once now and then do not find each other, and stay so:
+// there is nothing in them to lose yet.
+const begins = 3
+
+// begin starts a cluster that holds nothing yet.
+func (c *Cassandra) begin(ctx context.Context) error {
+	for try := 1; ; try++ {
+		if err := c.startEmpty(ctx); err != nil {
+			return err
+		}
+		err := c.settled(ctx)
+		if err == nil || try == begins {
+			break
+		}
+		c.o.Progress.say("cassandra: new nodes have not found each other after %v, beginning anew: %v", settleWithin, err)
+	}
+	c.state.SetUp = true
+	return c.save()
+}
+
+// startEmpty starts the nodes with nothing in them, and makes the roles and keyspaces.
+func (c *Cassandra) startEmpty(ctx context.Context) error {
+	if err := c.wipe(); err != nil {
+		return err
+	}
+	if err := c.startNodes(ctx); err != nil {
+		return err
+	}
+	if err := c.setUp(ctx); err != nil {
+		return fmt.Errorf("cassandra %s: %w", c.o.ClusterName, err)
+	}
 	return nil
 }
 
