@@ -86,10 +86,8 @@ func (r *Reader) Claims(ctx context.Context, regions []chat.Region) ([]history.C
 	}
 	for _, region := range regions {
 		for i, name := range slices.Sorted(maps.Keys(given)) {
-			api, err := r.api(ctx, askers[i%len(askers)], region)
-			for end := time.Now().Add(patience); errRetry(err) && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-				api, err = r.api(ctx, askers[i%len(askers)], region)
-			}
+			var api *meridian.API
+			err := whileRefused(func() (err error) { api, err = r.api(ctx, askers[i%len(askers)], region); return err })
 			if err != nil {
 				return nil, err
 			}
@@ -97,8 +95,8 @@ func (r *Reader) Claims(ctx context.Context, regions []chat.Region) ([]history.C
 			if meridian.CodeOf(err) == meridian.CodeNoMajority && len(regions) < len(f.regions()) && !given[name] {
 				continue
 			}
-			for end := time.Now().Add(patience); errRetry(err) && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-				look, err = f.lookUp(ctx, api, name, region)
+			if errRetry(err) {
+				err = whileRefused(func() (err error) { look, err = f.lookUp(ctx, api, name, region); return err })
 			}
 			if err != nil && meridian.CodeOf(err) != meridian.CodeUnknownUser {
 				return nil, fmt.Errorf("look %s up at %s: %w", name, region, err)
@@ -107,6 +105,15 @@ func (r *Reader) Claims(ctx context.Context, regions []chat.Region) ([]history.C
 		}
 	}
 	return all, nil
+}
+
+// whileRefused does something anew while it is refused for the moment, for patience at most, and gives the last error.
+func whileRefused(do func() error) error {
+	for end := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
+		if err := do(); !errRetry(err) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // lookUp asks a region once who has a name.
