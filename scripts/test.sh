@@ -13,12 +13,12 @@ stage vet 600 go vet ./...
 stage "vet process tests" 300 go vet -tags process ./runbooks
 # What starts processes or servers for minutes has stages of its own.
 servers='^meridian/(store/(cassandra|redis|postgres|events|objects)|deploy/local)'
-stage "Go tests" 1800 go test -p 1 -timeout 15m $(go list ./... | grep -v -E -e /test/process -e '/test/nemesis$' -e "$servers")
-stage "S3 server" 900 go test ./deploy/local -run '^TestVersityGW$' # the first time it is built, for minutes
-stage "real stores" 1500 go test -p 1 -timeout 20m $(go list ./... | grep -E "$servers")
-stage "web tests" 600 npm --prefix web test
-stage "browser tests" 900 npm --prefix web run e2e
-stage "browser tests on real stores" 900 scripts/real.sh
-stage "process tests" 1800 scripts/process.sh
-stage nemesis 1200 scripts/nemesis.sh short
+suite "Go tests" 1800 go test -p 1 -timeout 15m $(go list ./... | grep -v -E -e /test/process -e '/test/nemesis$' -e "$servers")
+suite "S3 server" 900 go test ./deploy/local -run '^TestVersityGW$' # the first time it is built, for minutes
+suite "real stores" 1500 go test -p 1 -timeout 20m $(go list ./... | grep -E "$servers")
+suite "web tests" 600 npm --prefix web test
+suite "browser tests" 900 npm --prefix web run e2e
+suite "browser tests on real stores" 900 scripts/real.sh
+suite "process tests" 1800 scripts/process.sh
+suite nemesis 1200 scripts/nemesis.sh short
 finished test

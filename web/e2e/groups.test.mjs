@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { allRows, axe, eventually, lines, openChat, openPage, send, servedBy, signUp, startChat, texts, uniqueName } from './harness.mjs';
 import { contentOf, Person } from './person.mjs';
 import { setup } from './setup.mjs';
@@ -117,46 +118,44 @@ test('five people in three regions write, change and leave while a region dies, 
   await c.put({ t: 'send', to: { conversation: group }, body: { text: 'back again' } });
   await send(b.page, 'the end');
 
-  const want = ['hello everybody', 'an answer', 'Message deleted', 'just before the loss', 'in the dark', 'still here', 'back again', 'the end'];
-  const told = (person) => [...person.messages.values()].sort((x, y) => (x.sent_at < y.sent_at ? -1 : 1));
-  const views = {
-    ana: async () => content(await allRows(a.page)),
-    bo: async () => content(await allRows(b.page)),
-    cy: () => told(c).map(contentOf),
-    di: () => told(d).map(contentOf),
-    'cy by history': async () => (await c.history(group)).map(contentOf),
-    'di by history': async () => (await d.history(group)).map(contentOf),
-  };
-  const sorted = (list) => [...list].sort((x, y) => (x.text < y.text ? -1 : 1));
-  const first = await settled(views.ana, want);
-  for (const [name, view] of Object.entries(views)) {
-    await eventually(async () => JSON.stringify(sorted(await view())) === JSON.stringify(sorted(first)), `${name} sees what ana sees`).catch(async () =>
-      assert.deepEqual(sorted(await view()), sorted(first), name),
-    );
-  }
-  // The order, too, wherever the server gives one; and who left keeps what was written until then.
-  assert.deepEqual(await views['cy by history'](), first);
-  assert.deepEqual(await views['di by history'](), first);
-  assert.deepEqual(await views.bo(), first);
-  assert.deepEqual((await e.history(group)).map(contentOf).map(({ text }) => text), ['hello everybody', 'an answer', 'Message deleted']);
-  assert.deepEqual(told(e).map(contentOf).map(({ text }) => text), ['hello everybody', 'an answer', 'Message deleted']);
+  const message = (text, about) => ({ text, deleted: false, edited: false, reactions: [], ...about });
+  const want = [
+    message('hello everybody', { edited: true, reactions: ['👍 1'] }), message('an answer', { reactions: ['😂 1'] }), message('Message deleted', { deleted: true }),
+    message('just before the loss', { edited: true, reactions: ['❤️ 1'] }), message('in the dark'), message('still here'), message('back again'), message('the end'),
+  ];
+  const shown = async ({ page }) => (await allRows(page)).map(({ text, deleted, edited, reactions }) => ({ text, deleted, edited, reactions }));
+  const read = async (person) => (await person.history(group)).map(contentOf);
+  const told = (person) => [...person.messages.values()].sort((x, y) => (x.sent_at < y.sent_at ? -1 : 1)).map(contentOf);
+  await sees('ana', () => sorted(shown(a)), () => sorted(want));
+  // The order, too, wherever the server gives one.
+  await sees('bo', () => shown(b), () => shown(a));
+  await sees('cy by history', () => read(c), () => shown(a));
+  await sees('di by history', () => read(d), () => shown(a));
+  await sees('cy', () => sorted(told(c)), () => sorted(want));
+  await sees('di', () => sorted(told(d)), () => sorted(want));
+  // Who left keeps what was written until then.
+  const until = ['hello everybody', 'an answer', 'Message deleted'];
+  await sees('ed by history', async () => (await read(e)).map(({ text }) => text), () => until);
+  assert.deepEqual(told(e).map(({ text }) => text), until);
   await assert.rejects(e.put({ t: 'send', to: { conversation: group }, body: { text: 'from outside' } }), /not_member/);
   assert.deepEqual([...a.page.faults, ...b.page.faults], []);
   for (const person of [c, d, e]) person.close();
   await Promise.all([a, b].map(({ page }) => page.context().close()));
 });
 
-const content = (rows) => rows.map(({ text, deleted, edited, reactions }) => ({ text, deleted, edited, reactions }));
+/** sorted gives contents in an order of their texts, for views that have no order in common. */
+const sorted = async (list) => [...(await list)].sort((x, y) => (x.text < y.text ? -1 : 1));
 
-/** settled waits until a view holds the wanted texts, in whatever order, and gives it. */
-async function settled(view, want) {
-  const wanted = [...want].sort().join('|');
-  let last;
+/** sees waits until a view gives what is wanted, and fails with the difference. */
+async function sees(name, view, wanted) {
+  let last = [];
   await eventually(async () => {
-    last = await view();
-    return last.map(({ text }) => text).sort().join('|') === wanted;
-  }, `all of ${want.join(', ')}`).catch(() => assert.deepEqual(last.map(({ text }) => text).sort(), [...want].sort()));
-  return last;
+    last = [await view(), await wanted()];
+    return isDeepStrictEqual(...last);
+  }, `${name} sees the same`).catch((error) => {
+    assert.deepEqual(...last, name);
+    throw error;
+  });
 }
 
 test('who owns a group names it, invites, gives roles and removes; who leaves reads on and writes no more', options, async () => {
