@@ -22,10 +22,12 @@ func installGo(ctx context.Context, program, version string, progress Progress) 
 		return file, nil
 	}
 	progress.say("%s: building %s", name, version)
-	cmd := exec.CommandContext(ctx, "go", "install", program+"@"+version)
-	cmd.Env, cmd.Dir = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=-trimpath"), os.TempDir() // outside of this module
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building %s: %w\n%s", program, err, out[max(0, len(out)-logTailBytes):])
-	}
-	return file, nil
+	return file, fetched(ctx, progress, name, func() error {
+		cmd := exec.CommandContext(ctx, "go", "install", program+"@"+version)
+		cmd.Env, cmd.Dir = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=-trimpath"), os.TempDir() // outside of this module
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("building %s: %w\n%s", program, err, out[max(0, len(out)-logTailBytes):])
+		}
+		return nil
+	})
 }

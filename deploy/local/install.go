@@ -87,13 +87,19 @@ func (j *jars) copyJars(ctx context.Context, progress Progress) error {
 		return fmt.Errorf("mvn is missing, which fetches Cassandra's jars (Debian: apt-get install maven): %w", err)
 	}
 	part := j.lib() + ".part"
-	if err := errors.Join(os.RemoveAll(part), os.WriteFile(filepath.Join(j.dir, "pom.xml"), pom, 0o644)); err != nil {
+	if err := os.WriteFile(filepath.Join(j.dir, "pom.xml"), pom, 0o644); err != nil {
 		return err
 	}
 	progress.say("cassandra: fetching the jars by Maven (about 70 MB)")
-	cmd := exec.CommandContext(ctx, mvn, "-B", "-f", filepath.Join(j.dir, "pom.xml"), copyDependencies, "-DincludeScope=runtime",
-		"-DoutputDirectory="+part)
-	if err := follow(cmd, progress); err != nil {
+	err = fetched(ctx, progress, "cassandra", func() error {
+		if err := os.RemoveAll(part); err != nil {
+			return err
+		}
+		// With -U Maven asks again for what it was told before is not there.
+		return follow(exec.CommandContext(ctx, mvn, "-B", "-U", "-f", filepath.Join(j.dir, "pom.xml"), copyDependencies, "-DincludeScope=runtime",
+			"-DoutputDirectory="+part), progress)
+	})
+	if err != nil {
 		return fmt.Errorf("fetching Cassandra's jars: %w", err)
 	}
 	progress.say("cassandra: the jars are in %s", j.lib())
