@@ -248,13 +248,15 @@ func (f *Fleet) Sends() []Send {
 }
 
 // signUp tries for as long as the refusal is one that may pass. After an outcome that was not known the account may be there:
-// a name that is taken then is the own.
+// a name that is taken then is the own, or an earlier try still holds it and gives it back.
 func (f *Fleet) signUp(ctx context.Context, s meridian.SignUp, near chat.Region) (account meridian.Account, err error) {
 	open := false
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		account, err = f.api(near).SignUp(ctx, s)
 		if open && meridian.CodeOf(err) == meridian.CodeUsernameTaken {
-			account, err = f.api(near).LogIn(ctx, meridian.Credentials{Username: s.Username, Password: s.Password})
+			if account, err = f.api(near).LogIn(ctx, meridian.Credentials{Username: s.Username, Password: s.Password}); err != nil {
+				continue
+			}
 		}
 		if err == nil || !errRetry(err) {
 			break

@@ -66,11 +66,11 @@ func (r *Reader) History(ctx context.Context, lost ...chat.Region) (*history.His
 		for _, ch := range p.changes {
 			h.Changes = append(h.Changes, ch.Change)
 		}
-		for key, upTo := range p.marks {
+		for key, m := range p.marks {
 			if f.isGroup(key.conversation) && key.kind != history.OwnRead {
 				continue // a group has many peers, and no one mark of theirs
 			}
-			r.marks = append(r.marks, history.Mark{Owner: p.ID, Conversation: key.conversation, Kind: key.kind, UpTo: upTo})
+			r.marks = append(r.marks, history.Mark{Owner: p.ID, Conversation: key.conversation, Kind: key.kind, UpTo: m.upTo})
 		}
 		p.mu.Unlock()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -46,7 +47,7 @@ type Person struct {
 	pushes   []history.Push    // of groups in removed
 	repeats  []string
 	newest   map[string]meridian.Message // from each sender
-	marks    map[markKey]string          // the furthest that was shown
+	marks    map[markKey]shownMark       // the furthest that was shown
 	url      string                      // that serves now; empty: none
 	since    time.Duration               // when it began to
 	Resets   int
@@ -75,7 +76,7 @@ type Send struct {
 func (f *Fleet) join(ctx context.Context, name string, zone chat.Zone, near chat.Region) (*Person, error) {
 	p := &Person{
 		Name: name, Zone: zone, Near: near, fleet: f, sends: map[string]*Send{}, seq: map[string]int{}, changes: map[string]*change{},
-		view: map[string]string{}, newest: map[string]meridian.Message{}, marks: map[markKey]string{}, Told: map[meridian.AckLevel]int{},
+		view: map[string]string{}, newest: map[string]meridian.Message{}, marks: map[markKey]shownMark{}, Told: map[meridian.AckLevel]int{},
 	}
 	account, err := f.signUp(ctx, meridian.SignUp{Username: name, Password: Password, Zone: string(zone)}, near)
 	if err != nil {
@@ -182,7 +183,7 @@ func (p *Person) handle(e meridian.Event) {
 			s.AckedID = e.To
 		}
 	case meridian.Receipt:
-		p.receipt(e)
+		p.receipt(e, now)
 	case meridian.Failed:
 		target, what := "", "a send"
 		if ch := p.changes[e.ClientID]; ch != nil {
@@ -247,8 +248,17 @@ type markKey struct {
 	kind         history.MarkKind
 }
 
+// shownMark is how far a mark has come, and since when.
+type shownMark struct {
+	upTo string
+	at   time.Duration
+}
+
+// markSettles is after what time a mark is not only in the region that showed it, where that reaches another of the zone.
+const markSettles = 5 * time.Second
+
 // receipt notes how far a mark has come; called with mu held.
-func (p *Person) receipt(e meridian.Receipt) {
+func (p *Person) receipt(e meridian.Receipt, now time.Duration) {
 	key := markKey{e.ConversationID, history.PeerDelivered}
 	switch {
 	case e.Kind == "read" && e.User == p.ID:
@@ -258,8 +268,8 @@ func (p *Person) receipt(e meridian.Receipt) {
 	case e.User == p.ID:
 		return // the own delivered mark is nobody's business but the peer's
 	}
-	if meridian.CompareMessageIDs(p.marks[key], e.MessageID) < 0 {
-		p.marks[key] = e.MessageID
+	if meridian.CompareMessageIDs(p.marks[key].upTo, e.MessageID) < 0 {
+		p.marks[key] = shownMark{e.MessageID, now}
 	}
 }
 
@@ -340,7 +350,7 @@ func (p *Person) device() *meridian.Client {
 func (p *Person) Pending() int { return len(p.device().Pending()) }
 
 // Leave ends the client for good, as a device does that is lost. It can send nothing again, so what it knew to be in one
-// region only, and waited for more, is unknown.
+// region only, and waited for more, is unknown; so is a mark that it was just shown.
 func (p *Person) Leave() {
 	p.mu.Lock()
 	p.gone = true
@@ -360,6 +370,7 @@ func (p *Person) Leave() {
 			ch.Outcome = history.Unknown // the last level is not noted for changes
 		}
 	}
+	maps.DeleteFunc(p.marks, func(_ markKey, m shownMark) bool { return p.fleet.now()-m.at < markSettles })
 }
 
 // Gone says whether the client has ended for good.
