@@ -117,8 +117,8 @@ export async function signUp(page, username) {
   await eventually(async () => {
     if (await page.locator('[data-testid=region-chip]:not([data-region=""])').count()) return true;
     const refused = await page.locator('.auth-card [role=alert]').textContent({ timeout: 500 }).catch(() => '');
-    // After an outcome that nobody knew the account may be there.
-    if (/taken/.test(refused)) await page.getByTestId('auth-switch').click();
+    // After an outcome that nobody knew the account may be there, or only its name be held for a moment, with no account to log in to.
+    if (/taken|wrong/.test(refused)) await page.getByTestId('auth-switch').click();
     if (refused) await page.getByTestId('auth-submit').click();
     return false;
   }, `a region serves ${username}`);

@@ -35,10 +35,26 @@ export class Person {
     Person.all.push(person);
     Object.assign(person, { world, username, address });
     const body = { username, password: 'correct horse battery staple', device: 'test' };
-    // Given up and made again at once, a slow sign-up would find its own name taken.
-    person.token = (await person.call('POST', path, body, patience_ms)).token;
+    person.token = (await person.enter(path, body)).token;
     await person.connect();
     return person;
+  }
+
+  /**
+   * enter signs up or logs in, as call does it. After a sign-up of which nobody knew the outcome its name is taken: the account may
+   * be there, or the name still held and given back soon.
+   */
+  async enter(path, body) {
+    let open = false;
+    for (const end = Date.now() + patience_ms; ; await new Promise((resolve) => setTimeout(resolve, retry_ms))) {
+      // Given up and made again at once, a slow sign-up would find its own name taken.
+      let { done, answer, error } = await this.ask('POST', path, body, patience_ms);
+      const own = open && error?.code === 'username_taken';
+      if (own) ({ done, answer } = await this.ask('POST', '/v1/login', body, patience_ms));
+      if (done) return answer;
+      if (!(own || error.retryable) || Date.now() > end) throw error;
+      open = true;
+    }
   }
 
   async endpoints() {
@@ -66,8 +82,8 @@ export class Person {
       const text = await answer?.text().catch(() => undefined);
       if (text === undefined) continue;
       if (answer.ok) return { done: true, answer: text === '' ? undefined : JSON.parse(text) };
-      const { retryable } = text.startsWith('{') ? JSON.parse(text) : {};
-      return { error: Object.assign(new Error(`${method} ${path}: ${answer.status} ${text}`), { retryable }) };
+      const { code, retryable } = text.startsWith('{') ? JSON.parse(text) : {};
+      return { error: Object.assign(new Error(`${method} ${path}: ${answer.status} ${text}`), { code, retryable }) };
     }
     return { error: Object.assign(new Error(`${method} ${path}: no region answers`), { retryable: true }) };
   }
