@@ -96,6 +96,7 @@ export function MessageList({ conversation, items, ready, complete, onReply, onE
         tabIndex={0}
         data-testid="messages"
         data-count={items.length}
+        data-ready={ready}
         onKeyDown={keys}
         onBlur={(event) => {
           if (!event.currentTarget.contains(event.relatedTarget) && menuKey === undefined) setActive(-1);
