@@ -72,6 +72,9 @@ type Router struct {
 
 	shown decide.States // what region_up tells, for take only
 
+	// addresses and learned watch the files, from before they are loaded on; for watch only.
+	addresses, learned watcher
+
 	reload sync.Mutex // held while a view is made and put into use
 }
 
@@ -101,6 +104,7 @@ func New(opts Options) (*Router, error) {
 	if err := r.checkRemoved(context.Background(), regions); err != nil {
 		return nil, err
 	}
+	r.addresses, r.learned = watcher{taken: stamps(geo.Files(opts.Config.Router))}, watcher{taken: stamps(learnedFiles(opts.Config))}
 	defer geo.Frugal(opts.Config.Router)()
 	model, data, err := load(opts.Config, opts.Data)
 	if err != nil {

@@ -59,6 +59,13 @@ func start(t *testing.T, opts Options) *Router {
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, r)
+	return r
+}
+
+// run runs a router that has been made.
+func run(t *testing.T, r *Router) {
+	t.Helper()
 	if err := r.Listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +84,6 @@ func start(t *testing.T, opts Options) *Router {
 			t.Fatal("no round of probes within a minute")
 		}
 	}
-	return r
 }
 
 // asker asks one DNS server over one UDP socket.
@@ -401,6 +407,24 @@ func TestFilesComeWithTheConfigurationInUse(t *testing.T) {
 	if e, err := r.Explain(netip.MustParseAddr("81.2.69.142"), "", ""); err != nil || e.Region != "us-east" {
 		t.Errorf("got %s, %v: the configuration was taken back", e.Region, err)
 	}
+}
+
+// A file that changes after it was loaded, and before the first look at it, is taken.
+func TestFileThatChangesBeforeTheFirstLook(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "city.mmdb")
+	writeMMDB(t, file, "IN", "Mumbai", 19, 72.8)
+	cfg := testConfig()
+	cfg.Router.GeoFiles = []string{file}
+	r, err := New(Options{Config: cfg, Key: key, WatchEvery: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeMMDB(t, file, "US", "Boston", 42.4, -71.1)
+	run(t, r)
+	await(t, func() bool {
+		e, err := r.Explain(netip.MustParseAddr("81.2.69.142"), "", "")
+		return err == nil && e.Region == "us-east"
+	})
 }
 
 // A changed file is taken once it has kept still for one look, and only once.

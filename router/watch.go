@@ -18,7 +18,6 @@ const watchEvery = 10 * time.Second
 func (r *Router) watch(ctx context.Context) {
 	tick := time.NewTicker(r.opts.WatchEvery)
 	defer tick.Stop()
-	w, l := watcher{taken: stamps(geo.Files(r.config().Router))}, watcher{taken: stamps(learnedFiles(r.config()))}
 	for {
 		select {
 		case <-ctx.Done():
@@ -26,11 +25,11 @@ func (r *Router) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		cfg := r.config()
-		addresses, round := w.look(stamps(geo.Files(cfg.Router))), l.look(stamps(learnedFiles(cfg)))
+		addresses, learned := r.addresses.look(stamps(geo.Files(cfg.Router))), r.learned.look(stamps(learnedFiles(cfg)))
 		switch {
 		case addresses:
 			r.told(r.reloadFiles(), "address files")
-		case round:
+		case learned:
 			r.told(r.relearn(), "learned round trips")
 		}
 	}
