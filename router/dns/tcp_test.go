@@ -14,9 +14,11 @@ import (
 
 // A connection takes query after query, also sent at once and in pieces; it tells how long it stays; who is silent is closed.
 func TestTCPConnections(t *testing.T) {
-	s := server(t, func(o *Options) { o.Serving.TCPIdle = 300 * time.Millisecond })
-	addr := served(t, s)
-	conn := connect(t, "tcp", addr)
+	idle := func(d time.Duration) net.Conn {
+		s := server(t, func(o *Options) { o.Serving.TCPIdle = d })
+		return connect(t, "tcp", served(t, s))
+	}
+	conn := idle(time.Minute)
 	frame := append(binary.BigEndian.AppendUint16(nil, uint16(len(raw()))), raw()...)
 	var many []byte
 	for range 50 {
@@ -40,10 +42,10 @@ func TestTCPConnections(t *testing.T) {
 	if err := m.Unpack(overTCP(t, conn, raw("000b 0000"))); err != nil {
 		t.Fatal(err)
 	}
-	if o, ok := m.IsEdns0().Option[0].(*dns.EDNS0_TCP_KEEPALIVE); !ok || o.Timeout != 3 {
+	if o, ok := m.IsEdns0().Option[0].(*dns.EDNS0_TCP_KEEPALIVE); !ok || o.Timeout != 600 {
 		t.Errorf("keep-alive: %s", render(m))
 	}
-	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+	if n, err := idle(300 * time.Millisecond).Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("a silent connection: %d bytes, %v", n, err)
 	}
 }
