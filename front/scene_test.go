@@ -156,7 +156,8 @@ func (a *authority) pool() *x509.CertPool {
 	return pool
 }
 
-// write makes a new pair of files for name.
+// write makes a new pair of files for name. Each pair has a time of its own: two that are written within one tick of a file system's clock would
+// look the same.
 func (a *authority) write(t *testing.T, dir, name string, ends time.Time) config.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -172,6 +173,8 @@ func (a *authority) write(t *testing.T, dir, name string, ends time.Time) config
 	pair := config.Certificate{CertFile: filepath.Join(dir, name+".pem"), KeyFile: filepath.Join(dir, name+".key")}
 	must(t, os.WriteFile(pair.KeyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), 0o600))
 	must(t, os.WriteFile(pair.CertFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	at := time.Now().Add(time.Duration(a.last) * time.Second)
+	must(t, errors.Join(os.Chtimes(pair.KeyFile, at, at), os.Chtimes(pair.CertFile, at, at)))
 	return pair
 }
 
