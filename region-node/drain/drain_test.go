@@ -188,6 +188,7 @@ func TestDrainIsTakenBack(t *testing.T) {
 			t.Errorf("new people are sent to %v", to)
 		}
 		time.Sleep(4 * time.Minute)
+		synctest.Wait() // a look at this very moment goes by the first order
 		before, _ := h.seen()
 		longer := h.give(true, 16*time.Minute)
 		if !longer.From.Equal(first.From) || longer.Until.Sub(first.From) != 20*time.Minute || !longer.After(first) {
