@@ -86,6 +86,14 @@ func (w *world) message(r, conversation string, p person, id any) map[string]any
 	return nil
 }
 
+// messages gives the newest messages by REST, the newest first; none where the conversation has not arrived yet.
+func (w *world) messages(r, conversation string, p person) []any {
+	w.t.Helper()
+	_, out := w.call("GET", chat.Region(r), "/v1/conversations/"+conversation+"/messages", p.token, nil)
+	list, _ := out["messages"].([]any)
+	return list
+}
+
 // An edit, a reaction and a deletion are acknowledged at both levels, come to the other person and to the own other devices in
 // every region, and are what a reader finds afterwards; a deleted message does not come back by an edit.
 func TestChangesOfMessages(t *testing.T) {
@@ -152,6 +160,10 @@ func TestResumeBringsChanges(t *testing.T) {
 	a.change("edit", conversation, first["message_id"].(string), "zone", body("first, edited"))
 	a.change("edit", conversation, second["message_id"].(string), "zone", body("second, edited"))
 	a.change("delete", conversation, third["message_id"].(string), "zone", nil)
+	w.eventually("the last change in ap-south", func() bool { // the region that has acknowledged it may be the other one
+		list := w.messages("ap-south", conversation, paris)
+		return len(list) == 3 && list[0].(map[string]any)["deleted"] == true
+	})
 	b, welcome := w.connect("ap-south", paris, cursor)
 	if welcome["reset"] == true {
 		t.Fatal("reset where the log reaches back")
@@ -259,7 +271,8 @@ func TestChangeSentTwice(t *testing.T) {
 	for _, r := range []string{"us-east", "eu-west"} {
 		c, _ := w.connect(chat.Region(r), ny, "")
 		w.eventually("both edits in "+r, func() bool {
-			return w.message(r, conversation, ny, id)["body"].(map[string]any)["text"] == "three"
+			list := w.messages(r, conversation, ny)
+			return len(list) == 1 && list[0].(map[string]any)["body"].(map[string]any)["text"] == "three"
 		})
 		if again := c.change("edit", conversation, id, "zone", two); again["message_id"] != first["message_id"] {
 			t.Errorf("%s: a retry became %v, not %v", r, again["message_id"], first["message_id"])
