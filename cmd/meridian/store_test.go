@@ -60,27 +60,30 @@ home_zones: {default: eu}
 	return path
 }
 
-// runningStore runs `meridian store` until the test ends it.
+// runningStore runs `meridian store` until the test ends it, or is over: its files are removed after that.
 func runningStore(t *testing.T, file string) (end func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
 	out, in := io.Pipe()
-	ended := make(chan error, 1)
+	ended := make(chan struct{})
+	var outcome error
 	go func() {
-		err := runStore(ctx, file, "eu-west", in, io.Discard)
-		_ = in.CloseWithError(fmt.Errorf("it ended: %w", err))
-		ended <- err
+		defer close(ended)
+		outcome = runStore(ctx, file, "eu-west", in, io.Discard)
+		_ = in.CloseWithError(fmt.Errorf("it ended: %w", outcome))
 	}()
+	end = func() error {
+		cancel()
+		<-ended
+		return outcome
+	}
+	t.Cleanup(func() { _ = end() }) // who ended it before has seen what came of it
 	line := make([]byte, 256)
 	n, err := out.Read(line)
 	if err != nil || !strings.HasPrefix(string(line[:n]), "ready eu-west store=127.0.") {
 		t.Fatalf("the store says %q, error %v", line[:n], err)
 	}
-	return func() error {
-		cancel()
-		return <-ended
-	}
+	return end
 }
 
 // Two nodes of a region share what `meridian store` keeps: one reads in the clear what the other wrote, the store's files
