@@ -58,7 +58,6 @@ if [ "${#packages[@]}" -gt 0 ]; then
   [ "$(id -u)" = 0 ] || fail "missing: ${packages[*]}; run: sudo apt-get install -y --no-install-recommends ${packages[*]}"
   echo "deps: installing ${packages[*]}"
   export DEBIAN_FRONTEND=noninteractive
-  try apt-get update -qq
   # A package that brings a service asks this file whether it may start it (101: no).
   policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
@@ -66,7 +65,13 @@ if [ "${#packages[@]}" -gt 0 ]; then
     chmod +x "$policy"
     trap 'rm -f "$policy"' EXIT
   fi
-  try apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  # The lists come anew with each try: an update that failed in part says so by no exit code, and lists that are old name packages
+  # that are gone. Another apt-get may be at work.
+  install_packages() {
+    apt-get update -qq || echo "deps: going on with the package lists that are here" >&2
+    apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 "${packages[@]}" >/dev/null
+  }
+  try install_packages
 fi
 if [ "$what" = tests ]; then
   try go mod download
