@@ -184,7 +184,7 @@ func (m *groupMember) act(group string, round int, random *rand.Rand) error {
 	m.mu.Unlock()
 	var err error
 	switch kind := random.IntN(10); {
-	case kind < 5 || len(own) == 0:
+	case kind < 5 || len(own) == 0 || len(ids) == 0: // after a reset nothing is known for a moment
 		text, id := fmt.Sprintf("%s %d", m.name, round), meridian.NewClientID()
 		m.mu.Lock()
 		m.written[id] = text

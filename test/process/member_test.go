@@ -98,13 +98,17 @@ func patiently(ctx context.Context, call func() error) (err error) {
 	return err
 }
 
-// signUp makes an account, patiently. After an outcome that was not known it may be there: a name that is taken then is the own.
+// signUp makes an account, patiently. After an outcome that was not known it may be there: a name that is taken then is the own, or is given
+// back in a moment.
 func signUp(ctx context.Context, api *meridian.API, s meridian.SignUp) (account meridian.Account, err error) {
 	tries := 0
 	err = patiently(ctx, func() (err error) {
 		account, err = api.SignUp(ctx, s)
 		if tries++; tries > 1 && meridian.CodeOf(err) == meridian.CodeUsernameTaken {
 			account, err = api.LogIn(ctx, meridian.Credentials{Username: s.Username, Password: s.Password})
+			if err != nil {
+				err = &meridian.Error{Code: meridian.CodeUsernameTaken, Message: s.Username, Retryable: true, Cause: err}
+			}
 		}
 		return err
 	})
