@@ -30,7 +30,7 @@ const (
 	probeOpenEvery = 100 * time.Millisecond
 	// dialTimeout bounds a new connection with its log-in; it is waited for by the probe only.
 	dialTimeout = 2 * time.Second
-	// deadAfter is how long a connection may be silent with something asked before it is given up.
+	// deadAfter is how long a connection may be silent with something asked before it is given up; it is no shorter than a call may wait.
 	deadAfter = 2 * time.Second
 	keepAlive = time.Second
 )
@@ -148,7 +148,7 @@ func (c *Client) connect() error {
 	}
 	conn, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: c.opt.Addresses, Username: c.opt.Username, Password: c.opt.Password, TLSConfig: c.opt.TLS, ClientName: "meridian",
-		Dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}, ConnWriteTimeout: deadAfter, DialCtxFn: c.dial,
+		Dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}, ConnWriteTimeout: max(deadAfter, c.opt.Timeout), DialCtxFn: c.dial,
 		CacheSizeEachConn: c.opt.CacheBytes, DisableRetry: true,
 		// One connection for all commands: the order of replies and invalidations on it is what cache.go builds on.
 		PipelineMultiplex: -1, RingScaleEachConn: ringScale, ReadBufferEachConn: bufferBytes, WriteBufferEachConn: bufferBytes,
