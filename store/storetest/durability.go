@@ -157,13 +157,17 @@ func testCheckpoint(t *testing.T, f Factory) {
 	p := f(t, DefaultConfig())
 	s := openStore(t, p)
 	const before = 300
-	for n := 1; n <= before; n++ {
-		done := func(error) {}
-		if n == before {
-			must(t, Commit(s, sendBatch(n)))
-			break
-		}
-		s.Commit(sendBatch(n), done)
+	failed := make(chan int, before)
+	for n := 1; n < before; n++ {
+		s.Commit(sendBatch(n), func(err error) {
+			if err != nil {
+				failed <- n
+			}
+		})
+	}
+	must(t, commitSurely(s, before)) // called back after all before it
+	for len(failed) > 0 {
+		must(t, commitSurely(s, <-failed))
 	}
 	stop, writing := make(chan struct{}), sync.WaitGroup{}
 	writing.Go(func() {
