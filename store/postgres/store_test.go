@@ -173,7 +173,11 @@ func TestRefusedRow(t *testing.T) {
 func TestServerGone(t *testing.T) {
 	url := newDatabase(t)
 	open(t, url) // which makes the tables
-	s, err := postgres.Open(ctx, postgres.Options{URL: url, Timeout: 4 * time.Second})
+	var s *postgres.Store
+	err := again(func() (err error) {
+		s, err = postgres.Open(ctx, postgres.Options{URL: url, Timeout: 4 * time.Second})
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +198,7 @@ func TestServerGone(t *testing.T) {
 			t.Fatalf("it took %s", took)
 		}
 	}
-	if err := s.Save(ctx, row, nil); err != nil {
+	if err := again(func() error { return s.Save(ctx, row, nil) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := server.Freeze(); err != nil {
