@@ -129,11 +129,11 @@ func saying(w *correspondent, do func()) (texts int) {
 		defer close(ended)
 		close(begun)
 		for range most {
+			w.say(1)
 			select {
 			case <-over:
 				return
 			default:
-				w.say(1)
 			}
 		}
 	}()

@@ -190,25 +190,39 @@ func checkTexts(t *testing.T, addr string, texts []string, names ...string) {
 	}
 }
 
-// readTexts gives what is in somebody's one conversation, the oldest first, by a log-in in the region.
+// readTexts gives what is in somebody's one conversation, the oldest first, by a log-in in the region. Who is refused asks again: the node, or what
+// keeps its rows, may have started a moment ago.
 func readTexts(t *testing.T, addr, name string) (texts []string) {
 	t.Helper()
+	var refused string
+	waitFor(t, name+" to read", func() (answered bool) {
+		var err error
+		if texts, err = askTexts(t, addr, name); err != nil {
+			refused = err.Error()
+		}
+		return err == nil
+	}, &refused)
+	return texts
+}
+
+func askTexts(t *testing.T, addr, name string) (texts []string, err error) {
+	t.Helper()
 	api := &meridian.API{BaseURL: "http://" + addr}
-	account, err := api.LogIn(t.Context(), meridian.Credentials{Username: name, Password: "a long password"})
+	account, err := logIn(t, addr, name)
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		return nil, err
 	}
 	api.Token = func(context.Context) (string, error) { return account.Access, nil }
 	list, _, err := api.Conversations(t.Context(), "", 10)
-	if err != nil || len(list) != 1 {
-		t.Fatalf("%s has %d conversations: %v", name, len(list), err)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) != 1 {
+		t.Fatalf("%s has %d conversations", name, len(list))
 	}
 	page, _, err := api.Messages(t.Context(), list[0].ID, "", 100)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
 	for _, m := range slices.Backward(page) {
 		texts = append(texts, m.Text)
 	}
-	return texts
+	return texts, err
 }
