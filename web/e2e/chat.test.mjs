@@ -179,6 +179,25 @@ test('keyboard alone: find, write, send, walk the messages', options, async () =
   await end(a, b);
 });
 
+test('a conversation opens at the first message not yet read, also where more than one page is unread', options, async () => {
+  const [a, b] = [await person('unread_a'), await person('unread_b')];
+  await startChat(a.page, b.name);
+  await send(a.page, 'the first');
+  await fill(a, b, 80);
+  await slowPages(b.page);
+  await openChat(b.page, a.name);
+  const list = b.page.getByTestId('messages');
+  await eventually(async () => (await list.getAttribute('data-ready')) === 'true', 'ready');
+  await atRest(list);
+  const line = await list.evaluate((element) => {
+    const slot = element.querySelector('[data-testid=unread-line]')?.closest('.message-slot');
+    const below = slot ? slot.getBoundingClientRect().top - element.getBoundingClientRect().top : NaN;
+    return { above: slot?.querySelector('[data-testid=message-text]').textContent, onScreen: below >= 0 && below < element.clientHeight };
+  });
+  assert.deepEqual(line, { above: 'the first', onScreen: true });
+  await end(a, b);
+});
+
 test('a long conversation renders what is on the screen, and pages without a jump', { ...options, timeout: 300_000 }, async () => {
   const page = 50;
   const looks = 5;
@@ -197,11 +216,7 @@ test('a long conversation renders what is on the screen, and pages without a jum
     list.evaluate((element) => {
       element.scrollTop = 300;
     });
-  // Slow pages leave time to look where the messages stand before the next one comes.
-  await b.page.route(/\/messages\?/, async (route) => {
-    await new Promise((resolve) => setTimeout(resolve, 400));
-    await route.continue();
-  });
+  await slowPages(b.page);
   for (let look = 0; look < looks; look++) {
     const before = await count();
     assert.ok(before < total, 'a page is left to look at');console.log('# page', before);
@@ -224,6 +239,14 @@ test('a long conversation renders what is on the screen, and pages without a jum
   assert.ok(nodes < 1_500, `${nodes} nodes for ${await count()} messages`);
   await end(a, b);
 });
+
+/** slowPages leaves time to look where the messages stand before the next page comes. */
+function slowPages(page) {
+  return page.route(/\/messages\?/, async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    await route.continue();
+  });
+}
 
 /** fill makes a long conversation: in the mock directly, else from another device, some at a time. */
 async function fill(a, b, total) {

@@ -67,7 +67,7 @@ export class Conversations {
   open(id: string | undefined): void {
     const { store, history } = this.options;
     const before = store.getState().open;
-    store.setState({ open: id });
+    store.setState({ open: id, opened: false });
     if (before !== undefined && before !== id) history.leave(before);
     if (id !== undefined) void this.fill(id);
   }
@@ -130,6 +130,8 @@ export class Conversations {
     const { store, history, rest } = this.options;
     const group = store.getState().conversations[id]?.kind === 'group' ? this.options.loadGroup(id) : undefined;
     await history.open(id).catch(() => undefined); // not reachable now: the next link tries again
+    const { open, timelines } = store.getState();
+    if (open === id && timelines[id]?.floor !== undefined) store.setState({ opened: true });
     if (group) return group.catch(() => undefined);
     const conversation = store.getState().conversations[id];
     if (conversation?.kind !== 'direct' || store.getState().open !== id) return;

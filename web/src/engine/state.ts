@@ -44,6 +44,8 @@ export interface ChatState {
   presence: Readonly<Record<string, Presence>>;
   /** The conversation on the screen. */
   open: string | undefined;
+  /** Whether the open conversation has what it opens with: the pages down to the first message not yet read. */
+  opened: boolean;
   /** One line that the person should read, such as why something was refused. */
   notice: string | undefined;
 }
@@ -72,6 +74,7 @@ export const initialState: ChatState = {
   typing: {},
   presence: {},
   open: undefined,
+  opened: false,
   notice: undefined,
 };
 

@@ -135,7 +135,7 @@ function Messages({ conversation }: { conversation: ConversationRow }) {
   const members = useChat((state) => state.groups[id] ?? nobody);
   const me = useChat((state) => state.me);
   const [compose, setCompose] = useState<Compose>({ kind: 'new' });
-  const loaded = timeline.floor !== undefined;
+  const loaded = useChat((state) => state.opened) && timeline.floor !== undefined;
   const rows = useMemo(() => shown(timeline), [timeline]);
   const names = useMemo(() => namesOf(conversation, members, rows, me), [conversation, members, rows, me]);
   const unreadFrom = useFirstUnread(conversation, rows, loaded);

@@ -18,7 +18,7 @@ const end_px = 60;
 interface Props {
   conversation: ConversationRow;
   items: Item[];
-  /** Whether the first page is there. */
+  /** Whether the pages down to the first unread message are there. */
   ready: boolean;
   /** Whether the beginning of the conversation is among the items. */
   complete: boolean;
@@ -150,10 +150,18 @@ function isAboveFold(item: VirtualItem, _delta: number, list: Virtualizer<HTMLDi
   return list.itemSizeCache.has(item.key) ? item.end <= offset : item.start < offset;
 }
 
-/** usePlacement scrolls once, when the first page is there: to the first unread message, else to the end. */
+/**
+ * usePlacement scrolls once, when the list is ready: to the first unread message, else to the end. What is shown until
+ * then, all that came live, begins at its end, where most stay.
+ */
 function usePlacement(virtualizer: ListVirtualizer, items: Item[], ready: boolean): boolean {
   const [placed, setPlaced] = useState(false);
+  const begun = useRef(false);
   useLayoutEffect(() => {
+    if (!ready && items.length > 0 && !begun.current) {
+      begun.current = true;
+      virtualizer.scrollToEnd();
+    }
     if (placed || !ready) return;
     const unread = items.findIndex((item) => item.unread);
     if (unread >= 0) virtualizer.scrollToIndex(unread, { align: 'start' });
