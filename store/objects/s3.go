@@ -25,8 +25,8 @@ const (
 	askWithin    = 15 * time.Second
 	// tries of one request; a Put whose content cannot be read again is tried once.
 	tries = 2
-	// getTries bounds how often a Get looks again for an object that is replaced all the time.
-	getTries = 10
+	// getTries bounds how often a Get looks again for an object that is replaced all the time: each time somebody has put another meanwhile.
+	getTries = 100
 	// hashKey is where an object's SHA-256 lies in its metadata.
 	hashKey = "Meridian-Sha256"
 )
@@ -158,10 +158,12 @@ func (s *S3) Get(ctx context.Context, key string, offset, length int64) (io.Read
 	}
 	for try := 1; ; try++ {
 		r, info, err := s.get(ctx, op, key, offset, length)
-		if try < getTries && minio.ToErrorResponse(errors.Unwrap(err)).StatusCode == http.StatusPreconditionFailed {
-			continue // it was replaced between the look and the reading
+		if minio.ToErrorResponse(errors.Unwrap(err)).StatusCode != http.StatusPreconditionFailed {
+			return r, info, err
 		}
-		return r, info, err
+		if try == getTries { // it was replaced each time between the look and the reading
+			return nil, chat.ObjectInfo{}, degraded(op, "an object is replaced all the time", err)
+		}
 	}
 }
 
