@@ -13,8 +13,9 @@ stage vet 600 go vet ./...
 stage "vet process tests" 300 go vet -tags process ./runbooks
 # What starts processes or servers for minutes has stages of its own.
 servers='^meridian/(store/(cassandra|redis|postgres|events|objects)|deploy/local)'
+# These two are built from source the first time, for minutes, and others need them.
+suite "S3 and ACME servers" 900 go test -timeout 14m ./deploy/local ./front -run '^(TestVersityGW|TestExternalAccounts)$'
 suite "Go tests" 1800 go test -p 1 -timeout 15m $(go list ./... | grep -v -E -e /test/process -e '/test/nemesis$' -e "$servers")
-suite "S3 server" 900 go test ./deploy/local -run '^TestVersityGW$' # the first time it is built, for minutes
 suite "real stores" 1500 go test -p 1 -timeout 20m $(go list ./... | grep -E "$servers")
 suite "web tests" 600 npm --prefix web test
 suite "browser tests" 900 npm --prefix web run e2e
