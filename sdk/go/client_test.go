@@ -221,6 +221,30 @@ func TestRepeatsAreDropped(t *testing.T) {
 	})
 }
 
+// An ack names the message also where it was edited before, so that it was read under a text that nobody sent.
+func TestAckOfAnEditedMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.serve("a", func(p *peer) {
+			p.welcome("a", nil)
+			sent := p.next()
+			edited := messageFrame(first, sent["client_id"].(string), "edited", "c1")
+			edited["message"].(frame)["sender"] = frame{"id": "u-me", "username": "ada"}
+			p.send(edited)
+			p.ack(sent, first, "zone")
+			p.drain()
+		}, nil)
+		c, events, stop := w.run(Options{}, "a")
+		if _, err := c.Send(Outgoing{ToUser: "grace", Text: "as it was"}); err != nil {
+			t.Fatal(err)
+		}
+		if acked := want[Acked](t, events); acked.MessageID != first {
+			t.Errorf("acknowledged as %q, not as %s", acked.MessageID, first)
+		}
+		_ = stop()
+	})
+}
+
 // Two ids of one send are one message, whether the alias or the message with the winning id comes first.
 func TestAliasesBecomeOneMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -60,6 +60,15 @@ func (k *known) note(key sendKey, conversation, id string) (n novelty, was strin
 	return repeat, ""
 }
 
+// current gives the id under which the application knows the message with id. Its text may be another one by now, so that it was
+// noted under another key than that of its send.
+func (k *known) current(id string) string {
+	if now, ok := k.bySend[k.byID[id]]; ok {
+		return now
+	}
+	return id
+}
+
 // alias takes in that from is called to. It says whether the application may know from and has not been told: what an
 // earlier run of it was given is not remembered here.
 func (k *known) alias(from, to string, earlier bool) (tell bool) {

@@ -166,7 +166,7 @@ func (s *serving) onAck(f *inFrame) {
 	}
 	key := keyOf(c.self.ID, f.ClientID, f.ConversationID, p.Text)
 	_, was := c.known.note(key, f.ConversationID, f.MessageID)
-	id := c.known.bySend[key]
+	id := c.known.current(f.MessageID)
 	if p.ToUser != "" {
 		c.known.direct[p.ToUser] = f.ConversationID
 	}
