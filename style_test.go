@@ -4,6 +4,8 @@ import (
 	"go/ast"
 	"go/token"
 	"maps"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +42,23 @@ func TestPureFoldersArePure(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// fileBytesMax is more than the largest file that belongs here, the table of countries.
+const fileBytesMax = 1 << 20
+
+// Nothing that is built is kept: no file in the repository is larger than a megabyte.
+func TestNoLargeFiles(t *testing.T) {
+	names := sourceFiles(t)
+	if listed, err := exec.Command("git", "-c", "safe.directory=*", "ls-files", "-z").Output(); err == nil { // else it was unpacked, not cloned
+		names = strings.Split(strings.TrimRight(string(listed), "\x00"), "\x00")
+	}
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err == nil && info.Size() > fileBytesMax {
+			t.Errorf("%s has %d bytes; at most %d", name, info.Size(), fileBytesMax)
+		}
 	}
 }
 
