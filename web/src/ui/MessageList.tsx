@@ -207,11 +207,17 @@ function useReading({ virtualizer, scroller, conversation, items, placed, comple
   // A smaller window, or a keyboard on the screen, must not push the end out of sight.
   useEffect(() => {
     const element = scroller.current;
-    if (!element || !atEnd) return;
-    const observer = new ResizeObserver(() => virtualizer.scrollToEnd());
+    if (!element || !atEnd || !placed) return;
+    let height = element.clientHeight;
+    const observer = new ResizeObserver(() => {
+      // The first call tells the size that it has: the list may just have been placed elsewhere.
+      if (element.clientHeight === height) return;
+      height = element.clientHeight;
+      virtualizer.scrollToEnd();
+    });
     observer.observe(element);
     return () => observer.disconnect();
-  }, [scroller, virtualizer, atEnd]);
+  }, [scroller, virtualizer, atEnd, placed]);
   return atEnd;
 }
 
