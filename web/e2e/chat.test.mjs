@@ -226,7 +226,7 @@ test('a long conversation renders what is on the screen, and pages without a jum
   await slowPages(b.page);
   for (let look = 0; look < looks; look++) {
     const before = await count();
-    assert.ok(before < total, 'a page is left to look at');console.log('# page', before);
+    assert.ok(before < total, 'a page is left to look at');
     await toTop();
     const seen = await atRest(list);
     await eventually(async () => (await count()) > before, `more than ${before}`);
