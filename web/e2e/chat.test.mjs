@@ -2,8 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { isDeepStrictEqual } from 'node:util';
-import { axe, eventually, mocked, openChat, openPage, send, servedBy, signUp, startChat, texts, uniqueName } from './harness.mjs';
+import { axe, eventually, mocked, openChat, openPage, sees, send, servedBy, signUp, startChat, texts, uniqueName } from './harness.mjs';
 import { Person } from './person.mjs';
 import { setup } from './setup.mjs';
 
@@ -197,7 +196,7 @@ for (const pages of ['fast', 'slow']) {
         return { above: slot?.querySelector('[data-testid=message-text]').textContent, onScreen: below >= 0 && below < element.clientHeight };
       });
     const wanted = { above: 'the first', onScreen: true };
-    await eventually(async () => isDeepStrictEqual(await line(), wanted), 'the line').catch(async () => assert.deepEqual(await line(), wanted));
+    await sees('the reader', line, () => wanted);
     // And there it stays.
     await atRest(list);
     assert.deepEqual(await line(), wanted);

@@ -2,8 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isDeepStrictEqual } from 'node:util';
-import { allTexts, eventually, mocked, openChat, openPage, send, servedBy, signUp, startChat, uniqueName } from './harness.mjs';
+import { allTexts, eventually, mocked, openChat, openPage, sees, send, servedBy, signUp, startChat, uniqueName } from './harness.mjs';
 import { setup } from './setup.mjs';
 
 const run = setup();
@@ -82,15 +81,8 @@ async function agree(a, b, sent) {
       `${total} messages on the page`,
     );
   }
-  let [left, right] = [];
-  // What comes from a region that is back may move a message, on one side a moment before the other.
-  await eventually(async () => {
-    [left, right] = [await allTexts(a), await allTexts(b)];
-    return isDeepStrictEqual(left, right);
-  }, 'the same list on both sides').catch((error) => {
-    assert.deepEqual(left, right, 'both sides show the same list in the same order');
-    throw error;
-  });
+  // In the same order, too; what comes from a region that is back may move a message, on one side a moment before the other.
+  const left = await sees('the other side', () => allTexts(b), () => allTexts(a));
   assert.equal(new Set(left).size, left.length, 'nothing is shown twice');
   for (const texts of sent) {
     assert.deepEqual(left.filter((text) => texts.includes(text)), texts, 'nothing is lost, and a sender’s order holds');

@@ -2,8 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { isDeepStrictEqual } from 'node:util';
-import { allRows, axe, eventually, lines, openChat, openPage, send, servedBy, signUp, startChat, texts, uniqueName } from './harness.mjs';
+import { allRows, axe, eventually, lines, openChat, openPage, sees, send, servedBy, signUp, startChat, texts, uniqueName } from './harness.mjs';
 import { contentOf, Person } from './person.mjs';
 import { setup } from './setup.mjs';
 
@@ -145,18 +144,6 @@ test('five people in three regions write, change and leave while a region dies, 
 
 /** sorted gives contents in an order of their texts, for views that have no order in common. */
 const sorted = async (list) => [...(await list)].sort((x, y) => (x.text < y.text ? -1 : 1));
-
-/** sees waits until a view gives what is wanted, and fails with the difference. */
-async function sees(name, view, wanted) {
-  let last = [];
-  await eventually(async () => {
-    last = [await view(), await wanted()];
-    return isDeepStrictEqual(...last);
-  }, `${name} sees the same`).catch((error) => {
-    assert.deepEqual(...last, name);
-    throw error;
-  });
-}
 
 test('who owns a group names it, invites, gives roles and removes; who leaves reads on and writes no more', options, async () => {
   const [a, b, c] = [await browser('owner'), await browser('guest'), await browser('late')];

@@ -2,12 +2,14 @@
 // a person takes. MERIDIAN_E2E=mock runs without Go; MERIDIAN_E2E_LOCAL=DIR runs on the real servers that
 // `deploy/local/up --dir DIR` has started.
 
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { isDeepStrictEqual } from 'node:util';
 import { chromium } from 'playwright-core';
 import { startMock } from './mock/server.mjs';
 
@@ -234,4 +236,17 @@ export async function eventually(check, what, limit_ms = patience_ms) {
     if (Date.now() > end) throw new Error(`not within ${limit_ms} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+/** sees waits until a view gives what is wanted, gives that, and fails with the difference otherwise. */
+export async function sees(name, view, wanted) {
+  let last = [];
+  await eventually(async () => {
+    last = [await view(), await wanted()];
+    return isDeepStrictEqual(...last);
+  }, `${name} sees the same`).catch((error) => {
+    assert.deepEqual(...last, name);
+    throw error;
+  });
+  return last[0];
 }
